@@ -1,0 +1,62 @@
+# Two commands for a fresh machine with Python 3.11: `make demo` and `make test`.
+# Everything that is installed, downloaded or cached stays in this folder (.venv, .cache).
+PYTHON ?= python3.11
+UV := .venv/bin/uv
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export XDG_CONFIG_HOME := $(CURDIR)/.cache/config
+export HF_HOME := $(CURDIR)/.cache/huggingface
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test lint schema lock campaign clean
+
+help:
+	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
+	@echo "make test      format, lint, types and all tests"
+	@echo "make install   only the environment (.venv)"
+	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
+	@echo "make schema    config/study.schema.json from the models"
+	@echo "make lock      requirements.lock from pyproject.toml"
+	@echo "make clean     removes the environment and caches; keeps results/"
+
+install: $(INSTALLED)
+
+# pip only brings uv, which installs exactly the lock (its weights-only packages without the
+# frameworks they declare, see pyproject.toml).
+$(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11, or name one with make PYTHON=/path/to/python3.11"; exit 2; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x $(UV) || .venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
+	$(UV) pip sync --quiet --python .venv/bin/python requirements.lock
+	$(UV) pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@touch $@
+
+demo: install
+	snakemake --profile profiles/local --configfile config/demo.yaml
+	@echo
+	@echo "The report: $(CURDIR)/results/report/latest/index.html"
+
+test: install lint
+	python -m pytest
+
+lint: install
+	ruff format --check .
+	ruff check .
+	mypy
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint --profile profiles/local --configfile config/demo.yaml
+
+campaign: install
+	python tests/campaign.py --minutes $(or $(MINUTES),30)
+
+schema: install
+	python -c "from tacolab import config; print(config.schema(), end='')" > config/study.schema.json
+
+lock: install
+	uv pip compile pyproject.toml --extra dev --quiet --no-header --no-annotate --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf workflow/*.egg-info

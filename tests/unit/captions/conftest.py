@@ -1,0 +1,47 @@
+"""A packed data set of samples and a study with every caption source."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tacolab import captions, config, data
+from tacolab.keys import Artefact, Plan
+
+PHOTOS = ["china", "flower", "rocket", "coffee"]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artefact]:
+    """make(source, **captions of the study): the caption table of `source` on the samples."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_stage(source: str, photos: list[str] = PHOTOS, **sources: Any) -> Artefact:
+        study = {
+            "title": "test",
+            "data_root": str(tmp_path),
+            "lambdas": ["0.01"],
+            "datasets": {"set": {"kind": "samples", "photos": photos, "min_side": 64}},
+            "captions": {"human": {"kind": "human"}} | sources,
+            "encoders": {"text": {"kind": "clip"}},
+            "training": {"dataset": "set", "crop": 64},
+            "arms": {"taco": {"text": "text", "captions": "human"}},
+            "protocol": {"baseline": "taco", "datasets": {"set": {"controls": list(sources)}}},
+        }
+        plan = Plan(config.validate(study, "test.yaml"))
+        packed = plan.find("data", dataset="set")
+        if not packed.done:
+            data.run(plan, packed)
+        artefact = plan.find("captions", dataset="set", source=source)
+        for wanted in [*artefact.inputs.values(), artefact]:
+            if wanted.stage == "captions":
+                captions.run(plan, wanted)
+        return artefact
+
+    return run_stage
+
+
+@pytest.fixture
+def sha256() -> Callable[[Path], str]:
+    return lambda path: hashlib.sha256(path.read_bytes()).hexdigest()

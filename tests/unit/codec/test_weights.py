@@ -1,0 +1,75 @@
+"""State dicts: what loads, and what is said about the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tacolab.codec import Elic, Taco
+from torch import Tensor
+
+Sample = Callable[..., tuple[Tensor, Tensor]]
+
+
+def as_the_authors_saved(model: Elic) -> dict[str, Tensor]:
+    """`module.` before every name, the entropy bottleneck's old names, coding tables filled."""
+    model.update(force=True)
+    old = {"matrices.": "_matrix", "biases.": "_bias", "factors.": "_factor"}
+    weights = {}
+    for name, value in model.state_dict().items():
+        if name.startswith("entropy_bottleneck."):
+            for new_part, old_part in old.items():
+                name = name.replace(new_part, old_part)
+        weights[f"module.{name}"] = value
+    return weights
+
+
+@pytest.mark.parametrize("arm", ["taco", "elic"])
+def test_round_trip(arm: str, request: pytest.FixtureRequest, sample: Sample) -> None:
+    model: Elic = request.getfixturevalue(arm)
+    loaded = type(model).from_state_dict(model.state_dict())
+    assert (loaded.N, loaded.M, loaded.groups) == (16, 24, (4, 8, 12))
+    x, text = sample(64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(x, text)["x_hat"], model(x, text)["x_hat"])
+
+
+def test_an_authors_file_loads_and_its_tables_are_not_believed(taco: Taco) -> None:
+    weights = as_the_authors_saved(taco)
+    assert "module.entropy_bottleneck._matrix0" in weights
+    weights["module.gaussian_conditional._quantized_cdf"].fill_(1)
+    loaded = Taco.from_state_dict(weights)
+    mine = dict(loaded.named_parameters())
+    assert all(torch.equal(p, mine[n]) for n, p in taco.named_parameters())
+    assert loaded.gaussian_conditional.quantized_cdf.numel() == 0
+    assert loaded.update()
+    assert loaded.gaussian_conditional.quantized_cdf.max() > 1
+
+
+def test_everything_that_does_not_fit_is_listed(taco: Taco) -> None:
+    weights = taco.state_dict()
+    del weights["g_s.synthesis_transform.14.bias"]
+    del weights["local_context.1.weight"]
+    weights["ema.decay"] = torch.zeros(1)
+    weights["h_a.reduction.0.weight"] = torch.zeros(16, 7, 3, 3)
+    with pytest.raises(ValueError) as error:
+        Taco.from_state_dict(weights)
+    assert str(error.value).splitlines() == [
+        "this state dict does not fit Taco(N=16, M=24, groups=(4, 8, 12), text_dim=32):",
+        "  missing (2): g_s.synthesis_transform.14.bias, local_context.1.weight",
+        "  extra (1): ema.decay",
+        "  wrong shape (1): h_a.reduction.0.weight is (16, 7, 3, 3), must be (16, 24, 3, 3)",
+    ]
+
+
+def test_the_other_arms_weights_are_refused(taco: Taco, elic: Elic) -> None:
+    with pytest.raises(ValueError, match=r"missing .*g_a\.analysis_transform\.8\.gamma"):
+        Taco.from_state_dict(elic.state_dict())
+    with pytest.raises(ValueError, match=r"extra .*g_a\.analysis_transform\.8\.gamma"):
+        Elic.from_state_dict(taco.state_dict())
+
+
+def test_a_whole_checkpoint_is_not_a_state_dict(elic: Elic) -> None:
+    with pytest.raises(ValueError, match="entry 'state_dict'"):
+        Elic.from_state_dict({"state_dict": elic.state_dict(), "epoch": 3})  # type: ignore[dict-item]

@@ -1,0 +1,240 @@
+"""The report's folder and page: complete, linked, safe, the same every time, light to import."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+import report_study
+from PIL import Image
+from tacolab import config, report
+from tacolab.keys import Plan
+from tacolab.report.layout import figure_files, report_files
+
+Make = Callable[..., Plan]
+
+
+class Page(HTMLParser):
+    """What a test wants to know of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.ids: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.targets += [found[name] or "" for name in ("href", "src") if name in found]
+        self.ids += [found["id"] or ""] if "id" in found else []
+        if tag == "img":
+            self.images.append(found)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_every_promised_file_is_made_and_linked(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    folder = plan.report().folder
+    promised = report_files(plan.study)
+    assert len(promised) == len(set(promised))
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in made if not name.startswith("gallery/")} == set(promised)
+    page = Page(folder / "index.html")
+    linked = {unquote(target) for target in page.targets}
+    assert made - {"index.html"} <= linked
+    for target in page.targets:
+        if target.startswith("#"):
+            assert target[1:] in page.ids
+        else:
+            assert (folder / unquote(target)).is_file(), target
+    assert len(page.ids) == len(set(page.ids))
+    assert page.images and all(image["alt"] for image in page.images)
+    link = folder.parent / "latest"
+    assert link.readlink() == Path(folder.name)
+
+
+def test_head_says_what_was_run(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    text = " ".join(Page(plan.report().path).text.split())
+    head = text[: text.index("Rate and distortion")]
+    for fact in (
+        "A demonstration, not a result & no claim.",
+        "some/minilm",
+        "none: arm image-only",
+        "train-set",
+        "kodak: 3 images",
+        "photos: 1 image,",
+        "1,200 steps (3 epochs)",
+        "0.0008, 0.0016, 0.004, 0.009",
+        "seed 100, 101",
+        "N = 32, M = 48",
+        "1,234,567 parameters",
+    ):
+        assert fact in head, fact
+
+
+def test_captions_are_text_and_never_markup(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    page = Page(plan.report().path)
+    assert report_study.NASTY in page.text
+    assert "script" not in page.tags
+    assert "<study>" in page.text
+
+
+def test_two_lambdas_make_a_report_without_bjontegaard(make_plan: Make) -> None:
+    """The demo's case: curves of two points, nothing invented."""
+    study = report_study.study(lambdas=["0.0016", "0.015"])
+    plan = make_plan(lambdas=["0.0016", "0.015"], arms=study["arms"])
+    report.run(plan, plan.report())
+    text = Page(plan.report().path).text
+    assert "Not computed" in text and "needs 4 points, taco has 2" in text
+
+
+def test_old_files_do_not_linger_and_a_foreign_latest_is_kept(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    folder = plan.report().folder
+    (folder / "figures/of-yesterday.svg").write_text("old")
+    report.run(plan, plan.report())
+    assert not (folder / "figures/of-yesterday.svg").exists()
+    assert sorted(path.name for path in folder.parent.iterdir()) == sorted([folder.name, "latest"])
+
+
+def test_two_runs_draw_the_same_bytes(make_plan: Make) -> None:
+    plan = make_plan()
+
+    def digests() -> dict[str, str]:
+        report.run(plan, plan.report())
+        folder = plan.report().folder
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    assert digests() == digests()
+
+
+def test_figures_are_as_wide_as_a_column_in_print(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    for name in figure_files(plan.study):
+        if name.endswith("png"):
+            with Image.open(plan.report().folder / name) as image:
+                dpi = image.info["dpi"][0]
+                assert dpi >= 200
+                assert image.width / dpi == pytest.approx(3.5, abs=0.01)
+
+
+def test_small_images_have_no_ms_ssim_but_a_figure(make_plan: Make) -> None:
+    plan = make_plan()
+    for artefact in plan.report().inputs.values():
+        if artefact.names.get("dataset") == "photos":
+            pd.read_parquet(artefact.path).assign(ms_ssim=None).to_parquet(artefact.path)
+    report.run(plan, plan.report())
+    assert (plan.report().folder / "figures/photos-ms-ssim.svg").stat().st_size > 0
+
+
+def test_works_without_torch_and_names_files_without_matplotlib(make_plan: Make) -> None:
+    make_plan()
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(report_study.__file__).parent)!r})
+
+class Forbidden:
+    names = {{"torch", "matplotlib"}}
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ImportError(f"{{name}} must not be imported here")
+
+sys.meta_path.insert(0, Forbidden())
+from tacolab.report import layout
+Forbidden.names = {{"torch"}}
+import report_study
+from tacolab import config, report
+from tacolab.keys import Plan
+plan = Plan(config.validate(report_study.study(), "test"))
+assert layout.report_files(plan.study)[0] == "index.html"
+report.run(plan, plan.report())
+assert plan.report().done
+"""
+    # A folder of its own for caches, so that the test writes nothing outside its own.
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--allow-file-access-from-files",
+    "--virtual-time-budget=10000",
+]
+PROBE = """<!DOCTYPE html>
+<pre id="probe"></pre>
+<iframe src="index.html" style="width: WIDTHpx; height: 800px; border: 0"></iframe>
+<script>
+// The load event waits for the frame and its pictures.
+onload = () => {
+  const frame = document.querySelector("iframe");
+  const page = frame.contentDocument;
+  const images = [...page.images];
+  document.getElementById("probe").textContent = JSON.stringify({
+    width: frame.contentWindow.innerWidth,
+    scroll: page.documentElement.scrollWidth,
+    images: images.length,
+    broken: images.filter((image) => !image.naturalWidth).map((image) => image.src),
+    elsewhere: frame.contentWindow.performance.getEntriesByType("resource")
+      .map((entry) => entry.name).filter((name) => !name.startsWith("file:")),
+  });
+};
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_page_in_a_browser(make_plan: Make, tmp_path: Path, width: int) -> None:
+    """No sideways scrolling, on a phone either; every picture loads, none from elsewhere."""
+    plan = make_plan()
+    report.run(plan, plan.report())
+    folder = tmp_path / "copy"  # opened from anywhere
+    shutil.copytree(plan.report().folder, folder)
+    eager = (folder / "index.html").read_text(encoding="utf-8").replace('loading="lazy"', "")
+    (folder / "index.html").write_text(eager, encoding="utf-8")
+    (folder / "probe.html").write_text(PROBE.replace("WIDTH", str(width)))
+    command = [CHROMIUM or "", *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    page = f"file://{folder}/probe.html"
+    dom = subprocess.run(
+        [*command, page], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    found = json.loads(dom.split('<pre id="probe">')[1].split("</pre>")[0])
+    assert found["width"] == width
+    assert found["scroll"] <= width
+    assert found["images"] > 8 and found["broken"] == [] and found["elsewhere"] == []
+
+
+def test_plan_of_the_demo_names_its_files() -> None:
+    """The names are a function of the config alone."""
+    study = config.validate(report_study.study(), "test")
+    assert figure_files(study)[:2] == ["figures/kodak-psnr.svg", "figures/kodak-psnr.png"]
+    assert len(figure_files(study)) == 2 * 4 * 2

@@ -1,0 +1,156 @@
+"""The numbers: headline means, Bjontegaard signs, controls."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from tacolab import report
+from tacolab.errors import UserError
+from tacolab.keys import Plan
+from tacolab.report.curves import Curve, difference
+from tacolab.report.inputs import published
+from tacolab.report.layout import METRICS
+
+PSNR, _, _, LPIPS = METRICS
+RATES = np.array([0.1, 0.2, 0.4, 0.8])
+# Rising quality of either kind; at every quality the better curve needs 20 % less rate.
+QUALITY = {"psnr": 36 + 10 * np.log10(RATES), "lpips": 0.2 - 0.15 * np.log10(10 * RATES)}
+
+Make = Callable[..., Plan]
+
+
+def test_headline_is_the_mean_over_captions_then_images(make_plan: Make) -> None:
+    plan = make_plan()
+    artefact = plan.find(
+        "metrics", arm="taco", lmbda="0.0016", seed="101", dataset="kodak", control="own"
+    )
+    rows = pd.read_parquet(artefact.path)
+    # One image lost a caption: a plain mean over rows would weigh it less than the others.
+    rows = rows[~((rows["image_id"] == "e") & (rows["index"] == 1))]
+    rows.loc[rows["image_id"] == "c", "ms_ssim"] = None
+    rows.to_parquet(artefact.path)
+    report.run(plan, plan.report())
+
+    table = pd.read_csv(plan.report().folder / "tables/results.csv", dtype={"lmbda": str})
+    chosen = table.query("source == 'taco' and lmbda == '0.0016' and seed == 101")
+    (found,) = chosen.query("dataset == 'kodak' and control == 'own'").to_dict("records")
+    images = {name: rows[rows["image_id"] == name] for name in ("c", "d", "e")}
+    for column in ("bpp_real", "bpp_est", "psnr", "lpips_published", "lpips", "decode_seconds"):
+        means = [sum(part[column]) / len(part) for part in images.values()]
+        assert found[column] == pytest.approx(sum(means) / 3, rel=1e-12), column
+    known = [sum(images[name]["ms_ssim"]) / len(images[name]) for name in ("d", "e")]
+    assert found["ms_ssim"] == pytest.approx(sum(known) / 2, rel=1e-12)
+    assert (found["images"], found["codings"]) == (3, 5)
+
+
+def test_tables_hold_every_coding_and_empty_cells_where_nothing_is_known(make_plan: Make) -> None:
+    plan = make_plan()
+    report.run(plan, plan.report())
+    table = pd.read_csv(plan.report().folder / "tables/results.csv", dtype={"lmbda": str})
+    inputs = plan.report().inputs.values()
+    evaluations = [a for a in inputs if a.stage == "metrics"]
+    assert len(table[table["lmbda"].notna()]) == len(evaluations)
+    anchors = table[table["source"].isin(["jpeg", "webp"])]
+    assert len(anchors) == 2 * (5 + 5)
+    assert anchors[["bpp_est", "lmbda", "seed", "control"]].isna().all().all()
+    assert table[table["source"] == "image-only"]["control"].isna().all()
+    per_image = pd.read_csv(plan.report().folder / "tables/per_image.csv")
+    assert len(per_image) == table["images"].sum()
+
+
+@pytest.mark.parametrize("metric", [PSNR, LPIPS], ids=lambda metric: metric.column)
+def test_a_better_curve_has_a_negative_bd_rate(metric) -> None:  # type: ignore[no-untyped-def]
+    anchor = Curve("anchor", RATES, QUALITY[metric.column])
+    better = Curve("better", 0.8 * RATES, QUALITY[metric.column])
+    found = difference(metric, anchor, better)
+    assert found["bd_rate"] == pytest.approx(-20)
+    assert found["bd_rate_akima"] == pytest.approx(-20)
+    # More dB are better, less LPIPS is better.
+    assert (found["bd_quality"] > 0) == metric.higher_is_better  # type: ignore[operator]
+    assert found["overlap"] == 1
+    worse = difference(metric, better, anchor)
+    assert worse["bd_rate"] == pytest.approx(25)
+    assert found["bd_quality"] == pytest.approx(-worse["bd_quality"])  # type: ignore[operator]
+
+
+def test_bd_rate_covers_the_common_quality_range_only() -> None:
+    """Two parallel curves of which one goes on: what lies beyond must not count."""
+    anchor = Curve("anchor", RATES, QUALITY["psnr"])
+    rates = 0.9 * np.append(RATES, [1.6, 90.0])
+    quality = np.append(QUALITY["psnr"], [36 + 10 * np.log10(1.6), 60.0])
+    longer = Curve("longer", rates, quality)
+    found = difference(PSNR, anchor, longer)
+    assert found["bd_rate"] == pytest.approx(-10)
+    assert found["overlap"] == pytest.approx(np.ptp(QUALITY["psnr"]) / np.ptp(quality))
+
+
+@pytest.mark.parametrize(
+    ("test", "note"),
+    [
+        (Curve("a", RATES[:3], QUALITY["psnr"][:3]), "needs 4 points, a has 3"),
+        (Curve("a", RATES, QUALITY["psnr"] + 50), "the quality ranges do not overlap"),
+        (Curve("a", RATES, QUALITY["psnr"][[0, 2, 1, 3]]), "quality does not rise with rate"),
+    ],
+)
+def test_bd_is_empty_with_a_reason(test: Curve, note: str) -> None:
+    found = difference(PSNR, Curve("anchor", RATES, QUALITY["psnr"]), test)
+    assert np.isnan(found["bd_rate"]) and np.isnan(found["bd_quality"])  # type: ignore[arg-type]
+    assert str(found["note"]).startswith(note)
+
+
+def test_bd_table_of_the_study(make_plan: Make) -> None:
+    """In the synthetic study image-only codes the same pictures with 10 % more bits."""
+    plan = make_plan()
+    report.run(plan, plan.report())
+    table = pd.read_csv(plan.report().folder / "tables/bd.csv")
+    against = table[(table["arm"] == "image-only") & (table["reference"] == "taco")]
+    assert set(against["metric"]) == {metric.column for metric in METRICS}
+    assert against["bd_rate"].to_numpy() == pytest.approx(10, abs=0.2)
+    assert not ((table["arm"] == "taco") & (table["reference"] == "taco")).any()
+
+
+def test_controls_compare_the_images_that_both_coded(make_plan: Make) -> None:
+    plan = make_plan()
+    where = {"arm": "taco", "lmbda": "0.004", "seed": "100", "dataset": "kodak"}
+    empty = plan.find("metrics", **where, control="empty")
+    rows = pd.read_parquet(empty.path)
+    rows[rows["image_id"] != "e"].to_parquet(empty.path)
+    report.run(plan, plan.report())
+    own = pd.read_parquet(plan.find("metrics", **where, control="own").path)
+    table = pd.read_csv(plan.report().folder / "tables/controls.csv", dtype={"lmbda": str})
+    (found,) = table[table["lmbda"] == "0.004"].to_dict("records")
+    assert found["images"] == 2
+    expected = own[own["image_id"] != "e"].groupby("image_id")["bpp_real"].mean().mean()
+    assert found["bpp_own"] == pytest.approx(expected)
+    assert found["bpp_change"] == pytest.approx(0, abs=1e-9)
+    assert found["lpips_control"] - found["lpips_own"] == pytest.approx(0.0002)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str) -> None:
+    plan = make_plan()
+    broken = plan.find("metrics", arm="image-only", lmbda="0.004", dataset="photos").path
+    if damage == "gone":
+        broken.unlink()
+    else:
+        broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(UserError, match="snakemake") as raised:
+        report.run(plan, plan.report())
+    assert str(broken) in str(raised.value)
+    assert not plan.report().folder.exists()
+
+
+def test_published_points_are_those_of_the_specification() -> None:
+    frame = published()
+    assert frame.groupby("source").size().to_dict() == {
+        "TACO (released)": 10,
+        "ELIC (paper)": 6,
+        "MS-ILLM": 5,
+    }
+    assert (frame["dataset"] == "kodak").all() and frame["citation"].notna().all()
+    row = frame[(frame["lmbda"] == "0.009") & (frame["caption"] == "empty")].iloc[0]
+    assert (row["bpp"], row["psnr"], row["lpips_published"]) == (0.44741, 33.630, 0.01780)
+    # Better pictures cost more: a slip of the pen would break the order.
+    for _, part in frame.groupby(["source", frame["caption"].fillna("")]):
+        assert part["bpp"].is_monotonic_increasing and part["psnr"].is_monotonic_increasing

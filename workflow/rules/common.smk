@@ -1,0 +1,59 @@
+# What all rules share: the plan of the present config, and how rules ask it.
+import json
+import os
+import sys
+from pathlib import Path
+
+from tacolab import config as configuration
+from tacolab import fingerprint
+from tacolab.data.sources import check_sources
+from tacolab.errors import UserError
+from tacolab.keys import RESULTS, TARGETS, Plan, digest
+from tacolab.report import layout
+
+# `tacolab` of this environment, also where nobody activated it.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+try:
+    PLAN = Plan(configuration.validate(config, " + ".join(map(str, workflow.configfiles))))
+    check_sources(PLAN)
+except UserError as error:
+    # A WorkflowError would bury the line under the place in this file.
+    print(f"tacolab: {error}", file=sys.stderr)
+    sys.exit(2)
+
+# Jobs read the merged config (--configfile and --config) from a file that never changes: an edit
+# of the config while jobs wait in a queue cannot change what they do.
+CONFIG = RESULTS / "config" / f"{digest(config)}.json"
+if not CONFIG.exists():
+    CONFIG.parent.mkdir(parents=True, exist_ok=True)
+    CONFIG.write_text(json.dumps(config, indent=2) + "\n")
+
+
+wildcard_constraints:
+    key="[0-9a-f]{8}",
+    lmbda="[0-9.]+",
+    seed="[0-9]+",
+    dataset="[^/]+",
+    source="[^/]+",
+    arm="[^/]+",
+    control="[^/]+",
+
+
+def made(*stages):
+    """The main file of every artefact of these stages."""
+    return [str(artefact.path) for artefact in PLAN if artefact.stage in stages]
+
+
+def made_from(stage, role):
+    """Input function: the files of one input of an artefact.
+
+    Always `ancient`: the key in the path says all; time stamps and "updated by another job" say
+    nothing, but would schedule days of training.
+    """
+
+    def files(wildcards):
+        inputs = PLAN.find(stage, **wildcards).inputs
+        return [ancient(str(path)) for path in inputs[role].files] if role in inputs else []
+
+    return files

@@ -1,0 +1,61 @@
+# Coding is expensive and keyed; metrics are cheap and carry the fingerprint of their sources.
+EVALUATE = (
+    "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
+    " --control {wildcards.control} --seed {wildcards.seed} --config {CONFIG}"
+    " --key {wildcards.key} --threads {threads}"
+)
+
+
+rule code:
+    input:
+        model=made_from("code", "model"),
+        data=made_from("code", "data"),
+        captions=made_from("code", "captions"),
+    output:
+        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.parquet",
+        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/streams.zip",
+        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.json",
+    log:
+        "results/logs/code/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+    message:
+        "coding {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
+        " (captions: {wildcards.control})"
+    shell:
+        EVALUATE + " --step code 2> {log}"
+
+
+rule metrics:
+    input:
+        codes=made_from("metrics", "codes"),
+        model=made_from("metrics", "model"),
+        data=made_from("metrics", "data"),
+    output:
+        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.parquet",
+        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.json",
+        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.examples.zip",
+    log:
+        "results/logs/metrics/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+    params:
+        fingerprint=fingerprint.metrics(),
+    message:
+        "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
+        " (captions: {wildcards.control})"
+    shell:
+        EVALUATE + " --step metrics 2> {log}"
+
+
+rule anchors:
+    input:
+        data=made_from("anchors", "data"),
+    output:
+        "results/evaluation/anchors/{dataset}/{codec}/{key}.parquet",
+        "results/evaluation/anchors/{dataset}/{codec}/{key}.json",
+    log:
+        "results/logs/anchors/{dataset}/{codec}/{key}.log",
+    params:
+        fingerprint=fingerprint.metrics(),
+    message:
+        "measuring {wildcards.codec} on {wildcards.dataset}"
+    shell:
+        "tacolab anchors {wildcards.dataset} {wildcards.codec} --config {CONFIG}"
+        " --key {wildcards.key} --threads {threads} 2> {log}"

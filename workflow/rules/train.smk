@@ -1,0 +1,18 @@
+rule train:
+    input:
+        data=made_from("train", "data"),
+        captions=made_from("train", "captions"),
+    output:
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
+    log:
+        "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    # Checkpoints are no output: Snakemake deletes the outputs of a job that failed.
+    params:
+        state="results/models/{arm}/{lmbda}/{seed}/{key}/state",
+    message:
+        "training {wildcards.arm} at lambda {wildcards.lmbda}, seed {wildcards.seed}"
+        " (progress in {params.state}/train.log)"
+    shell:
+        "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
+        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"

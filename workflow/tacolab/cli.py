@@ -1,0 +1,226 @@
+"""The command line. One command per stage, each makes one artefact of the study.
+
+Only this module prints errors and exits: 0 done, 75 stopped on purpose and to be continued,
+2 wrong usage or config, 1 anything else.
+"""
+
+import logging
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from tacolab import config as configuration
+from tacolab.config import OWN
+from tacolab.errors import Interrupted, UserError
+from tacolab.keys import Artefact, Plan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Text-guided neural image compression: the study's stages and the codec.\n\n"
+    "`snakemake --profile profiles/local` runs all of them in order; a command makes a single "
+    "artefact, at the path and with the key that the config means.",
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The study's YAML file.", show_default=True)
+]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a top-level config key.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Refuse to run unless the config means this key (the workflow passes it)."),
+]
+Seed = Annotated[int | None, typer.Option(help="Default: the study's seed.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")]
+STUDY = Path("config/study.yaml")
+
+
+class Step(StrEnum):
+    """The two steps of an evaluation."""
+
+    code = "code"
+    metrics = "metrics"
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Set up logging: rich on a terminal, plain dated lines in a log file."""
+    if sys.stderr.isatty():
+        handler: logging.Handler = RichHandler(console=Console(stderr=True), show_path=False)
+        form = "%(message)s"
+    else:
+        handler = logging.StreamHandler()
+        form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler])
+    for chatty in ("httpx", "datasets", "matplotlib", "fontTools", "absl"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # compressai's and torchvision's business, not the reader's
+    warnings.filterwarnings("ignore", message=".*torch.jit.script")
+    _state["debug"] = debug
+
+
+_state = {"debug": False}
+
+
+def _plan(path: Path, overrides: list[str]) -> Plan:
+    return Plan(configuration.load(path, overrides))
+
+
+def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
+    """The artefact to be made; everything that it is made from must be there."""
+    artefact = plan.find(stage, key, **names)
+    artefact.require_inputs()
+    return artefact
+
+
+@app.command()
+def data(
+    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006 - typer reads it, nobody mutates it
+    key: Key = None,
+) -> None:
+    """Verify and pack a data set's images, captions and manifest."""
+    from tacolab import data as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, "data", key, dataset=dataset))
+
+
+@app.command()
+def captions(
+    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
+    source: Annotated[str, typer.Argument(help="A caption source of the config.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+) -> None:
+    """Make the caption table of a data set and a source."""
+    from tacolab import captions as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source))
+
+
+@app.command()
+def train(
+    arm: Annotated[str, typer.Argument(help="An arm of the config.")],
+    lmbda: Annotated[str, typer.Argument(help="A lambda, spelled as in the config.")],
+    seed: Seed = None,
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Save and leave with exit code 75 after this time."),
+    ] = None,
+) -> None:
+    """Train one model, or go on where it was stopped or killed.
+
+    SIGTERM and Ctrl-C save at the next step and leave with exit code 75; the same command
+    continues, to the same weights as if it had never been interrupted.
+    """
+    from tacolab import train as stage
+
+    plan = _plan(config, overrides)
+    names = {"arm": arm, "lmbda": lmbda, "seed": str(seed or plan.study.seed)}
+    stage.run(plan, _find(plan, "train", key, **names), threads, stop_after)
+
+
+@app.command()
+def evaluate(
+    arm: Annotated[str, typer.Argument(help="An arm of the config.")],
+    lmbda: Annotated[str, typer.Argument(help="A lambda, spelled as in the config.")],
+    dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
+    control: Annotated[str, typer.Option(help="Caption source; `own`: the arm's.")] = OWN,
+    seed: Seed = None,
+    step: Annotated[
+        Step | None, typer.Option(help="Only coding or only metrics; without: what is missing.")
+    ] = None,
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Code a data set to real files, decode these, and measure rate and quality.
+
+    Killed at any moment, the same command goes on at the next image.
+    """
+    from tacolab import evaluate as stage
+
+    plan = _plan(config, overrides)
+    names = {"arm": arm, "lmbda": lmbda, "dataset": dataset, "control": control}
+    names["seed"] = str(seed or plan.study.seed)
+    if step is not None:
+        stage.run(plan, _find(plan, step, key, **names), threads)
+        return
+    metrics = plan.find("metrics", key, **names)
+    for artefact in (metrics.inputs["codes"], metrics):
+        if not artefact.done:
+            artefact.require_inputs()
+            stage.run(plan, artefact, threads)
+    typer.echo(metrics.path)
+
+
+@app.command()
+def anchors(
+    dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
+    codec: Annotated[str, typer.Argument(help="jpeg or webp.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Measure a classical codec on the images of the evaluation."""
+    from tacolab import evaluate as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+
+
+@app.command()
+def report(
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+) -> None:
+    """Draw the figures, tables and the page from the files in results/ (needs no GPU)."""
+    from tacolab import report as stage
+
+    plan = _plan(config, overrides)
+    artefact = _find(plan, "report", key)
+    stage.run(plan, artefact)
+    typer.echo(artefact.path)
+
+
+def main() -> None:
+    """Entry point of the `tacolab` command."""
+    try:
+        app()
+    except UserError as error:
+        _fail(error, 2)
+    except Interrupted as stop:
+        typer.echo(f"tacolab: {stop}", err=True)
+        raise SystemExit(75) from None
+    except Exception as error:
+        _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> None:
+    if _state["debug"]:
+        raise error
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    hint = "" if isinstance(error, UserError) else " (tacolab --debug ... shows the traceback)"
+    typer.echo(f"tacolab: {kind}{error}{hint}", err=True)
+    raise SystemExit(code)

@@ -1,0 +1,333 @@
+"""ELIC with five uneven channel groups and a checkerboard: the codec of every arm."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.models.base import get_scale_table
+from torch import Tensor, nn
+
+from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
+from tacolab.codec.entropy_coding import SymbolReader, SymbolWriter, coding_tables, with_slack
+from tacolab.codec.layers import ChannelContext, EntropyParameters
+from tacolab.codec.shape import STRIDE, LatentShape, crop, pad
+from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis
+from tacolab.codec.weights import check_fit, normalise, read_sizes
+
+GROUPS = (16, 16, 32, 64, 192)
+
+Noise = Callable[[Tensor], Tensor]
+# A step takes (group, colour, scales, means), both (B, c, h, w), and returns y_hat of that
+# shape; what it returns at the other colour's places is not looked at.
+Step = Callable[[int, Colour, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One picture as the coder wrote it, with what an evaluator wants to know beside it."""
+
+    y_string: bytes
+    z_string: bytes
+    shape: LatentShape
+    checksum: int
+    """crc32 of all coded symbols (int32, little-endian) in coding order: z, then y."""
+    bits_y: float
+    """Estimated rate: the sum of -log2 likelihood that forward gives in eval mode."""
+    bits_z: float
+
+    @property
+    def strings(self) -> list[list[bytes]]:
+        """In CompressAI's order."""
+        return [[self.y_string], [self.z_string]]
+
+
+def uniform_noise(like: Tensor) -> Tensor:
+    """U(-1/2, 1/2) from torch's global generator."""
+    return torch.rand_like(like) - 0.5
+
+
+def ste_round(x: Tensor) -> Tensor:
+    """Rounds; the gradient passes straight through. The value is the rounded one to the bit."""
+    return torch.round(x).detach() + (x - x.detach())
+
+
+class Elic(nn.Module):
+    """ELIC (CVPR 2022, arXiv 2203.10886) as TACO uses it; the arm `image-only`.
+
+    ::
+
+        x (B,3,H,W) ─ g_a ─ y (B,M,H/16,W/16) ─ Q ─ y_hat ───────────── g_s ─ x_hat (B,3,H,W)
+                            │                   │ scales, means
+                           h_a                  │ ten passes: group x (anchors, non-anchors)
+                            │                   │
+                            z (B,N,H/64,W/64) ─ Q ─ z_hat ─ h_s ─ hyper (B,2M,H/16,W/16)
+
+    Pictures of any H, W >= 1 in 0..1 are padded with zeros to multiples of 64 inside, and
+    x_hat is cropped again. N is the width of the transforms, M that of y, and `groups` say how
+    many channels of y are coded together. `text` is there for `Taco` and ignored here.
+    """
+
+    def __init__(self, N: int = 192, M: int = 320, groups: Sequence[int] = GROUPS) -> None:
+        if N < 2 or M < 2 or N % 2 or M % 2:
+            raise ValueError(f"N={N} and M={M} must be even: half of them is used in bottlenecks")
+        if not groups or min(groups) < 1 or sum(groups) != M:
+            raise ValueError(
+                f"the channel groups {tuple(groups)} must be positive and sum to M={M}, "
+                f"their sum is {sum(groups)}: change M or the groups"
+            )
+        super().__init__()
+        self.N, self.M, self.groups = N, M, tuple(groups)
+
+        self.g_a: nn.Module = Analysis(N, M)
+        self.g_s = Synthesis(N, M)
+        self.h_a = HyperAnalysis(N, M)
+        self.h_s = HyperSynthesis(N, M)
+
+        # Psi: what is known of a group's scales and means before each of its two passes. The
+        # first group has nothing decoded before it: Identity hands on those zero channels.
+        decoded = [sum(self.groups[:i]) for i in range(len(self.groups))]
+        context = [2 * c if d else 0 for c, d in zip(self.groups, decoded, strict=True)]
+        self.local_context = nn.ModuleList(nn.Conv2d(c, 2 * c, 5, padding=2) for c in self.groups)
+        self.channel_context = nn.ModuleList(
+            ChannelContext(d, 2 * c) if d else nn.Identity()
+            for c, d in zip(self.groups, decoded, strict=True)
+        )
+        self.entropy_parameters_anchor = nn.ModuleList(
+            EntropyParameters(ctx + 2 * M, 2 * c)
+            for c, ctx in zip(self.groups, context, strict=True)
+        )
+        self.entropy_parameters_nonanchor = nn.ModuleList(
+            EntropyParameters(2 * c + ctx + 2 * M, 2 * c)
+            for c, ctx in zip(self.groups, context, strict=True)
+        )
+        self.gaussian_conditional = GaussianConditional(None)
+        self.entropy_bottleneck = EntropyBottleneck(N)
+
+    # -- estimated rate ------------------------------------------------------------------------
+
+    def forward(
+        self, x: Tensor, text: Tensor | None = None, noise: Noise = uniform_noise
+    ) -> dict[str, Any]:
+        """x (B, 3, H, W) -> {"x_hat": (B, 3, H, W), "likelihoods": {"y", "z"}}.
+
+        In training mode y and z are rounded with a straight-through gradient, and the
+        likelihoods are those of the latents plus noise: `noise(like)` returns U(-1/2, 1/2) in
+        the shape of `like` and is called twice, first for z and then for y. In eval mode there
+        is no noise, and the likelihoods are those of the rounded latents.
+        """
+        y = self.g_a(pad(x), text)
+        z = self.h_a(y)
+        z_hat = ste_round(z - self._medians()) + self._medians()
+        z_rated = z + noise(z) if self.training else z_hat
+
+        y_groups = torch.split(y, list(self.groups), dim=1)
+
+        def quantise(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
+            return ste_round(y_groups[group] - means) + means
+
+        y_hat, scales, means = self._passes(self.h_s(z_hat), quantise)
+        y_rated = y + noise(y) if self.training else y_hat
+        return {
+            "x_hat": crop(self.g_s(y_hat), *x.shape[-2:]),
+            "likelihoods": {
+                "y": self._y_likelihood(y_rated, scales, means),
+                "z": self._z_likelihood(z_rated),
+            },
+        }
+
+    def aux_loss(self) -> Tensor:
+        """How far the entropy bottleneck's quantiles are from where they belong (CompressAI)."""
+        loss: Tensor = self.entropy_bottleneck.loss()
+        return loss
+
+    def _passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """Walks the groups and colours in coding order; returns y_hat, scales, means of y.
+
+        The only place that computes scales and means: training, encoder and decoder all come
+        through here with the same shapes, because a product of another shape may differ in its
+        last bit, flip a rounding and destroy the rest of the picture.
+        """
+        anchor = anchor_mask(hyper)
+        y_hat = hyper[:, :0]
+        all_scales, all_means = [], []
+        for i in range(len(self.groups)):
+            known = torch.cat([self.channel_context[i](y_hat), hyper], dim=1)
+            scales_a, means_a = self.entropy_parameters_anchor[i](known).chunk(2, dim=1)
+            y_a = step(i, Colour.ANCHOR, scales_a, means_a).masked_fill(~anchor, 0)
+
+            known = torch.cat([self.local_context[i](y_a), known], dim=1)
+            scales_n, means_n = self.entropy_parameters_nonanchor[i](known).chunk(2, dim=1)
+            y_n = step(i, Colour.NON_ANCHOR, scales_n, means_n)
+
+            y_hat = torch.cat([y_hat, torch.where(anchor, y_a, y_n)], dim=1)
+            all_scales.append(torch.where(anchor, scales_a, scales_n))
+            all_means.append(torch.where(anchor, means_a, means_n))
+        return y_hat, torch.cat(all_scales, dim=1), torch.cat(all_means, dim=1)
+
+    # The likelihoods of CompressAI 1.2.8 (pinned) without its forward, which would draw noise of
+    # its own: a run that is resumed must draw the same noise for the same sample.
+
+    def _y_likelihood(self, y: Tensor, scales: Tensor, means: Tensor) -> Tensor:
+        model = self.gaussian_conditional
+        likelihood: Tensor = model.likelihood_lower_bound(model._likelihood(y, scales, means))
+        return likelihood
+
+    def _z_likelihood(self, z: Tensor) -> Tensor:
+        model = self.entropy_bottleneck
+        by_channel = z.transpose(0, 1)
+        likelihood, _, _ = model._likelihood(by_channel.reshape(self.N, 1, -1))
+        bounded: Tensor = model.likelihood_lower_bound(likelihood)
+        return bounded.reshape(by_channel.shape).transpose(0, 1)
+
+    def _medians(self) -> Tensor:
+        """(N, 1, 1), around which z is rounded; only `aux_loss` trains them."""
+        quantiles: Tensor = self.entropy_bottleneck.quantiles
+        return quantiles[:, :, 1:2].detach()
+
+    # -- real bitstreams -----------------------------------------------------------------------
+
+    def update(self, force: bool = False) -> bool:
+        """Makes the coding tables from the weights; true if they were made (anew).
+
+        Call `update(force=True)` before coding whenever the weights may have changed.
+        """
+        made: bool = self.entropy_bottleneck.update(force=force)
+        made |= self.gaussian_conditional.update_scale_table(get_scale_table(), force=force)
+        return made
+
+    def compress(self, x: Tensor, text: Tensor | None = None) -> dict[str, Any]:
+        """One picture (1, 3, H, W) -> {"strings": [[y], [z]], "shape": (zH, zW)}."""
+        encoded = self.encode(x, text)
+        return {"strings": encoded.strings, "shape": encoded.shape}
+
+    def decompress(
+        self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """{"x_hat": (1, 3, H, W)}, not clamped; padded where `shape` is a plain (zH, zW)."""
+        return {"x_hat": self.decode(strings, shape)[0]}
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, text: Tensor | None = None) -> Encoded:
+        """Codes one picture (1, 3, H, W) in 0..1 and estimates its rate on the way.
+
+        Raises:
+            ValueError: not exactly one picture, or weights or picture that are not finite.
+            RuntimeError: `update()` was not called.
+        """
+        if x.ndim != 4 or x.shape[0] != 1:
+            raise ValueError(f"one picture (1, 3, H, W) is coded at a time, not {tuple(x.shape)}")
+        y = self.g_a(pad(x), text)
+        if not torch.isfinite(y).all():
+            raise ValueError("the latent is not finite: check the picture and the weights")
+        z = self.h_a(y)
+        z_string, z_hat, z_symbols = self._encode_z(z)
+        y_string, y_symbols, bits_y = self._encode_y(y, self.h_s(z_hat))
+        return Encoded(
+            y_string=y_string,
+            z_string=z_string,
+            shape=LatentShape.of(*x.shape[-2:]),
+            checksum=_checksum([z_symbols, *y_symbols]),
+            bits_y=bits_y,
+            bits_z=_bits(self._z_likelihood(z_hat)),
+        )
+
+    @torch.no_grad()
+    def decode(
+        self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]
+    ) -> tuple[Tensor, int]:
+        """The picture of `strings` and the checksum of its symbols, to be compared with the
+        encoder's: a device or thread count that moves a float may decode to other symbols.
+
+        Raises:
+            ValueError: strings or shape are not of one picture, or do not go together.
+            RuntimeError: `update()` was not called.
+        """
+        if [len(part) for part in strings] != [1, 1] or len(shape) != 2 or min(shape) < 1:
+            raise ValueError("expected strings [[y], [z]] of one picture and its shape (zH, zW)")
+        (y_string,), (z_string,) = strings
+        y_count = self.M * (STRIDE // 16) ** 2 * shape[0] * shape[1]
+        reader = SymbolReader(self.gaussian_conditional, y_string, y_count)
+        z_hat, z_symbols = self._decode_z(z_string, shape)
+        y_hat, y_symbols = self._decode_y(reader, self.h_s(z_hat))
+        x_hat = self.g_s(y_hat)
+        picture = getattr(shape, "picture", None) or (STRIDE * shape[0], STRIDE * shape[1])
+        return crop(x_hat, *picture), _checksum([z_symbols, *y_symbols])
+
+    def _encode_z(self, z: Tensor) -> tuple[bytes, Tensor, Tensor]:
+        coding_tables(self.entropy_bottleneck)  # raises where there are none
+        (string,) = self.entropy_bottleneck.compress(z)
+        symbols = torch.round(z - self._medians()).int()
+        return string, symbols + self._medians(), symbols
+
+    def _decode_z(self, string: bytes, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        coding_tables(self.entropy_bottleneck)  # raises where there are none
+        padded = with_slack(string, self.N * shape[0] * shape[1])
+        z_hat: Tensor = self.entropy_bottleneck.decompress([padded], tuple(shape))
+        return z_hat, torch.round(z_hat - self._medians()).int()
+
+    def _encode_y(self, y: Tensor, hyper: Tensor) -> tuple[bytes, list[Tensor], float]:
+        writer = SymbolWriter(self.gaussian_conditional)
+        coded = []
+        y_groups = torch.split(y, list(self.groups), dim=1)
+
+        def write(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
+            means = squeeze(means, colour)
+            symbols = torch.round(squeeze(y_groups[group], colour) - means).int()
+            writer.write(symbols, self.gaussian_conditional.build_indexes(squeeze(scales, colour)))
+            coded.append(symbols)
+            return unsqueeze(symbols + means, colour)
+
+        y_hat, scales, means = self._passes(hyper, write)
+        return writer.finish(), coded, _bits(self._y_likelihood(y_hat, scales, means))
+
+    def _decode_y(self, reader: SymbolReader, hyper: Tensor) -> tuple[Tensor, list[Tensor]]:
+        coded = []
+
+        def read(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
+            symbols = reader.read(self.gaussian_conditional.build_indexes(squeeze(scales, colour)))
+            coded.append(symbols)
+            return unsqueeze(symbols + squeeze(means, colour), colour)
+
+        y_hat, _, _ = self._passes(hyper, read)
+        return y_hat, coded
+
+    # -- weight files --------------------------------------------------------------------------
+
+    @classmethod
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
+        """The network whose sizes and weights are those of `state_dict`.
+
+        Takes the authors' files: a `module.` prefix and CompressAI's old names are mapped. The
+        coding tables are left empty, see `tacolab.codec.weights.normalise`.
+
+        Raises:
+            ValueError: lists every tensor that is missing, extra or of the wrong shape.
+        """
+        weights = normalise(state_dict)
+        sizes = cls._sizes(weights)
+        model = cls(**sizes)
+        network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
+        check_fit(weights, model.state_dict(), network)
+        model.load_state_dict(weights)
+        return model
+
+    @classmethod
+    def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The constructor's arguments, read from the tensors' shapes."""
+        return read_sizes(weights)
+
+
+def _bits(likelihood: Tensor) -> float:
+    return -likelihood.double().log2().sum().item()
+
+
+def _checksum(symbols: Sequence[Tensor]) -> int:
+    checksum = 0
+    for part in symbols:
+        checksum = zlib.crc32(part.cpu().numpy().astype("<i4").tobytes(), checksum)
+    return checksum

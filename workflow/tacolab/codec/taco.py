@@ -1,0 +1,89 @@
+"""TACO: ELIC whose encoder reads a caption. The decoder, and so the bitstream, is ELIC's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compressai.layers import AttentionBlock
+from compressai.models.utils import conv
+from torch import Tensor, nn
+
+from tacolab.codec.adapter import HEADS, Extractor, Injector
+from tacolab.codec.elic import GROUPS, Elic
+from tacolab.codec.layers import ResidualBottleneck
+from tacolab.codec.weights import read_text_dim
+
+INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the stack below
+
+
+class TextGuidedAnalysis(nn.Module):
+    """g_a: picture (B, 3, H, W) and text (B, tokens, text_dim) -> y (B, M, H/16, W/16)."""
+
+    def __init__(self, N: int, M: int, text_dim: int) -> None:
+        super().__init__()
+        self.text_dim = text_dim
+        self.analysis_transform = nn.Sequential(
+            conv(3, N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            conv(N, N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            Injector(N, text_dim),
+            AttentionBlock(N),
+            conv(N, N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            ResidualBottleneck(N),
+            Extractor(N, text_dim),
+            Injector(N, text_dim),
+            conv(N, M),
+            AttentionBlock(M),
+        )
+
+    def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
+        """Raises ValueError where the text is missing or does not fit the pictures."""
+        if text is None:
+            raise ValueError("Taco needs the text features of each picture: pass text=...")
+        if text.ndim != 3 or (text.shape[0], text.shape[2]) != (x.shape[0], self.text_dim):
+            raise ValueError(
+                f"text is {tuple(text.shape)}, must be ({x.shape[0]}, tokens, {self.text_dim}): "
+                "a row per picture, as wide as the text encoder that the model was trained with"
+            )
+        layers = self.analysis_transform
+        x = layers[:INJECT_EARLY](x)
+        x = layers[INJECT_EARLY](x, text)
+        x = layers[INJECT_EARLY + 1 : EXTRACT](x)
+        text = layers[EXTRACT](text, x)
+        x = layers[INJECT_LATE](x, text)
+        y: Tensor = layers[INJECT_LATE + 1 :](x)
+        return y
+
+
+class Taco(Elic):
+    """Text-adaptive compression on ELIC (ICML 2024); the published sizes are the defaults.
+
+    `text_dim` is the width of the text encoder's last hidden state (CLIP ViT-B/32: 512).
+    """
+
+    def __init__(
+        self,
+        N: int = 192,
+        M: int = 320,
+        groups: Sequence[int] = GROUPS,
+        text_dim: int = 512,
+    ) -> None:
+        if N % HEADS or text_dim % HEADS:
+            raise ValueError(
+                f"N={N} and text_dim={text_dim} must be multiples of {HEADS}, "
+                "the number of attention heads: choose other sizes"
+            )
+        super().__init__(N, M, groups)
+        self.g_a: nn.Module = TextGuidedAnalysis(N, M, text_dim)
+
+    @classmethod
+    def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        return super()._sizes(weights) | read_text_dim(weights)

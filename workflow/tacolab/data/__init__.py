@@ -1,0 +1,27 @@
+"""Stage `data`: verify the images of a data set, then pack them with captions and manifest."""
+
+import logging
+
+from tacolab.keys import Artefact, Plan
+
+log = logging.getLogger(__name__)
+
+
+def run(plan: Plan, artefact: Artefact) -> None:
+    """Make `artefact`: the packed images and, last, `manifest.json`.
+
+    Every image is decoded before anything is written. Raises UserError for sources that are
+    missing, damaged or changed; nothing is written then.
+    """
+    from tacolab.data.pack import pack
+    from tacolab.data.sources import read
+    from tacolab.data.verify import split, verify
+
+    dataset = artefact.names["dataset"]
+    listing = read(plan.study, dataset)
+    log.info("data set '%s': verifying %d images", dataset, len(listing.records))
+    photos, excluded = split(
+        verify(listing.records, dataset), plan.study.datasets[dataset].min_side, dataset
+    )
+    pack(photos, excluded, listing.files, artefact)
+    log.info("data set '%s': packed %d images in %s", dataset, len(photos), artefact.folder)

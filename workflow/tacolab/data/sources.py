@@ -1,0 +1,218 @@
+"""What a data set consists of: an explicit list of image files, from each kind of source."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacolab import fileref
+from tacolab.config import Coco, FileRef, Folder, Samples, Study, nearest
+from tacolab.errors import UserError
+from tacolab.keys import Plan
+
+SAMPLES = Path(__file__).with_name("samples.json")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image as its source describes it.
+
+    sha256: of the file's bytes; size: (width, height) in pixels; None where the source says
+    nothing. captions: human ones, in the source's order.
+    """
+
+    name: str
+    path: Path
+    sha256: str | None = None
+    size: tuple[int, int] | None = None
+    captions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a data set in their order, and the sha256 of each file that lists them."""
+
+    records: list[Record]
+    files: dict[str, str]
+
+
+def required(study: Study, dataset: str) -> list[Path]:
+    """Absolute paths below `data_root` that must exist before the data set can be packed."""
+    source = study.datasets[dataset]
+    if isinstance(source, Samples):
+        return []
+    refs = [source.annotations, source.list] if isinstance(source, Coco) else [source.list]
+    paths = [source.images, *(ref.path for ref in refs if ref)]
+    return [(study.data_root / path).absolute() for path in paths]
+
+
+def check_sources(plan: Plan) -> None:
+    """Raises UserError, naming `data_root`, if something that is still to be made lacks its source.
+
+    A copy of finished results needs no data.
+    """
+    study = plan.study
+    paths: list[Path] = []
+    for artefact in plan.needed():
+        if artefact.stage == "data":
+            paths += required(study, artefact.names["dataset"])
+        elif artefact.stage == "captions" and "file" in artefact.spec:
+            paths.append((study.data_root / artefact.spec["file"]["path"]).absolute())
+    lacking = [path for path in dict.fromkeys(paths) if not path.exists()]
+    if lacking:
+        raise UserError(
+            f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files and "
+            f"folders that the data sets need, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
+        )
+
+
+def read(study: Study, dataset: str) -> Listing:
+    """The data set's images as its source lists them; images themselves are not opened.
+
+    Raises UserError where a source is missing, unreadable, changed or contradicts itself.
+    """
+    for path in required(study, dataset):
+        if not path.exists():
+            raise UserError(
+                f"data set '{dataset}': {path} is missing; data_root is '{study.data_root}': "
+                f"{fileref.SET_DATA_ROOT}"
+            )
+    source = study.datasets[dataset]
+    if isinstance(source, Samples):
+        listing = _samples(source, f"datasets.{dataset}.photos")
+    elif isinstance(source, Coco):
+        listing = _coco(source, study.data_root)
+    else:
+        listing = _folder(source, study.data_root)
+    twice = [name for name, n in Counter(r.name for r in listing.records).items() if n > 1]
+    if twice:
+        raise UserError(f"data set '{dataset}': listed more than once: {first_few(twice)}")
+    return listing
+
+
+def first_few(names: Iterable[str], shown: int = 3) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    more = f" (and {len(names) - shown} more)" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _samples(source: Samples, key: str) -> Listing:
+    known = json.loads(SAMPLES.read_text(encoding="utf-8"))
+    records = []
+    for photo in source.photos:
+        if photo not in known:
+            raise UserError(f"{key}: unknown photo '{photo}'{nearest(photo, known)}")
+        about = known[photo]
+        # Only the package's place is looked up: importing scikit-image would cost seconds.
+        package = importlib.util.find_spec(about["package"])
+        if package is None or package.origin is None:
+            raise UserError(
+                f"{key}: photo '{photo}' comes with the Python package {about['package']}, "
+                "which is not installed; run `make` to install what tacolab needs"
+            )
+        path = Path(package.origin).parent / about["path"]
+        records.append(
+            Record(path.name, path, sha256=about["sha256"], captions=tuple(about["captions"]))
+        )
+    return Listing(records, {SAMPLES.name: hashlib.sha256(SAMPLES.read_bytes()).hexdigest()})
+
+
+def _coco(source: Coco, root: Path) -> Listing:
+    files: dict[str, str] = {}
+    annotations = _json(_read(source.annotations, root, files), root / source.annotations.path)
+    try:
+        images = {i["file_name"]: i for i in sorted(annotations["images"], key=lambda i: i["id"])}
+        captions: dict[int, list[str]] = {image["id"]: [] for image in images.values()}
+        for row in sorted(annotations["annotations"], key=lambda row: row["id"]):
+            captions[row["image_id"]].append(row["caption"])
+        records = {
+            name: Record(
+                name,
+                root / source.images / name,
+                size=(image["width"], image["height"]),
+                captions=tuple(captions[image["id"]]),
+            )
+            for name, image in images.items()
+        }
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{root / source.annotations.path}: not a COCO captions file of the 2014 layout "
+            f"({type(error).__name__}: {error}); give captions_train2014.json or "
+            "captions_val2014.json"
+        ) from None
+    if source.list is None:
+        return Listing(list(records.values()), files)
+    path = root / source.list.path
+    names = _names(_json(_read(source.list, root, files), path), path)
+    absent = [name for name in names if name not in records]
+    if absent:
+        raise UserError(
+            f"{path}: {len(absent)} of {len(names)} images are not in "
+            f"{root / source.annotations.path}: {first_few(absent)}"
+        )
+    return Listing([records[name] for name in names], files)
+
+
+def _folder(source: Folder, root: Path) -> Listing:
+    files: dict[str, str] = {}
+    content = _read(source.list, root, files)
+    path = root / source.list.path
+    if content.lstrip()[:1] in (b"[", b"{"):
+        entries: list[tuple[str, str | None]] = [
+            (name, None) for name in _names(_json(content, path), path)
+        ]
+    else:
+        entries = _sums(content, path)
+    records = [
+        # The name is the last part, as captions name the image too; a list may name subfolders.
+        Record(Path(entry).name, root / source.images / entry, sha256=sha256)
+        for entry, sha256 in entries
+    ]
+    return Listing(records, files)
+
+
+def _read(ref: FileRef, root: Path, files: dict[str, str]) -> bytes:
+    """Content of a listing file; its sha256 is noted in `files`."""
+    content, files[str(ref.path)] = fileref.read(ref, root)
+    return content
+
+
+def _json(content: bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+
+
+def _names(content: Any, path: Path) -> list[str]:
+    """File names from a JSON list, or the keys of a JSON object."""
+    names = list(content) if isinstance(content, list | dict) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"{path}: not a JSON list of file names, or an object keyed by them")
+    return names
+
+
+def _sums(content: bytes, path: Path) -> list[tuple[str, str | None]]:
+    """File names and sha256 from the output of `sha256sum`."""
+    entries: list[tuple[str, str | None]] = []
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        digest, _, name = line.partition(" ")
+        name = name.removeprefix(" ").removeprefix("*")
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name:
+            raise UserError(
+                f"{path}: line {number} is not `sha256  name`; give a JSON list, a JSON object or "
+                "the output of sha256sum"
+            )
+        entries.append((name, digest))
+    if not entries:
+        raise UserError(f"{path}: lists no images")
+    return entries

@@ -1,0 +1,63 @@
+"""Anchors: JPEG and WebP by Pillow on the images of the evaluation, measured the same way."""
+
+import io
+import time
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tacolab import atomic, fingerprint
+from tacolab.device import pick_device
+from tacolab.evaluate.images import Images
+from tacolab.evaluate.ledger import Ledger
+from tacolab.evaluate.metrics import Metrics
+from tacolab.keys import Artefact, Plan
+from tacolab.progress import progress
+from tacolab.provenance import provenance
+
+
+def run(plan: Plan, artefact: Artefact) -> None:
+    """A row per image and quality."""
+    codec = artefact.names["codec"]
+    images = Images(artefact.inputs["data"], artefact.spec["crop"])
+    metrics = Metrics(pick_device(plan.study.execution.device))
+    path, description = artefact.files
+    state = artefact.folder / f"{artefact.key}.{fingerprint.metrics()}.rows.jsonl"
+    ledger = Ledger(state)
+    done = {(row["image_id"], row["quality"]) for row in ledger.rows}
+    for position, image_id in enumerate(progress(images.ids, len(images.ids), str(artefact))):
+        pixels = images.rgb(position)
+        for quality in artefact.spec["qualities"]:
+            if (image_id, quality) not in done:
+                row = {"codec": codec, "quality": quality, "image_id": image_id}
+                ledger.add(row | measure(pixels, codec, quality, metrics))
+    ledger.close()
+    atomic.write(path, lambda p: pd.DataFrame(ledger.rows).to_parquet(p, index=False))
+    content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.metrics()}
+    atomic.write_json(description, content | {"provenance": provenance()})
+    state.unlink()
+
+
+def measure(
+    pixels: np.ndarray, codec: str, quality: int, metrics: Metrics
+) -> dict[str, float | int | None]:
+    """Encode H x W x 3 uint8 with Pillow at its default settings, decode, compare."""
+    file = io.BytesIO()
+    started = time.perf_counter()
+    Image.fromarray(pixels).save(file, format=codec, quality=quality)
+    encoded = time.perf_counter()
+    with Image.open(file) as image:
+        decoded = np.asarray(image.convert("RGB"))
+    finished = time.perf_counter()
+    height, width = pixels.shape[:2]
+    size = file.getbuffer().nbytes
+    return {
+        "height": height,
+        "width": width,
+        "bytes": size,
+        "bpp_real": 8 * size / (height * width),
+        **metrics(pixels, decoded),
+        "encode_seconds": encoded - started,
+        "decode_seconds": finished - encoded,
+    }

@@ -1,0 +1,37 @@
+"""Rows of work already done, appended one by one, so that a killed run goes on at the next."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """An append-only file of JSON rows; a last line torn by a kill is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: list[dict[str, Any]] = []
+        whole = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for line in file:
+                    try:
+                        self.rows.append(json.loads(line))
+                    except ValueError:
+                        break
+                    whole += len(line)
+        self._file = path.open("ab")
+        self._file.truncate(whole)
+        if self.rows:
+            log.info("%s: %d rows are already there", path, len(self.rows))
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+        self.rows.append(row)
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,34 @@
+"""Quality of a decoded 8-bit image against its original."""
+
+import math
+
+import numpy as np
+import torch
+from pytorch_msssim import ms_ssim
+
+from tacolab.evaluate.images import to_tensor
+from tacolab.perceptual import Lpips
+
+# MS-SSIM halves the image four times and then needs an 11-pixel window.
+MS_SSIM_MIN_SIDE = 161
+
+
+class Metrics:
+    """PSNR [dB], MS-SSIM (empty for a side of 160 or less) and LPIPS in both ranges."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.lpips = Lpips().to(device)
+
+    @torch.no_grad()
+    def __call__(self, original: np.ndarray, decoded: np.ndarray) -> dict[str, float | None]:
+        """Two H x W x 3 uint8 images; a lossless one has no finite PSNR and leaves it empty."""
+        error = np.mean((original.astype(np.float64) - decoded.astype(np.float64)) ** 2)
+        x, x_hat = to_tensor(original, self.device), to_tensor(decoded, self.device)
+        large = min(original.shape[:2]) >= MS_SSIM_MIN_SIDE
+        return {
+            "psnr": 10 * math.log10(255**2 / error) if error > 0 else None,
+            "ms_ssim": ms_ssim(x, x_hat, data_range=1.0).item() if large else None,
+            "lpips_published": self.lpips(x, x_hat, "published").item(),
+            "lpips": self.lpips(x, x_hat, "standard").item(),
+        }

@@ -1,0 +1,34 @@
+"""A fingerprint of source files, for the cheap stages whose code edits must run them again."""
+
+import ast
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+METRICS = ("evaluate/metrics.py", "evaluate/score.py", "evaluate/anchors.py", "perceptual.py")
+
+
+def fingerprint(*names: str) -> str:
+    """Eight hex digits over files of the package, given relative to it.
+
+    Comments and layout of Python files do not count.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        source = (PACKAGE / name).read_text(encoding="utf-8")
+        digest.update(
+            ast.unparse(ast.parse(source)).encode() if name.endswith(".py") else source.encode()
+        )
+    return digest.hexdigest()[:8]
+
+
+def metrics() -> str:
+    """Of everything that a metric's value depends on, besides the decoded image."""
+    return fingerprint(*METRICS)
+
+
+def report() -> str:
+    """Of every file of the report stage: code, templates, styles, published numbers."""
+    folder = PACKAGE / "report"
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return fingerprint(*(str(path.relative_to(PACKAGE)) for path in files))

@@ -1,0 +1,248 @@
+"""The plan: every artefact that a config means, its key, its path and what it is made from.
+
+An artefact's path carries the key of everything that made it: eight hex digits of a hash over the
+resolved part of the config, the RECIPE number of its stage and the keys of its inputs. Rules and
+commands both look artefacts up here, so a path is spelled in one place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tacolab.config import OWN, Shuffled, Study
+from tacolab.errors import UserError
+
+RESULTS = Path("results")
+
+# Raise a stage's number by hand when an edit of its code changes its results: everything made by
+# it and after it then gets a new path, and nothing old is lost. Metrics and report are not here:
+# they are cheap and carry a fingerprint of their sources in the rule's params.
+RECIPE = {"data": 1, "captions": 1, "train": 1, "code": 1, "metrics": 1, "anchors": 1, "report": 1}
+
+# Folder of an artefact below results/, and its declared files, the main one first.
+LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data": ("data/{dataset}/{key}", ("manifest.json",)),
+    "captions": ("captions/{dataset}/{source}", ("{key}.parquet", "{key}.json")),
+    "train": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
+    "code": (
+        "codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}",
+        ("codes.parquet", "streams.zip", "codes.json"),
+    ),
+    "metrics": (
+        "evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}",
+        ("{control}.parquet", "{control}.json", "{control}.examples.zip"),
+    ),
+    "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
+    "report": ("report/{key}", ("index.html",)),
+}
+
+# What a study is for; the rest is made on the way.
+TARGETS = ("train", "metrics", "anchors", "report")
+
+
+def digest(content: Any) -> str:
+    """The key of plain data: eight hex digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One thing the pipeline makes.
+
+    names: its place in the study (data set, arm, lambda ...), spelled as in paths.
+    spec: the resolved part of the config it depends on.
+    inputs: what it is made from, by role.
+    """
+
+    stage: str
+    names: dict[str, str]
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, Artefact] = field(default_factory=dict)
+
+    @cached_property
+    def text(self) -> dict[str, Any]:
+        """Everything the key stands for; stored in the artefact's JSON."""
+        return {
+            "stage": self.stage,
+            "recipe": RECIPE[self.stage],
+            "spec": dict(self.spec),
+            "inputs": {role: artefact.key for role, artefact in sorted(self.inputs.items())},
+        }
+
+    @cached_property
+    def key(self) -> str:
+        return digest(self.text)
+
+    @property
+    def folder(self) -> Path:
+        return RESULTS / LAYOUT[self.stage][0].format(key=self.key, **self.names)
+
+    @property
+    def files(self) -> list[Path]:
+        """The declared outputs, the main one first."""
+        names = LAYOUT[self.stage][1]
+        return [self.folder / name.format(key=self.key, **self.names) for name in names]
+
+    @property
+    def path(self) -> Path:
+        """The main output."""
+        return self.files[0]
+
+    @property
+    def done(self) -> bool:
+        return all(path.exists() for path in self.files)
+
+    def require_inputs(self) -> None:
+        """Raises UserError naming the first input file that is missing."""
+        for made_from in self.inputs.values():
+            for path in made_from.files:
+                if not path.exists():
+                    raise UserError(
+                        f"{path}: is missing; make it first, by `snakemake {made_from.path}` "
+                        "(with the same --configfile)"
+                    )
+
+    def __str__(self) -> str:
+        return " ".join([self.stage, *self.names.values(), self.key])
+
+
+class Plan:
+    """Every artefact of a study; the same object is handed out wherever it is needed."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._known: dict[tuple[str, str, frozenset[tuple[str, str]]], Artefact] = {}
+        for run in study.runs():
+            self.model(*run)
+            for dataset, how in study.protocol.datasets.items():
+                for control in self.controls(run[0], how.controls):
+                    self.metrics(*run, dataset, control)
+        for dataset in study.protocol.datasets:
+            for codec in study.protocol.anchors:
+                self.anchors(dataset, codec)
+        self.report()
+
+    def __iter__(self) -> Iterator[Artefact]:
+        return iter(self._known.values())
+
+    def find(self, stage: str, key: str | None = None, **names: str) -> Artefact:
+        """The artefact with these names (and this key). Raises UserError when there is none."""
+        found = [
+            a
+            for a in self
+            if a.stage == stage and a.names.items() >= names.items() and key in (None, a.key)
+        ]
+        if len(found) == 1:
+            return found[0]
+        asked = " ".join(
+            [stage, *(f"{k}={v}" for k, v in names.items()), f"key={key}" if key else ""]
+        )
+        if found:
+            raise UserError(
+                f"{asked.strip()}: several artefacts fit; name one with --key: "
+                + ", ".join(f"{a.key} ({a})" for a in found)
+            )
+        raise UserError(
+            f"{asked.strip()}: the config means no such artefact; was it edited since the job was "
+            "planned? Start the workflow again; `tacolab status` shows what the config means"
+        )
+
+    def needed(self) -> list[Artefact]:
+        """What is not there and must be made for the targets, inputs first."""
+        found: dict[int, Artefact] = {}
+
+        def visit(artefact: Artefact) -> None:
+            if id(artefact) in found or artefact.done:
+                return
+            for made_from in artefact.inputs.values():
+                visit(made_from)
+            found[id(artefact)] = artefact
+
+        for artefact in self:
+            if artefact.stage in TARGETS:
+                visit(artefact)
+        return list(found.values())
+
+    def _add(self, artefact: Artefact) -> Artefact:
+        # The key itself stands among the identity: shuffled captions of two arms share their names.
+        identity = (artefact.stage, artefact.key, frozenset(artefact.names.items()))
+        return self._known.setdefault(identity, artefact)
+
+    def controls(self, arm: str, controls: list[str]) -> list[str]:
+        """What an arm is evaluated with; a codec that reads no text has nothing to control."""
+        return [OWN, *controls] if self.study.arms[arm].text else [OWN]
+
+    def data(self, dataset: str) -> Artefact:
+        spec = self.study.datasets[dataset].model_dump(mode="json")
+        return self._add(Artefact("data", {"dataset": dataset}, spec))
+
+    def captions(self, dataset: str, source: str, own: Artefact | None = None) -> Artefact:
+        """The caption table; `own` is the table that a shuffled control permutes."""
+        config = self.study.captions[source]
+        spec = config.model_dump(mode="json")
+        if "files" in spec:  # captions of other data sets are no business of this one
+            spec["file"] = spec.pop("files")[dataset]
+        inputs = {"data": self.data(dataset)}
+        if isinstance(config, Shuffled) and own:
+            inputs["own"] = own
+        return self._add(Artefact("captions", {"dataset": dataset, "source": source}, spec, inputs))
+
+    def model(self, arm: str, lmbda: str, seed: int) -> Artefact:
+        study = self.study
+        text = study.arms[arm].text
+        recipe = study.recipe(arm)
+        spec = {
+            "lmbda": lmbda,
+            "seed": seed,
+            "codec": study.codec.model_dump(mode="json"),
+            "text": study.encoders[text].model_dump(mode="json") if text else None,
+            "training": recipe.model_dump(mode="json", exclude={"dataset"}),
+        }
+        inputs = {
+            "data": self.data(recipe.dataset),
+            "captions": self.captions(recipe.dataset, study.arms[arm].source(recipe.dataset)),
+        }
+        names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
+        return self._add(Artefact("train", names, spec, inputs))
+
+    def code(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
+        study = self.study
+        how = study.protocol.datasets[dataset]
+        inputs = {"model": self.model(arm, lmbda, seed), "data": self.data(dataset)}
+        if study.arms[arm].text:
+            own = self.captions(dataset, study.arms[arm].source(dataset))
+            inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
+        names = inputs["model"].names | {"dataset": dataset, "control": control}
+        spec = {"crop": how.crop, "captions": how.captions}
+        return self._add(Artefact("code", names, spec, inputs))
+
+    def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
+        code = self.code(arm, lmbda, seed, dataset, control)
+        spec = {"examples": self.study.protocol.examples if control == OWN else 0}
+        return self._add(Artefact("metrics", code.names, spec, {"codes": code, **code.inputs}))
+
+    def anchors(self, dataset: str, codec: str) -> Artefact:
+        study = self.study
+        spec = {
+            "crop": study.protocol.datasets[dataset].crop,
+            "qualities": study.protocol.anchors[codec],  # type: ignore[index]  # a literal key
+        }
+        names = {"dataset": dataset, "codec": codec}
+        return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
+
+    def report(self) -> Artefact:
+        shown = {str(a): a for a in list(self) if a.stage in ("train", "metrics", "anchors")}
+        spec = {
+            "title": self.study.title,
+            "note": self.study.note,
+            "baseline": self.study.protocol.baseline,
+            "arms": {name: arm.description for name, arm in self.study.arms.items()},
+        }
+        return self._add(Artefact("report", {}, spec, shown))

@@ -1,0 +1,43 @@
+"""What made an artefact: versions, machine, revision, SLURM job. Never secrets."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "compressai", "transformers", "numpy", "pillow", "lpips", "datasets")
+
+
+def provenance() -> dict[str, str | None]:
+    """Strings only, ready for JSON."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "revision": _revision(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "command": " ".join(sys.argv),
+    }
+
+
+def _revision() -> str | None:
+    """Git revision of the running code, `+` appended when edited; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

@@ -1,0 +1,57 @@
+"""Builds the report in a temporary folder and swaps it in whole, so that nothing old lingers."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from tacolab import atomic
+from tacolab.config import Study
+from tacolab.errors import UserError
+from tacolab.keys import Artefact
+from tacolab.report import figures, gallery, page, tables
+from tacolab.report.inputs import published, read
+from tacolab.report.layout import INDEX, KODAK, PUBLISHED
+
+log = logging.getLogger(__name__)
+
+
+def run(study: Study, artefact: Artefact) -> None:
+    """Makes every file of `layout.report_files` and the gallery, then links `latest`."""
+    inputs = read(study, artefact)
+    folder = artefact.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{os.getpid()}.tmp.{folder.name}")
+    old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
+    fresh.mkdir()
+    try:
+        frames = tables.make(study, inputs)
+        tables.write(fresh, frames, inputs)
+        if KODAK in study.protocol.datasets:
+            published().to_csv(fresh / PUBLISHED, index=False)
+        figures.draw(study, inputs.points, fresh)
+        photos = gallery.write(study, inputs, fresh)
+        html = page.render(study, artefact, inputs, frames, photos)
+        (fresh / INDEX).write_text(html, encoding="utf-8")
+        for path in sorted(fresh.rglob("*")):
+            atomic.sync(path)
+        if folder.exists():
+            # A page must never stand over half a folder: it goes first and comes back last.
+            (folder / INDEX).unlink(missing_ok=True)
+            folder.rename(old)
+        fresh.rename(folder)
+        atomic.sync(folder.parent)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    _link(folder.with_name("latest"), folder.name)
+    log.info("report: %s", folder / INDEX)
+
+
+def _link(link: Path, target: str) -> None:
+    """Points `link` at its neighbour `target` at one stroke."""
+    if link.exists() and not link.is_symlink():
+        raise UserError(f"{link} is no link; move it away, the newest report is linked there")
+    temporary = link.with_name(f".{os.getpid()}.tmp.{link.name}")
+    temporary.symlink_to(target, target_is_directory=True)
+    temporary.replace(link)

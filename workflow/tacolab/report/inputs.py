@@ -1,0 +1,236 @@
+"""Reads what the other stages wrote: one tidy frame of images, one of curve points, the models.
+
+A point's numbers are the mean over an image's captions first, then over the images, so that an
+image with more captions weighs no more than another.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from tacolab.config import OWN, Study
+from tacolab.errors import UserError
+from tacolab.keys import Artefact
+
+IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
+VALUES = [
+    "bpp_real",
+    "bpp_est",
+    "psnr",
+    "ms_ssim",
+    "lpips_published",
+    "lpips",
+    "encode_seconds",
+    "decode_seconds",
+]
+ARM, ANCHOR = "arm", "anchor"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: its artefact and its model.json."""
+
+    artefact: Artefact
+    info: dict[str, Any]
+
+    @property
+    def arm(self) -> str:
+        return self.artefact.names["arm"]
+
+    @property
+    def lmbda(self) -> str:
+        return self.artefact.names["lmbda"]
+
+    @property
+    def seed(self) -> str:
+        return self.artefact.names["seed"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An original beside its reconstruction, as PNG bytes, with the numbers of that one coding."""
+
+    artefact: Artefact
+    image_id: str
+    row: dict[str, Any]
+    original: bytes
+    decoded: bytes
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything the report shows.
+
+    images: a row per image of every coding, averaged over its captions (IDENTITY, image_id,
+        captions, height, width, VALUES). points: a row per coding of a data set (IDENTITY, images,
+        captions, VALUES). Rates in bit per pixel, PSNR in dB, times in seconds.
+    """
+
+    images: pd.DataFrame
+    points: pd.DataFrame
+    models: list[Model]
+    evaluations: list[Artefact]
+    provenance: list[dict[str, Any]]
+
+
+def needed(artefact: Artefact) -> list[Path]:
+    """The files that are read: a copy of results/ without the weights makes a report too."""
+    if artefact.stage == "train":
+        return [path for path in artefact.files if path.suffix == ".json"]
+    return artefact.files
+
+
+def read(study: Study, report: Artefact) -> Inputs:
+    """Reads all inputs of a report. Raises UserError naming the first missing or damaged file."""
+    ordered = sorted(report.inputs.values(), key=lambda artefact: _place(study, artefact))
+    for artefact in ordered:
+        for path in needed(artefact):
+            if not path.exists():
+                raise UserError(
+                    f"{path} is missing and the report shows it; `snakemake` makes what is missing"
+                )
+    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage == "train"]
+    evaluations = [a for a in ordered if a.stage == "metrics"]
+    anchors = [a for a in ordered if a.stage == "anchors"]
+    codings = [_arm_images(a) for a in evaluations]
+    codings += [coding for a in anchors for coding in _anchor_images(a)]
+    provenance = [model.info.get("provenance", {}) for model in models]
+    provenance += [_json(a.files[1]).get("provenance", {}) for a in [*evaluations, *anchors]]
+    return Inputs(
+        images=pd.concat(codings, ignore_index=True),
+        points=pd.DataFrame([_point(coding) for coding in codings]),
+        models=models,
+        evaluations=evaluations,
+        provenance=provenance,
+    )
+
+
+def examples(artefact: Artefact) -> Iterator[Example]:
+    """The example reconstructions of one evaluation; captioned codecs show their first caption."""
+    path = artefact.files[2]
+    rows = _parquet(artefact.path).sort_values("index", kind="stable").drop_duplicates("image_id")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            for row in rows.to_dict("records"):
+                original, decoded = (f"{kind}/{row['image_id']}.png" for kind in _KINDS)
+                if {original, decoded} <= members:
+                    yield Example(
+                        artefact,
+                        str(row["image_id"]),
+                        {str(name): value for name, value in row.items()},
+                        archive.read(original),
+                        archive.read(decoded),
+                    )
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+_KINDS = ("original", "decoded")
+
+
+def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
+    """Where an input stands in tables: by data set, arm and control of the config, then lambda."""
+    names = artefact.names
+    datasets, arms = list(study.protocol.datasets), list(study.arms)
+    if artefact.stage == "anchors":
+        return ("2 anchors", datasets.index(names["dataset"]), names["codec"])
+    arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
+    if artefact.stage == "train":
+        return ("0 train", *arm)
+    controls = [OWN, *study.protocol.datasets[names["dataset"]].controls]
+    return (
+        "1 metrics",
+        datasets.index(names["dataset"]),
+        arm[0],
+        controls.index(names["control"]),
+        *arm[1:],
+    )
+
+
+def _arm_images(artefact: Artefact) -> pd.DataFrame:
+    names = artefact.names
+    identity = {
+        "dataset": names["dataset"],
+        "kind": ARM,
+        "source": names["arm"],
+        "lmbda": names["lmbda"],
+        "quality": None,
+        "seed": names["seed"],
+        "control": names["control"],
+    }
+    return _per_image(_parquet(artefact.path), identity)
+
+
+def _anchor_images(artefact: Artefact) -> Iterator[pd.DataFrame]:
+    rows = _parquet(artefact.path)
+    for quality, part in rows.groupby("quality", sort=True):
+        identity = {
+            "dataset": artefact.names["dataset"],
+            "kind": ANCHOR,
+            "source": artefact.names["codec"],
+            "lmbda": None,
+            "quality": str(quality),
+            "seed": None,
+            "control": None,
+        }
+        yield _per_image(part.assign(bpp_est=float("nan")), identity)
+
+
+def _per_image(rows: pd.DataFrame, identity: dict[str, str | None]) -> pd.DataFrame:
+    """The mean over an image's captions."""
+    rows = rows.astype(dict.fromkeys(VALUES, float))
+    by_image = rows.groupby("image_id", sort=False)
+    images = by_image[VALUES].mean()
+    images.insert(0, "captions", by_image.size())
+    for at, side in enumerate(("height", "width"), start=1):
+        images.insert(at, side, by_image[side].first())
+    images = images.reset_index()
+    for at, (name, value) in enumerate(identity.items()):
+        images.insert(at, name, pd.Series([value] * len(images), dtype=object))
+    return images
+
+
+def _point(images: pd.DataFrame) -> dict[str, Any]:
+    """The mean over images; empty where no image has the value."""
+    identity = {name: images[name].iloc[0] for name in IDENTITY}
+    counts = {"images": len(images), "captions": int(images["captions"].sum())}
+    means = {name: images[name].mean() for name in VALUES}
+    return identity | counts | means
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _damaged(path, error) from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(f"{path} cannot be read ({reason}); delete it and run `snakemake` again")
+
+
+def published() -> pd.DataFrame:
+    """Anchor points from the literature, measured by others on Kodak; committed with their source.
+
+    Columns: source, citation, dataset, lmbda, caption, bpp, psnr [dB], lpips_published, lpips.
+    """
+    text = Path(__file__).with_name("published.csv").read_bytes()
+    return pd.read_csv(io.BytesIO(text), dtype={"lmbda": str})

@@ -1,0 +1,108 @@
+"""The published loss: rate + distortion + LPIPS + L_joint (spec: TACO, ICML 2024)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as vision
+from transformers import AutoTokenizer, CLIPModel
+
+from tacolab.codec.text import locate, pretrained, tokenise
+from tacolab.config import Training
+from tacolab.perceptual import Lpips
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+LOGIT_SCALE = math.exp(2.6592)
+
+
+class Joint(nn.Module):
+    """L_joint: captions and reconstructions close in CLIP's space, and so are both images.
+
+    Contrastive loss between captions and reconstructions, plus `distance_weight` times the
+    Frobenius norm, over the batch, of the difference between normalised image embeddings.
+    """
+
+    def __init__(self, clip: CLIPModel, distance_weight: float) -> None:
+        super().__init__()
+        self.clip = clip.requires_grad_(False).eval()
+        self.distance_weight = distance_weight
+
+    def forward(self, x: Tensor, x_hat: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """B x 3 x H x W images (x_hat is not clamped), B x T tokens and mask -> scalar."""
+        with torch.no_grad():
+            text = _unit(self.clip.get_text_features(input_ids=tokens, attention_mask=mask))
+            original = _unit(self.clip.get_image_features(pixel_values=self._pixels(x)))
+        image = _unit(self.clip.get_image_features(pixel_values=self._pixels(x_hat)))
+        logits = LOGIT_SCALE * text @ image.T
+        pairs = torch.arange(len(logits), device=logits.device)
+        contrastive: Tensor = (
+            F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)
+        ) / 2
+        distance: Tensor = torch.linalg.matrix_norm(image - original)
+        return contrastive + self.distance_weight * distance
+
+    def _pixels(self, x: Tensor) -> Tensor:
+        """Any size in [0, 1] -> CLIP's input, resized as tensors are: bilinear, antialiased."""
+        side = self.clip.config.vision_config.image_size
+        x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+        normalised: Tensor = vision.normalize(x, list(CLIP_MEAN), list(CLIP_STD))
+        return normalised
+
+    def train(self, mode: bool = True) -> "Joint":
+        """Stays in eval mode: the towers are frozen."""
+        return super().train(False)
+
+
+def _unit(features: Any) -> Tensor:
+    """Embeddings of length 1; transformers 5 wraps them in an output object."""
+    embeddings: Tensor = getattr(features, "pooler_output", features)
+    return F.normalize(embeddings, dim=-1)
+
+
+class Losses(NamedTuple):
+    """Scalars of one batch; `total` is what is minimised."""
+
+    total: Tensor
+    bpp: Tensor
+    mse: Tensor
+    lpips: Tensor
+    joint: Tensor
+
+
+class RateDistortion(nn.Module):
+    """bpp + lmbda * 255^2 * MSE + 3.5 * LPIPS + 0.0025 * L_joint, images in [0, 1]."""
+
+    def __init__(self, recipe: Training, lmbda: float) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.lmbda = lmbda
+        self.lpips = Lpips()
+        self.joint: Joint | None = None
+        if recipe.joint_weight > 0:
+            source = locate(recipe.joint_model)
+            self.joint = Joint(pretrained(CLIPModel, source), recipe.joint_distance_weight)
+            self.tokenizer = pretrained(AutoTokenizer, source)
+
+    def forward(self, out: Mapping[str, Any], x: Tensor, captions: Sequence[str]) -> Losses:
+        """`out` is what the codec's forward returned for `x`, B x 3 x H x W in [0, 1]."""
+        x_hat = out["x_hat"]
+        pixels = x.shape[0] * x.shape[2] * x.shape[3]
+        bits = torch.stack([-torch.log2(p).sum() for p in out["likelihoods"].values()]).sum()
+        bpp = bits / pixels
+        mse = F.mse_loss(x_hat, x)
+        lpips = self.lpips(x, x_hat, self.recipe.lpips_range).mean()
+        joint = torch.zeros((), device=x.device)
+        if self.joint is not None:
+            tokens = tokenise(self.tokenizer, captions, self.recipe.joint_tokens).to(x.device)
+            joint = self.joint(x, x_hat, tokens["input_ids"], tokens["attention_mask"])
+        total = (
+            bpp
+            + self.lmbda * 255**2 * mse
+            + self.recipe.lpips_weight * lpips
+            + self.recipe.joint_weight * joint
+        )
+        return Losses(total, bpp, mse, lpips, joint)

@@ -1,0 +1,103 @@
+"""Which sample comes when: order, crops and noise as pure functions of seed, epoch, step, index.
+
+No worker, rank or library state enters, so a resumed run sees what an uninterrupted one sees, and
+one process with batch 8 sees what two with batch 4 see.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tacolab.captiontable import CaptionTable
+from tacolab.errors import UserError
+from tacolab.packed import Packed
+
+# Separate streams of random numbers; also keeps (seed, epoch) apart from (seed, step).
+_ORDER, _CROP, _NOISE, _HOLD_OUT = range(4)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One (image, caption) pair of the training set."""
+
+    index: int
+    image: Tensor  # 3 x crop x crop, uint8
+    caption: str
+
+
+def hold_out(count: int, validation: int) -> tuple[list[int], list[int]]:
+    """Image positions for training and validation; the same for every arm and seed."""
+    if validation >= count:
+        raise UserError(
+            f"training.validation_images = {validation} leaves nothing to train on: there are "
+            f"{count} images in the training set"
+        )
+    order = np.random.default_rng([_HOLD_OUT]).permutation(count)
+    return sorted(order[validation:].tolist()), sorted(order[:validation].tolist())
+
+
+def batches(seed: int, count: int, batch: int, first: int, last: int) -> Iterator[list[list[int]]]:
+    """For every step in [first, last): a batch of [epoch, sample index]; the rest is dropped."""
+    steps_per_epoch = count // batch
+    order: list[int] = []
+    for step in range(first, last):
+        epoch, position = divmod(step, steps_per_epoch)
+        if not order or position == 0:
+            order = np.random.default_rng([_ORDER, seed, epoch]).permutation(count).tolist()
+        yield [[epoch, index] for index in order[position * batch : (position + 1) * batch]]
+
+
+class Crops(Dataset[Sample]):
+    """Random crops of every (image, caption) pair; indexed by [epoch, sample index]."""
+
+    def __init__(
+        self, images: Packed, captions: CaptionTable, used: Sequence[int], crop: int, seed: int
+    ) -> None:
+        self.images, self.crop, self.seed = images, crop, seed
+        self.pairs = [
+            (image, caption) for image in used for caption in captions.for_image(images.ids[image])
+        ]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, place: Sequence[int]) -> Sample:
+        epoch, index = place
+        image, caption = self.pairs[index]
+        pixels = self.images.rgb(image)
+        height, width = pixels.shape[:2]
+        numbers = np.random.default_rng([_CROP, self.seed, epoch, index])
+        top = int(numbers.integers(height - self.crop + 1))
+        left = int(numbers.integers(width - self.crop + 1))
+        cut = pixels[top : top + self.crop, left : left + self.crop]
+        return Sample(index, torch.from_numpy(cut.transpose(2, 0, 1).copy()), caption)
+
+
+def centre_crop(pixels: np.ndarray, crop: int) -> Tensor:
+    """H x W x 3 uint8 -> 3 x crop x crop uint8, as validation sees an image."""
+    top, left = (pixels.shape[0] - crop) // 2, (pixels.shape[1] - crop) // 2
+    cut = pixels[top : top + crop, left : left + crop]
+    return torch.from_numpy(cut.transpose(2, 0, 1).copy())
+
+
+class Noise:
+    """The quantisation noise of one step: U(-1/2, 1/2) from one generator per sample.
+
+    Drawn on the CPU, so that it is the same on every device.
+    """
+
+    def __init__(self, seed: int, step: int, indices: Sequence[int]) -> None:
+        self.generators = [
+            torch.Generator().manual_seed(
+                int(np.random.SeedSequence([_NOISE, seed, step, index]).generate_state(1)[0])
+            )
+            for index in indices
+        ]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        drawn = [torch.rand(like.shape[1:], generator=g) for g in self.generators]
+        return torch.stack(drawn).to(like) - 0.5

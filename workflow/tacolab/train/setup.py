@@ -1,0 +1,99 @@
+"""What one training run is made of, built from the plan."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tacolab.captiontable import CaptionTable
+from tacolab.codec.build import build_codec, build_text
+from tacolab.codec.text import FrozenText
+from tacolab.config import Execution, Training
+from tacolab.device import pick_device
+from tacolab.errors import UserError
+from tacolab.keys import Artefact, Plan
+from tacolab.packed import Packed
+from tacolab.train import samples
+from tacolab.train.losses import RateDistortion
+from tacolab.train.state import TrainState
+from tacolab.train.stop import ignore_in_worker
+
+
+@dataclass(frozen=True)
+class Run:
+    """The fixed parts of a training run; what changes is in `state`."""
+
+    artefact: Artefact
+    recipe: Training
+    execution: Execution
+    seed: int
+    device: torch.device
+    folder: Path  # state/: checkpoints, train.jsonl, TensorBoard
+    crops: samples.Crops
+    held_out: list[tuple[Tensor, str]]  # validation: centre crop 3 x crop x crop uint8, caption
+    encoder: FrozenText | None
+    criterion: RateDistortion
+    state: TrainState
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.crops) // self.recipe.batch
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def batches(self) -> Iterable[list[samples.Sample]]:
+        """The batches from the state's step to the end."""
+        return DataLoader(
+            self.crops,
+            batch_sampler=samples.batches(
+                self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
+            ),
+            collate_fn=list,
+            num_workers=self.execution.workers,
+            worker_init_fn=ignore_in_worker,
+            generator=torch.Generator(),  # the loader draws a number: not from the global stream
+        )
+
+
+def set_up(plan: Plan, artefact: Artefact) -> Run:
+    """Open the data and build networks with their initial weights (no checkpoint read yet)."""
+    study = plan.study
+    arm, seed = artefact.names["arm"], int(artefact.names["seed"])
+    recipe = study.recipe(arm)
+    device = pick_device(study.execution.device)
+
+    images = Packed(artefact.inputs["data"].folder)
+    captions = CaptionTable(artefact.inputs["captions"].path)
+    used, held_out = samples.hold_out(len(images), recipe.validation_images)
+    crops = samples.Crops(images, captions, used, recipe.crop, seed)
+    if len(crops) < recipe.batch:
+        raise UserError(
+            f"training.batch = {recipe.batch} is more than the {len(crops)} samples to train on"
+        )
+
+    encoder = build_text(study, arm)
+    criterion = RateDistortion(recipe, float(artefact.names["lmbda"]))
+    torch.manual_seed(seed)
+    model = build_codec(study, arm).to(device)
+    return Run(
+        artefact=artefact,
+        recipe=recipe,
+        execution=study.execution,
+        seed=seed,
+        device=device,
+        folder=artefact.folder / "state",
+        crops=crops,
+        held_out=[
+            (samples.centre_crop(images.rgb(i), recipe.crop), captions.for_image(images.ids[i])[0])
+            for i in held_out
+        ],
+        encoder=encoder.to(device) if encoder else None,
+        criterion=criterion.to(device),
+        state=TrainState.fresh(model, recipe),
+    )
