@@ -1,16 +1,33 @@
 REPORT = PLAN.find("report")
-FIGURES = [str(REPORT.folder / name) for name in layout.figure_files(PLAN.study)]
-TABLES = [str(REPORT.folder / name) for name in layout.table_files(PLAN.study)]
+# Of a model only its description: a copy of results/ without weights still makes a report.
+SHOWN = [
+    str(path)
+    for artefact in REPORT.inputs.values()
+    for path in artefact.files
+    if path.suffix != ".safetensors"
+]
+
+
+def in_report(names):
+    return [str(REPORT.folder / name) for name in names]
 
 
 rule report:
     # Not ancient: what was measured anew is drawn anew.
     input:
-        [str(path) for artefact in REPORT.inputs.values() for path in artefact.files],
+        SHOWN,
     output:
-        page=report(str(REPORT.path), caption="../report/page.rst", category="Report"),
-        figures=report(FIGURES, caption="../report/figure.rst", category="Figures"),
-        tables=report(TABLES, caption="../report/table.rst", category="Tables"),
+        page=str(REPORT.path),
+        figures=report(
+            in_report(layout.figure_files(PLAN.study)),
+            caption="../report/figures.rst",
+            category="Rate-distortion figures",
+        ),
+        tables=report(
+            in_report(layout.table_files(PLAN.study)),
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
     log:
         f"results/logs/report/{REPORT.key}.log",
     params:

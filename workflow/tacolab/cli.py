@@ -199,7 +199,7 @@ def report(
     from tacolab import report as stage
 
     plan = _plan(config, overrides)
-    artefact = _find(plan, "report", key)
+    artefact = plan.find("report", key)  # says by itself what is missing
     stage.run(plan, artefact)
     typer.echo(artefact.path)
 

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "compressai", "transformers", "numpy", "pillow", "lpips", "datasets")
+PACKAGES = (
+    "torch",
+    "compressai",
+    "transformers",
+    "numpy",
+    "pillow",
+    "lpips",
+    "datasets",
+    "pyarrow",
+)
 
 
 def provenance() -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tacolab import captions, config, data
 from tacolab.keys import Artefact, Plan
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tacolab.captions.sources import derangement
 from tacolab.captions.table import SCHEMA
 from tacolab.captiontable import CaptionTable

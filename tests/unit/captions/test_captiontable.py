@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from tacolab.captions.table import table
 from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError

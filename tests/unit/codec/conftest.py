@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from tacolab.codec import Elic, Taco
 from torch import Tensor
+
+from tacolab.codec import Elic, Taco
 
 SMALL: dict[str, Any] = {"N": 16, "M": 24, "groups": (4, 8, 12)}
 

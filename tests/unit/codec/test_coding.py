@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from tacolab.codec import Elic
 from tacolab.codec.bitstream import OVERHEAD, pack, unpack
 from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
-from torch import Tensor
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from tacolab.codec import Taco
 from tacolab.codec.bitstream import HEADER, pack, unpack
 from tacolab.codec.container import OVERHEAD, decode_container, pack_container, unpack_container
 from tacolab.codec.elic import Encoded
 from tacolab.codec.shape import LatentShape
-from torch import Tensor
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 MODEL = b"model #1"

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from tacolab.codec import Elic, Taco
 from torch import Tensor
+
+from tacolab.codec import Elic, Taco
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 TOLERANCE = 1e-4  # of the array's largest value

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from tacolab.codec import Elic, Taco
 from torch import Tensor
+
+from tacolab.codec import Elic, Taco
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 

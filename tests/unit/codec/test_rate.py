@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from tacolab.codec import Elic
 from tacolab.codec.checkerboard import Colour, anchor_mask
-from torch import Tensor
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 8.0])

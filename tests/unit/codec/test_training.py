@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from tacolab.codec import Taco
 from torch import Tensor
+
+from tacolab.codec import Taco
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tacolab.codec import Elic, Taco
 from torch import Tensor
+
+from tacolab.codec import Elic, Taco
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tacolab import config
 from tacolab.data import run
 from tacolab.keys import Artefact, Plan

@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 import pytest
 from PIL import Image
+
 from tacolab.data import run
 from tacolab.data.sources import SAMPLES, required
 from tacolab.errors import UserError

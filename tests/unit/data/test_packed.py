@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
 from tacolab.packed import Packed

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from report_study import fill, study
 from tacolab import config
 from tacolab.keys import Plan

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+
 from tacolab.keys import Artefact, Plan
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
@@ -136,7 +137,11 @@ def fill(plan: Plan) -> None:
                 "samples": 9600,
                 "seconds": 90.0,
                 "segments": 1,
-                "validation": {"best": {"step": 900, "loss": 1.25}, "last": {"step": 1200}},
+                "validation": {
+                    "best": {"step": 900, "loss": 1.25},
+                    "last": {"step": 1200, "loss": 1.5},
+                    "images": 5,
+                },
                 "codec": {"parameters": 1234567, "adapter_parameters": 7654 if text else 0},
             }
             artefact.files[1].write_text(json.dumps(described))

@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
-import report_study
 from PIL import Image
+
+import report_study
 from tacolab import config, report
+from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report.layout import figure_files, report_files
 
@@ -76,7 +78,7 @@ def test_head_says_what_was_run(make_plan: Make) -> None:
         "A demonstration, not a result & no claim.",
         "some/minilm",
         "none: arm image-only",
-        "train-set",
+        "train-set: 9,600 image-caption pairs; validated on 5 images held out of it",
         "kodak: 3 images",
         "photos: 1 image,",
         "1,200 steps (3 epochs)",
@@ -114,6 +116,11 @@ def test_old_files_do_not_linger_and_a_foreign_latest_is_kept(make_plan: Make) -
     report.run(plan, plan.report())
     assert not (folder / "figures/of-yesterday.svg").exists()
     assert sorted(path.name for path in folder.parent.iterdir()) == sorted([folder.name, "latest"])
+    (folder.parent / "latest").unlink()
+    (folder.parent / "latest").mkdir()
+    with pytest.raises(UserError, match="latest is no link"):
+        report.run(plan, plan.report())
+    assert (folder.parent / "latest").is_dir()
 
 
 def test_two_runs_draw_the_same_bytes(make_plan: Make) -> None:

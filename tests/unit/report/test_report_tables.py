@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+
 from tacolab import report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report.curves import Curve, difference
 from tacolab.report.inputs import published
-from tacolab.report.layout import METRICS
+from tacolab.report.layout import METRICS, Metric
 
 PSNR, _, _, LPIPS = METRICS
 RATES = np.array([0.1, 0.2, 0.4, 0.8])
@@ -60,7 +61,7 @@ def test_tables_hold_every_coding_and_empty_cells_where_nothing_is_known(make_pl
 
 
 @pytest.mark.parametrize("metric", [PSNR, LPIPS], ids=lambda metric: metric.column)
-def test_a_better_curve_has_a_negative_bd_rate(metric) -> None:  # type: ignore[no-untyped-def]
+def test_a_better_curve_has_a_negative_bd_rate(metric: Metric) -> None:
     anchor = Curve("anchor", RATES, QUALITY[metric.column])
     better = Curve("better", 0.8 * RATES, QUALITY[metric.column])
     found = difference(metric, anchor, better)

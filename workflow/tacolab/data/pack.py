@@ -14,10 +14,10 @@ import datasets
 from datasets.arrow_writer import ArrowWriter
 
 from tacolab.atomic import sync, write_json
-from tacolab.progress import progress
 from tacolab.data.verify import Photo
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
+from tacolab.progress import progress
 from tacolab.provenance import provenance
 
 # `tacolab.packed` reads these columns.

@@ -67,8 +67,8 @@ def check_sources(plan: Plan) -> None:
     lacking = [path for path in dict.fromkeys(paths) if not path.exists()]
     if lacking:
         raise UserError(
-            f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files and "
-            f"folders that the data sets need, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
+            f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files "
+            f"and folders that the data sets need, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
         )
 
 

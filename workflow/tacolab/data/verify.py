@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from tacolab.progress import progress
 from tacolab.data.sources import Record, first_few
 from tacolab.errors import UserError
+from tacolab.progress import progress
 
 
 @dataclass(frozen=True)

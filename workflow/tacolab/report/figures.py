@@ -159,11 +159,11 @@ def _published(dataset: str, metric: Metric) -> Iterator[Drawn]:
     frame = published()
     if metric.column not in frame:
         return
-    frame = frame[(frame["dataset"] == dataset) & frame[metric.column].notna()]
-    frame = frame.fillna({"caption": ""})
+    frame = frame[frame["dataset"] == dataset].fillna({"caption": ""})
     order = list(dict.fromkeys(zip(frame["source"], frame["caption"], strict=True)))
     for number, (source, caption) in enumerate(order):
         part = frame[(frame["source"] == source) & (frame["caption"] == caption)].sort_values("bpp")
+        part = part[part[metric.column].notna()]
         rate, value = (part[name].to_numpy(dtype=np.float64) for name in ("bpp", metric.column))
         style = {
             "color": DARK,

@@ -100,8 +100,12 @@ def read(study: Study, report: Artefact) -> Inputs:
     models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage == "train"]
     evaluations = [a for a in ordered if a.stage == "metrics"]
     anchors = [a for a in ordered if a.stage == "anchors"]
-    codings = [_arm_images(a) for a in evaluations]
-    codings += [coding for a in anchors for coding in _anchor_images(a)]
+    codings: list[pd.DataFrame] = []
+    for artefact in ordered:
+        if artefact.stage == "metrics":
+            codings.append(_arm_images(artefact))
+        elif artefact.stage == "anchors":
+            codings += _anchor_images(artefact)
     provenance = [model.info.get("provenance", {}) for model in models]
     provenance += [_json(a.files[1]).get("provenance", {}) for a in [*evaluations, *anchors]]
     return Inputs(
@@ -142,13 +146,13 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     names = artefact.names
     datasets, arms = list(study.protocol.datasets), list(study.arms)
     if artefact.stage == "anchors":
-        return ("2 anchors", datasets.index(names["dataset"]), names["codec"])
+        return (1, datasets.index(names["dataset"]), len(arms), names["codec"])
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
     if artefact.stage == "train":
-        return ("0 train", *arm)
+        return (0, *arm)
     controls = [OWN, *study.protocol.datasets[names["dataset"]].controls]
     return (
-        "1 metrics",
+        1,
         datasets.index(names["dataset"]),
         arm[0],
         controls.index(names["control"]),

@@ -1,6 +1,5 @@
 """The page: what was run, figures, tables, gallery, provenance. No network, no scripts."""
 
-import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -96,19 +95,11 @@ def _encoders(study: Study) -> list[str]:
 
 
 def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
-    # The manifest lies upstream of the models; a partial copy of results/ may lack it.
-    count = next(
-        (
-            json.loads(data.path.read_text(encoding="utf-8")).get("count")
-            for model in inputs.models
-            if (data := model.artefact.inputs["data"]).names["dataset"] == dataset
-            and data.path.exists()
-        ),
-        None,
-    )
-    held = {study.recipe(arm).validation_images for arm in study.arms}
-    size = f"{count:,} images, " if isinstance(count, int) else "images, "
-    return f"{dataset}: {size}of which {tables.spread(list(held))} held out for validation"
+    infos = [m.info for m in inputs.models if study.recipe(m.arm).dataset == dataset]
+    pairs = tables.spread([info.get("samples") for info in infos])
+    held = tables.spread([info.get("validation", {}).get("images") for info in infos])
+    used = f": {pairs} image-caption pairs" if pairs else ""
+    return f"{dataset}{used}" + (f"; validated on {held} images held out of it" if held else "")
 
 
 def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:

@@ -64,6 +64,7 @@ HEADS = {
     "lpips_published_control": "LPIPS (published range), control",
     "lpips_own": "LPIPS (standard range), own",
     "lpips_control": "LPIPS (standard range), control",
+    "samples": "image-caption pairs",
     "minutes": "training [min]",
     "best_step": "best step",
     "best_loss": "best validation loss",

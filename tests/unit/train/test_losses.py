@@ -1,0 +1,139 @@
+"""The loss is the published one."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+from tacolab.config import Training
+from tacolab.packed import Packed
+from tacolab.perceptual import Lpips
+from tacolab.train.loop import learning_rate
+from tacolab.train.losses import Joint, RateDistortion
+
+GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
+
+# Pinned from the code that agrees with the golden file, for machines without it.
+JOINT = 13.03955
+# Pinned from the code that gives 0.722 and 0.138 on the two example pairs of LPIPS' authors.
+LPIPS_PUBLISHED, LPIPS_STANDARD = 0.285523, 0.296781
+
+TEXT = {
+    "vocab_size": 1000,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 77,
+    "projection_dim": 32,
+    "bos_token_id": 998,
+    "eos_token_id": 999,
+}
+VISION = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 224,
+    "patch_size": 32,
+    "projection_dim": 32,
+}
+
+
+def small_clip() -> CLIPModel:
+    """A CLIP of the real classes; weights made from their names, as for the golden file."""
+    model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=32))
+    weights = model.state_dict()
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            continue
+        r = torch.randn(
+            value.shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        )
+        if value.ndim >= 2:
+            weights[name] = r / value[0].numel() ** 0.5
+        else:
+            weights[name] = 1 + 0.1 * r if name.endswith("weight") else 0.05 * r
+    model.load_state_dict(weights)
+    return model
+
+
+def test_joint_and_mse_are_the_published_ones() -> None:
+    if not GOLDEN.is_dir():
+        pytest.skip(f"needs the golden losses in {GOLDEN}")
+    golden = np.load(GOLDEN / "loss.npz")
+    expected = json.loads((GOLDEN / "loss.json").read_text())
+    assert (expected["text"], expected["vision"]) == (TEXT, VISION)
+    x, x_hat = (
+        torch.from_numpy(golden[name].astype(np.float32) / 255)
+        for name in ("image_255", "x_hat_255")
+    )
+    tokens, mask = (
+        torch.from_numpy(golden[name].astype(np.int64)) for name in ("tokens", "attention_mask")
+    )
+    joint = Joint(small_clip(), 40.0)(x, x_hat, tokens, mask).item()
+    assert joint == pytest.approx(expected["joint"], rel=1e-5)
+    assert torch.nn.functional.mse_loss(x_hat, x).item() == pytest.approx(expected["mse"], rel=1e-6)
+
+
+def made_up_batch() -> tuple[torch.Tensor, ...]:
+    """Images, a disturbed copy that leaves [0, 1], tokens and mask; the same everywhere."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.rand(3, 3, 96, 160, generator=generator)
+    x_hat = x + 0.1 * torch.randn(x.shape, generator=generator)
+    tokens = torch.full((3, 38), 999)
+    mask = torch.zeros(3, 38, dtype=torch.long)
+    for row, length in enumerate((5, 12, 38)):
+        tokens[row, :length] = torch.randint(0, 998, (length,), generator=generator)
+        tokens[row, 0], tokens[row, length - 1] = 998, 999
+        mask[row, :length] = 1
+    return x, x_hat, tokens, mask
+
+
+def test_joint_on_made_up_images() -> None:
+    assert Joint(small_clip(), 40.0)(*made_up_batch()).item() == pytest.approx(JOINT, rel=1e-4)
+
+
+def test_joint_gradient_reaches_the_reconstruction_only() -> None:
+    x, x_hat, tokens, mask = made_up_batch()
+    loss = Joint(small_clip(), 40.0)
+    x_hat.requires_grad_()
+    x.requires_grad_()
+    loss(x, x_hat, tokens, mask).backward()
+    assert x_hat.grad is not None and x_hat.grad.abs().max() > 0
+    assert x.grad is None
+    assert all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_total_is_the_weighted_sum() -> None:
+    x, x_hat, _, _ = made_up_batch()
+    recipe = Training(dataset="set", joint_weight=0, lpips_range="standard")
+    likelihoods = {"y": torch.full((3, 4, 6, 10), 0.5), "z": torch.full((3, 2, 1, 2), 0.25)}
+    out = {"x_hat": x_hat, "likelihoods": likelihoods}
+    losses = RateDistortion(recipe, 0.01)(out, x, ["", "", ""])
+    pixels = 3 * 96 * 160
+    assert losses.bpp.item() == pytest.approx((3 * 240 * 1 + 3 * 4 * 2) / pixels)
+    assert losses.mse.item() == pytest.approx(((x - x_hat) ** 2).mean().item())
+    expected = losses.bpp + 0.01 * 255**2 * losses.mse + 3.5 * losses.lpips
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_lpips_on_a_photo(prepared: Path) -> None:
+    """Both ranges on a real photo against its own blur; zero against itself."""
+    packed = Packed(next((prepared / "results/data/set").iterdir()))
+    x = torch.from_numpy(packed.rgb(0).copy()).permute(2, 0, 1)[None].float() / 255
+    blurred = torch.nn.functional.avg_pool2d(x, 5, stride=1, padding=2)
+    lpips = Lpips()
+    assert lpips(x, x, "standard").item() == 0
+    assert lpips(x, blurred, "published").item() == pytest.approx(LPIPS_PUBLISHED, rel=1e-3)
+    assert lpips(x, blurred, "standard").item() == pytest.approx(LPIPS_STANDARD, rel=1e-3)
+
+
+def test_learning_rate_drops_at_the_published_epochs() -> None:
+    recipe = Training(dataset="set", milestones=(45, 48))
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 44, 45, 47, 48, 49)]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])

@@ -1,0 +1,167 @@
+"""A training killed anywhere ends with the same bits as one that was never interrupted."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import small_training
+from equality import assert_equal
+from tacolab.errors import StageError
+from tacolab.train import checkpoint
+
+# Early, in the middle, late; a training passes its 5 log, 6 validation lines and 2 exports less
+# often than its 12 steps and 12 checkpoints.
+PASSES = {"before_log_line": (1, 4, 9), "half_log_line": (2, 7), "after_log_line": (3, 8)} | {
+    "at_export": (1, 2),
+    "in_step": (1, 10, 23),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", small_training.PLACES)
+def test_killed_at_a_place(place: str, folder: Path, undisturbed: Path) -> None:
+    """SIGKILL at several passes of one place, one after the other, then undisturbed to the end."""
+    for n in PASSES.get(place, (1, 2, 5)):
+        assert small_training.finish(folder, sabotage=(place, n)) == -signal.SIGKILL
+    assert small_training.finish(folder) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_by_the_clock(folder: Path, undisturbed: Path) -> None:
+    """SIGKILL from outside, wherever the process happens to be."""
+    kills = 0
+    for delay in (1.2, 1.6, 2.0, 1.4, 1.8):
+        process = small_training.start(folder)
+        process.join(delay)
+        if process.exitcode is None:
+            process.kill()
+            kills += 1
+        process.join()
+    assert kills >= 1
+    assert small_training.finish(folder) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+def test_history_has_no_gap_and_no_repetition(undisturbed: Path) -> None:
+    lines = [json.loads(line) for line in (undisturbed / "state/train.jsonl").open()]
+    assert [line["step"] for line in lines if "step" in line] == [3, 6, 9, 12]
+    assert [line["epoch"] for line in lines if "validation" in line] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit"])
+def test_damaged_checkpoint_is_skipped_and_named(
+    damage: str, folder: Path, undisturbed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert small_training.finish(folder, sabotage=("in_step", 15)) == -signal.SIGKILL
+    state = small_training.model_folder(folder) / "state"
+    newest = sorted(state.glob("checkpoint-*.pt"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content if damage == "one bit" else content[: len(content) // 2])
+    loaded = checkpoint.latest(state)
+    assert loaded is not None and loaded["step"] == 6
+    assert newest.name in caplog.text
+    assert small_training.finish(folder) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+def test_training_never_starts_anew_over_damaged_checkpoints(folder: Path) -> None:
+    assert small_training.finish(folder, sabotage=("in_step", 9)) == -signal.SIGKILL
+    state = small_training.model_folder(folder) / "state"
+    for path in state.glob("checkpoint-*.pt"):
+        path.write_bytes(b"")
+    with pytest.raises(StageError, match="no checkpoint reads back whole"):
+        checkpoint.latest(state)
+    assert small_training.finish(folder) == 1
+
+
+def test_two_checkpoints_are_kept(undisturbed: Path) -> None:
+    names = sorted(path.name for path in (undisturbed / "state").glob("*checkpoint*"))
+    assert [name.split("-")[1] for name in names] == ["000000011", "000000012"]
+
+
+def command(folder: Path, *options: str, **changes: object) -> list[str]:
+    """The real command line on the small study."""
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(small_training.study(**changes)))
+    tacolab = str(Path(sys.executable).with_name("tacolab"))
+    return [tacolab, "train", "taco", "0.01", "-c", str(path), "--threads", "1", *options]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path) -> None:
+    rare = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 2}
+    process = subprocess.Popen(
+        command(folder, execution=rare), cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+    state = small_training.model_folder(folder) / "state"
+    while "step 3/12" not in (state / "train.log").read_text() if state.exists() else True:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert f"{signal.Signals(number).name}: saved at step" in errors
+    assert small_training.finish(folder) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+@pytest.mark.slow
+def test_stop_after_saves_and_exits_75(folder: Path, undisturbed: Path) -> None:
+    for step in range(1, 3):
+        stopped = subprocess.run(
+            command(folder, "--stop-after", "0"), cwd=folder, capture_output=True, text=True
+        )
+        assert stopped.returncode == 75
+        assert f"--stop-after: saved at step {step} of 12" in stopped.stderr
+    assert small_training.finish(folder) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+@pytest.mark.slow
+def test_loading_processes_change_nothing(folder: Path, undisturbed: Path) -> None:
+    workers = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 2}
+    assert small_training.finish(folder, execution=workers) == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+def test_finished_state_exports_again_at_once(folder: Path, undisturbed: Path) -> None:
+    model = small_training.model_folder(folder)
+    assert small_training.finish(folder) == 0
+    for name in ("model.safetensors", "model.json"):
+        (model / name).unlink()
+    assert small_training.finish(folder, sabotage=("in_step", 1)) == 0  # no step is taken
+    assert_equal(model, undisturbed)
+
+
+def test_foreign_state_is_refused(folder: Path, undisturbed: Path) -> None:
+    other = {"learning_rate": 1e-4}
+    state = small_training.model_folder(folder, training=other) / "state"
+    state.parent.mkdir(parents=True)
+    state.symlink_to(undisturbed / "state")
+    stopped = subprocess.run(
+        command(folder, training=other), cwd=folder, capture_output=True, text=True
+    )
+    assert stopped.returncode == 2
+    assert "another training (spec.training" in stopped.stderr
+    assert stopped.stderr.strip().splitlines()[-1].startswith("tacolab: ")
+
+
+def test_non_finite_loss_names_step_and_term(folder: Path) -> None:
+    wild = {"learning_rate": 1e30, "clip_norm": 1e30}
+    stopped = subprocess.run(
+        command(folder, training=wild), cwd=folder, capture_output=True, text=True
+    )
+    assert stopped.returncode == 1
+    message = stopped.stderr.strip().splitlines()[-1]
+    assert "is not finite at step" in message and "checkpoint" in message
+    last = checkpoint.latest(small_training.model_folder(folder, training=wild) / "state")
+    assert last is not None and last["step"] >= 1

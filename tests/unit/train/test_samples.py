@@ -1,0 +1,65 @@
+"""Order, crops and noise are pure functions; validation is held out by image."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import small_training
+from tacolab import config
+from tacolab.captiontable import CaptionTable
+from tacolab.keys import Plan
+from tacolab.packed import Packed
+from tacolab.train import samples
+
+
+def flat(first: int, last: int, count: int = 25, batch: int = 4) -> list[list[list[int]]]:
+    return list(samples.batches(100, count, batch, first, last))
+
+
+@given(st.integers(0, 40), st.integers(1, 30), st.integers(1, 7))
+def test_order_can_be_entered_at_any_step(first: int, count: int, batch: int) -> None:
+    batch = min(batch, count)
+    assert flat(first, 41, count, batch) == flat(0, 41, count, batch)[first:]
+
+
+def test_every_epoch_visits_each_sample_once_in_another_order() -> None:
+    epochs = [flat(6 * epoch, 6 * epoch + 6, 24) for epoch in range(3)]
+    orders = [[index for batch in epoch for _, index in batch] for epoch in epochs]
+    assert all(sorted(order) == list(range(24)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert [{e for batch in epoch for e, _ in batch} for epoch in epochs] == [{0}, {1}, {2}]
+
+
+@given(st.integers(2, 500), st.integers(1, 499))
+def test_held_out_images_are_not_trained_on(count: int, validation: int) -> None:
+    validation = min(validation, count - 1)
+    used, held_out = samples.hold_out(count, validation)
+    assert len(held_out) == validation
+    assert sorted(used + held_out) == list(range(count))
+
+
+def test_noise_belongs_to_the_sample_not_to_the_batch() -> None:
+    """One process with batch 4 draws what two with batch 2 draw."""
+    like = torch.zeros(4, 3, 5, 7)
+    whole = samples.Noise(100, 7, [3, 1, 4, 5])
+    halves = samples.Noise(100, 7, [3, 1]), samples.Noise(100, 7, [4, 5])
+    for _ in range(2):  # z, then y
+        drawn = whole(like)
+        assert torch.equal(drawn, torch.cat([half(like[:2]) for half in halves]))
+    assert drawn.abs().max() <= 0.5
+    assert not torch.equal(drawn, samples.Noise(100, 8, [3, 1, 4, 5])(like))
+
+
+def test_crops_are_cut_from_the_photo_and_differ_by_epoch(prepared, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(prepared)
+    plan = Plan(config.validate(small_training.study(), "test"))
+    images = Packed(plan.find("data").folder)
+    captions = CaptionTable(plan.find("captions").path)
+    crops = samples.Crops(images, captions, [1], 64, seed=100)
+    assert len(crops) == 5
+    photo = torch.from_numpy(images.rgb(1).copy()).permute(2, 0, 1)
+    first, again, later = crops[[0, 2]], crops[[0, 2]], crops[[1, 2]]
+    assert torch.equal(first.image, again.image) and not torch.equal(first.image, later.image)
+    assert first.caption == captions.for_image(images.ids[1])[2]
+    windows = photo.unfold(1, 64, 1).unfold(2, 64, 1)
+    assert (windows == first.image[:, None, None]).all(dim=(0, 3, 4)).any()
