@@ -45,7 +45,6 @@ lint: install
 	ruff check .
 	mypy
 	snakefmt --check Snakefile workflow/rules
-	snakemake --lint --profile profiles/local --configfile config/demo.yaml
 
 campaign: install
 	python tests/campaign.py --minutes $(or $(MINUTES),30)

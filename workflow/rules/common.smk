@@ -15,7 +15,9 @@ from tacolab.report import layout
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 try:
-    PLAN = Plan(configuration.validate(config, " + ".join(map(str, workflow.configfiles))))
+    PLAN = Plan(
+        configuration.validate(config, " + ".join(map(str, workflow.configfiles)))
+    )
     check_sources(PLAN)
 except UserError as error:
     # A WorkflowError would bury the line under the place in this file.
@@ -54,6 +56,26 @@ def made_from(stage, role):
 
     def files(wildcards):
         inputs = PLAN.find(stage, **wildcards).inputs
-        return [ancient(str(path)) for path in inputs[role].files] if role in inputs else []
+        return (
+            [ancient(str(path)) for path in inputs[role].files]
+            if role in inputs
+            else []
+        )
 
     return files
+
+
+def shown(report):
+    """Files that the report reads. Of a model only its description: a copy of results/ without
+    weights still makes a report."""
+    return [
+        str(path)
+        for artefact in report.inputs.values()
+        for path in artefact.files
+        if path.suffix != ".safetensors"
+    ]
+
+
+def inside(artefact, names):
+    """Files of an artefact's folder."""
+    return [str(artefact.folder / name) for name in names]

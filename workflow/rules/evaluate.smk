@@ -1,9 +1,4 @@
 # Coding is expensive and keyed; metrics are cheap and carry the fingerprint of their sources.
-EVALUATE = (
-    "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
-    " --control {wildcards.control} --seed {wildcards.seed} --config {CONFIG}"
-    " --key {wildcards.key} --threads {threads}"
-)
 
 
 rule code:
@@ -21,7 +16,9 @@ rule code:
         "coding {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
-        EVALUATE + " --step code 2> {log}"
+        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
+        " --control {wildcards.control} --seed {wildcards.seed} --step code"
+        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
 
 
 rule metrics:
@@ -41,7 +38,9 @@ rule metrics:
         "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
-        EVALUATE + " --step metrics 2> {log}"
+        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
+        " --control {wildcards.control} --seed {wildcards.seed} --step metrics"
+        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
 
 
 rule anchors:

@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
 from tacolab import config as configuration
+from tacolab import status as overview
 from tacolab.config import OWN
 from tacolab.errors import Interrupted, UserError
 from tacolab.keys import Artefact, Plan
@@ -202,6 +204,76 @@ def report(
     artefact = plan.find("report", key)  # says by itself what is missing
     stage.run(plan, artefact)
     typer.echo(artefact.path)
+
+
+@app.command()
+def status(config: ConfigFile = STUDY, overrides: Overrides = []) -> None:  # noqa: B006
+    """Show every artefact that the config means: its key, and whether it is there."""
+    table = Table("stage", "what", "key", "state", box=None)
+    rows = overview.rows(_plan(config, overrides))
+    for row in rows:
+        style = {"done": "green", "missing": "yellow"}.get(row.state, "cyan")
+        table.add_row(row.stage, row.names, row.key, row.state, style=style)
+    done = sum(row.state == "done" for row in rows)
+    # Wide enough for a pipe: a key cut in two cannot be searched for.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    console.print(f"{done} of {len(rows)} done")
+
+
+@app.command()
+def prune(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Option("--config", "-c", help="Configs in use; default: all of config/*.yaml."),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed.")] = False,
+) -> None:
+    """List what lies in results/ and no config means any more; delete it only on request."""
+    paths = configs or sorted(Path("config").glob("*.yaml"))
+    if not paths:
+        raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
+    total = 0
+    found = overview.orphans([_plan(path, []) for path in paths])
+    for path in found:
+        size = overview.size(path)
+        total += size
+        typer.echo(f"{size / 2**20:10.1f} MiB  {path}")
+        if delete:
+            overview.delete(path)
+    what = "deleted" if delete else "no config means these; --delete removes them"
+    typer.echo(f"{total / 2**20:10.1f} MiB  {len(found)} artefacts: {what}")
+
+
+Model = Annotated[Path, typer.Option(help="A trained model.safetensors.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
+
+
+@app.command()
+def compress(
+    picture: Annotated[Path, typer.Argument(help="PNG, JPEG ...")],
+    model: Model,
+    output: Output,
+    caption: Annotated[str | None, typer.Option(help="What steers the encoder.")] = None,
+) -> None:
+    """Compress one picture with a trained model. The caption is not stored."""
+    from tacolab.codec.files import PictureCodec
+
+    bpp = PictureCodec(model).compress(picture, caption, output)
+    typer.echo(f"{output}: {bpp:.4f} bits per pixel")
+
+
+@app.command()
+def decompress(
+    file: Annotated[Path, typer.Argument(help="A file that `compress` wrote.")],
+    model: Model,
+    output: Output,
+) -> None:
+    """Decode a picture, with the model that compressed it."""
+    from tacolab.codec.files import PictureCodec
+
+    PictureCodec(model).decompress(file, output)
+    typer.echo(output)
 
 
 def main() -> None:

@@ -43,5 +43,6 @@ def to_pixels(x: Tensor) -> np.ndarray:
 
 
 def example_ids(ids: Sequence[str], count: int) -> list[str]:
-    """`count` images spread evenly over the list."""
-    return [ids[i * len(ids) // count] for i in range(min(count, len(ids)))] if count else []
+    """`count` images spread evenly over the list, or all where there are fewer."""
+    count = min(count, len(ids))
+    return [ids[i * len(ids) // count] for i in range(count)]

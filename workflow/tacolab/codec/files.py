@@ -1,0 +1,73 @@
+"""Single pictures to files and back, in the container that knows its model."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+from safetensors.torch import load_file
+
+from tacolab import atomic
+from tacolab.codec.container import decode_container, pack_container
+from tacolab.codec.elic import Elic
+from tacolab.codec.taco import Taco
+from tacolab.codec.text import FrozenText, build
+from tacolab.config import TextEncoder
+from tacolab.errors import UserError
+
+
+class PictureCodec:
+    """A trained model, its identity, and (to compress) its text encoder."""
+
+    def __init__(self, model: Path) -> None:
+        """`model`: a model.safetensors with its model.json beside it."""
+        try:
+            content = model.read_bytes()
+            description = json.loads(model.with_name("model.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(
+                f"{error.filename}: {error.strerror}; --model names a trained model.safetensors "
+                "with its model.json beside it"
+            ) from None
+        self.identity = hashlib.sha256(content).digest()[:8]
+        self.text = description["text"]["spec"]["text"]
+        kind = Taco if self.text else Elic
+        self.network = kind.from_state_dict(load_file(model)).eval()
+        self.network.update(force=True)
+
+    def compress(self, picture: Path, caption: str | None, output: Path) -> float:
+        """Write `output`; bits per pixel of the whole file."""
+        if bool(self.text) != (caption is not None):
+            raise UserError(
+                "this model reads no text: leave --caption out"
+                if caption is not None
+                else "this model is steered by text: give --caption (it may be empty)"
+            )
+        try:
+            with Image.open(picture) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise UserError(f"{picture}: not a readable picture ({error})") from None
+        x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
+        hidden = self._encoder()([caption])[0] if caption is not None else None
+        content = pack_container(self.network.encode(x, hidden), self.identity)
+        atomic.write_bytes(output, content)
+        return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
+
+    def decompress(self, file: Path, output: Path) -> None:
+        """Write the picture of `file`; never a broken one."""
+        try:
+            x_hat = decode_container(self.network, self.identity, file.read_bytes())
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror}") from None
+        except ValueError as error:
+            raise UserError(f"{file}: {error}") from None
+        pixels = (x_hat[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        atomic.write(output, lambda path: Image.fromarray(pixels).save(path))
+
+    def _encoder(self) -> FrozenText:
+        config: TextEncoder = TypeAdapter(TextEncoder).validate_python(self.text)
+        return build(config)

@@ -1,0 +1,91 @@
+"""What a config means and what of it is there; what lies in results/ and no config means."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tacolab.errors import UserError
+from tacolab.keys import LAYOUT, RESULTS, Artefact, Plan
+
+_KEY = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artefact; `state` is done, missing, or how far a training is."""
+
+    stage: str
+    names: str
+    key: str
+    state: str
+
+
+def rows(plan: Plan) -> list[Row]:
+    """Every artefact of the plan, in the order in which it is made."""
+    stages = list(LAYOUT)
+    ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
+    return [
+        Row(artefact.stage, " ".join(artefact.names.values()), artefact.key, _state(artefact))
+        for artefact in ordered
+    ]
+
+
+def _state(artefact: Artefact) -> str:
+    if artefact.done:
+        return "done"
+    history = artefact.folder / "state" / "train.jsonl"
+    if artefact.stage == "train" and history.exists():
+        steps = [line["step"] for line in _lines(history) if "step" in line]
+        return f"begun, step {steps[-1]}" if steps else "begun"
+    return "missing"
+
+
+def _lines(path: Path) -> Iterable[dict[str, object]]:
+    """JSON lines; a last one torn by a kill is left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def orphans(plans: Iterable[Plan]) -> list[Path]:
+    """Folders and files in results/ that carry a key which none of the plans means."""
+    known = {_unit(path) for plan in plans for artefact in plan for path in artefact.files}
+    found: set[Path] = set()
+    for folder, files in LAYOUT.values():
+        for name in files:
+            pattern = re.sub(r"\{\w+\}", "*", f"{folder}/{name}")
+            found |= {unit for path in RESULTS.glob(pattern) if (unit := _unit(path))}
+        # Also what was begun and never finished: a folder with nothing but its state.
+        if folder.endswith("{key}") or "{key}/" in folder:
+            pattern = re.sub(r"\{\w+\}", "*", folder[: folder.index("{key}")]) + "*"
+            found |= {path for path in RESULTS.glob(pattern) if _KEY.fullmatch(path.name)}
+    return sorted(path for path in found - known if not path.is_symlink())
+
+
+def _unit(path: Path) -> Path | None:
+    """The part of a path up to its key: what is kept or deleted as one."""
+    for parent in (path, *path.parents):
+        if _KEY.fullmatch(parent.name.split(".")[0]):
+            return parent
+    return None
+
+
+def size(path: Path) -> int:
+    """Bytes of a file or of everything in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files)
+
+
+def delete(path: Path) -> None:
+    """Remove a file or folder for good. Raises UserError outside results/."""
+    if RESULTS.resolve() not in path.resolve().parents:
+        raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
