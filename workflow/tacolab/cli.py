@@ -6,6 +6,7 @@ Only this module prints errors and exits: 0 done, 75 stopped on purpose and to b
 
 import logging
 import sys
+import traceback
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -136,7 +137,7 @@ def train(
     from tacolab import train as stage
 
     plan = _plan(config, overrides)
-    names = {"arm": arm, "lmbda": lmbda, "seed": str(seed or plan.study.seed)}
+    names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
     stage.run(plan, _find(plan, "train", key, **names), threads, stop_after)
 
 
@@ -163,7 +164,7 @@ def evaluate(
 
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "dataset": dataset, "control": control}
-    names["seed"] = str(seed or plan.study.seed)
+    names["seed"] = str(plan.study.seed if seed is None else seed)
     if step is not None:
         stage.run(plan, _find(plan, step, key, **names), threads)
         return
@@ -291,7 +292,8 @@ def main() -> None:
 
 def _fail(error: Exception, code: int) -> None:
     if _state["debug"]:
-        raise error
+        traceback.print_exception(error)
+        raise SystemExit(code)
     kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
     hint = "" if isinstance(error, UserError) else " (tacolab --debug ... shows the traceback)"
     typer.echo(f"tacolab: {kind}{error}{hint}", err=True)

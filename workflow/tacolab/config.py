@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -19,12 +21,15 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    GetJsonSchemaHandler,
+    Tag,
     ValidationError,
     create_model,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from tacolab.errors import UserError
 
@@ -35,22 +40,24 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """`; did you mean 'x'?` for a likely slip, else the list of valid names."""
     valid = list(valid)
     match = difflib.get_close_matches(name, valid, n=1)
-    return f"; did you mean '{match[0]}'?" if match else f"; valid: {', '.join(valid)}"
+    return f"; did you mean '{match[0]}'?" if match else f"; valid: {', '.join(valid) or 'none'}"
 
 
 class Strict(BaseModel):
     """Unknown keys are errors that name the nearest valid key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
-        for key in data if isinstance(data, Mapping) else ():
+        for key, value in data.items() if isinstance(data, Mapping) else ():
             if key not in cls.model_fields:
-                hint = nearest(str(key), cls.model_fields)
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key{hint}", {"key": key, "hint": hint}
+                raise _wrong(str(key), f"unknown key{nearest(str(key), cls.model_fields)}")
+            if isinstance(value, bool) and cls.model_fields[key].annotation is not bool:
+                # pydantic would take them for 1 and 0.
+                raise _wrong(
+                    key, "YAML reads yes, no, on, off, true and false as a truth value; quote text"
                 )
         return data
 
@@ -58,6 +65,10 @@ class Strict(BaseModel):
 def _wrong(path: str, message: str) -> PydanticCustomError:
     """A cross-field error; `path` continues the path of the model that raises it."""
     return PydanticCustomError("wrong", "{message}", {"key": path, "message": message})
+
+
+# Not \d, which is also a digit of any other script.
+PLAIN_DECIMAL = r"[0-9]*\.?[0-9]+"
 
 
 def _lmbda(text: Any) -> str:
@@ -68,24 +79,25 @@ def _lmbda(text: Any) -> str:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"'{text}' is not a number") from None
+        raise ValueError(f"{text!r} is not a number") from None
     if not value.is_finite() or value <= 0:
         raise ValueError(f"lambda must be a number above 0, not {text}")
-    if "e" in text.lower() or text.strip() != text:
+    if not re.fullmatch(PLAIN_DECIMAL, text):
         raise ValueError(f"write it as a plain decimal, like '{value:f}': it appears in paths so")
     return text
 
 
 def _name(text: str) -> str:
     if not text or not all(c.isalnum() or c in "-_@." for c in text) or text[0] in ".-":
-        raise ValueError(f"'{text}' appears in paths: use letters, digits, '-', '_', '.' and '@'")
+        raise ValueError(f"{text!r} appears in paths: use letters, digits, '-', '_', '.' and '@'")
     return text
 
 
 Lmbda = Annotated[
-    str, BeforeValidator(_lmbda), Field(json_schema_extra={"pattern": r"^[0-9]*\.?[0-9]+$"})
+    str, BeforeValidator(_lmbda), Field(json_schema_extra={"pattern": f"^{PLAIN_DECIMAL}$"})
 ]
 Name = Annotated[str, AfterValidator(_name)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class FileRef(Strict):
@@ -98,6 +110,14 @@ class FileRef(Strict):
     @classmethod
     def _plain_path(cls, data: Any) -> Any:
         return {"path": data} if isinstance(data, str) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Editors must let the plain path pass, too."""
+        schema = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [{"type": "string", "format": "path"}, schema]}
 
 
 class _Dataset(Strict):
@@ -177,7 +197,7 @@ class ClipText(Strict):
     kind: Literal["clip"]
     model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
     max_tokens: int = Field(38, ge=3, le=77)
-    width: int = Field(512, ge=8, description="width of the hidden states")
+    width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
 
 
 class TransformersText(Strict):
@@ -186,7 +206,7 @@ class TransformersText(Strict):
     kind: Literal["transformers"]
     model: str
     max_tokens: int = Field(38, ge=3)
-    width: int = Field(ge=8, description="width of the hidden states")
+    width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
 
 
 TextEncoder = Annotated[ClipText | TransformersText, Field(discriminator="kind")]
@@ -252,10 +272,20 @@ else:
         __base__=Strict,
         __doc__="What an arm trains differently; keys as in `training`.",
         **{
-            name: (field.annotation | None, Field(None, description=field.description))
+            name: (
+                Annotated[(field.annotation, *field.metadata, Field())] | None,
+                Field(None, description=field.description),
+            )
             for name, field in Training.model_fields.items()
         },
     )
+
+
+# A tagged union, since the errors of a plain one name its members instead of the user's keys.
+Sources = Annotated[
+    Annotated[Name, Tag("one")] | Annotated[dict[Name, Name], Tag("per data set")],
+    Discriminator(lambda value: "per data set" if isinstance(value, Mapping) else "one"),
+]
 
 
 class Arm(Strict):
@@ -263,12 +293,10 @@ class Arm(Strict):
 
     description: str = ""
     text: Name | None = Field(description="an encoder, or null for a codec without text adapter")
-    captions: Name | dict[Name, Name] = Field(
-        description="caption source, one for all or per data set"
-    )
+    captions: Sources = Field(description="caption source, one for all or per data set")
     training: TrainingChange = Field(default_factory=lambda: TrainingChange())
-    lambdas: list[Lmbda] | None = Field(None, description="instead of the study's")
-    extra_seeds: dict[Lmbda, list[int]] = Field(
+    lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
+    extra_seeds: dict[Lmbda, list[Seed]] = Field(
         {}, description="further seeds at single lambdas, to see training noise"
     )
 
@@ -290,9 +318,10 @@ class Protocol(Strict):
 
     datasets: dict[Name, EvaluationSet]
     baseline: Name = Field(description="the arm that others are compared with")
-    anchors: dict[Literal["jpeg", "webp"], list[int]] = Field(
-        {}, description="qualities of the classical codecs measured on the same images"
-    )
+    anchors: dict[
+        Literal["jpeg", "webp"],
+        Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
+    ] = Field({}, description="qualities of the classical codecs measured on the same images")
     examples: int = Field(4, ge=0, description="images per data set shown in the report")
 
 
@@ -312,7 +341,7 @@ class Study(Strict):
     note: str = Field("", description="printed at the head of the report")
     data_root: Path = Field(Path("data"), description="where the downloaded data lies")
     lambdas: list[Lmbda] = Field(min_length=1)
-    seed: int = 100
+    seed: Seed = 100
     datasets: dict[Name, Dataset]
     captions: dict[Name, Captions]
     encoders: dict[Name, TextEncoder] = {}
@@ -324,7 +353,7 @@ class Study(Strict):
 
     def recipe(self, arm: str) -> Training:
         """The arm's recipe: `training` with the arm's changes."""
-        change = self.arms[arm].training.model_dump(exclude_unset=True)
+        change = self.arms[arm].training.model_dump(exclude_none=True)
         return Training.model_validate(self.training.model_dump() | change)
 
     def lambdas_of(self, arm: str) -> list[str]:
@@ -345,6 +374,7 @@ class Study(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         self._check_lambdas()
+        self._check_sources()
         for name, arm in self.arms.items():
             self._check_arm(name, arm)
         self._check_protocol()
@@ -364,33 +394,32 @@ class Study(Strict):
             first = spellings.setdefault(Decimal(lmbda), lmbda)
             if first != lmbda:
                 raise _wrong(path, f"'{lmbda}' and '{first}' are two spellings of one lambda")
-        for path, lmbdas in [("lambdas", self.lambdas)] + [
-            (f"arms.{name}.lambdas", arm.lambdas or []) for name, arm in self.arms.items()
-        ]:
-            for lmbda in lmbdas:
-                if lmbdas.count(lmbda) > 1:
-                    raise _wrong(path, f"'{lmbda}' stands there twice")
+        _check_distinct("lambdas", self.lambdas)
+        for name, arm in self.arms.items():
+            _check_distinct(f"arms.{name}.lambdas", arm.lambdas or [])
 
     def _check_arm(self, name: str, arm: Arm) -> None:
         path = f"arms.{name}"
         if arm.text is not None:
             self._known(f"{path}.text", arm.text, self.encoders, "text encoder")
         recipe = self.recipe(name)
-        self._known(f"{path}.training.dataset", recipe.dataset, self.datasets, "data set")
+
+        def place(key: str) -> str:
+            own = getattr(arm.training, key) is not None
+            return f"{path}.training.{key}" if own else f"training.{key}"
+
+        self._known(place("dataset"), recipe.dataset, self.datasets, "data set")
         smallest = self.datasets[recipe.dataset].min_side
         if recipe.crop > smallest:
             raise _wrong(
-                f"{path}.training.crop"
-                if "crop" in arm.training.model_fields_set
-                else "training.crop",
+                place("crop"),
                 f"{recipe.crop} is larger than the smallest image that "
                 f"datasets.{recipe.dataset}.min_side = {smallest} lets in",
             )
         for epoch in recipe.export_epochs:
             if not 1 <= epoch <= recipe.epochs:
                 raise _wrong(
-                    f"{path}.training.export_epochs",
-                    f"{epoch} is not in 1 ... {recipe.epochs} epochs",
+                    place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs"
                 )
         if isinstance(arm.captions, str):
             self._known(f"{path}.captions", arm.captions, self.captions, "caption source")
@@ -413,15 +442,29 @@ class Study(Strict):
             source = arm.source(dataset)
         except KeyError:
             raise _wrong(path, f"names no caption source for data set '{dataset}'") from None
+        if isinstance(self.captions[source], Shuffled):
+            raise _wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+        self._check_can_caption(path, source, dataset)
+
+    def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
         kind = self.captions[source]
         if isinstance(kind, Published) and dataset not in kind.files:
             raise _wrong(path, f"captions.{source}.files has no file for data set '{dataset}'")
         if isinstance(kind, Human) and isinstance(self.datasets.get(dataset), Folder):
             raise _wrong(path, f"data set '{dataset}' has no human captions; name another source")
-        if isinstance(kind, Shuffled):
-            raise _wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+
+    def _check_sources(self) -> None:
+        for name, source in self.captions.items():
+            for dataset in source.files if isinstance(source, Published) else ():
+                self._known(f"captions.{name}.files.{dataset}", dataset, self.datasets, "data set")
+        if OWN in self.captions:
+            raise _wrong(
+                f"captions.{OWN}", "the name is taken: it stands for an arm's own captions"
+            )
 
     def _check_protocol(self) -> None:
+        for codec, qualities in self.protocol.anchors.items():
+            _check_distinct(f"protocol.anchors.{codec}", qualities)
         self._known("protocol.baseline", self.protocol.baseline, self.arms, "arm")
         for dataset, how in self.protocol.datasets.items():
             path = f"protocol.datasets.{dataset}"
@@ -433,36 +476,89 @@ class Study(Strict):
                     f"{self.datasets[dataset].min_side}; raise it to leave smaller ones out",
                 )
             for control in how.controls:
-                self._known(f"{path}.controls", control, self.captions, "caption source")
                 if control == OWN:
-                    raise _wrong(f"{path}.controls", f"'{OWN}' is always evaluated")
-        if OWN in self.captions:
-            raise _wrong(
-                f"captions.{OWN}", "the name is taken: it stands for an arm's own captions"
-            )
+                    raise _wrong(f"{path}.controls", f"'{OWN}' is always evaluated; leave it out")
+                self._known(f"{path}.controls", control, self.captions, "caption source")
+                self._check_can_caption(f"{path}.controls", control, dataset)
+            _check_distinct(f"{path}.controls", how.controls)
+
+
+def _check_distinct(path: str, values: Iterable[Any]) -> None:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise _wrong(path, f"'{value}' stands there twice")
+        seen.add(value)
+
+
+# What pydantic finds, in the words of somebody who writes YAML. {input} is what stands there.
+MESSAGES = {
+    "missing": "is missing",
+    "union_tag_not_found": "is missing; valid: {kinds}",
+    "int_type": "must be a whole number, not {input}",
+    "int_parsing": "must be a whole number, not {input}",
+    "int_from_float": "must be a whole number, not {input}",
+    "float_type": "must be a number, not {input}",
+    "float_parsing": "must be a number, not {input}",
+    "finite_number": "must be a finite number, not {input}",
+    "string_type": "must be text, not {input} (quote it if it is meant so)",
+    "path_type": "must be a path, not {input}",
+    "list_type": "must be a list, like [a, b], not {input}",
+    "tuple_type": "must be a list, like [1, 2], not {input}",
+    "dict_type": "must be a mapping of keys, not {input}",
+    "model_type": "must be a mapping of keys, not {input}",
+    "model_attributes_type": "must be a mapping of keys, not {input}",
+    "too_short": "must have at least {min_length} entry",
+    "greater_than": "must be above {gt}, not {input}",
+    "greater_than_equal": "must be at least {ge}, not {input}",
+    "less_than_equal": "must be at most {le}, not {input}",
+    "multiple_of": "must be a multiple of {multiple_of}, not {input}",
+    "string_pattern_mismatch": "must match {pattern}, not {input}",
+}
 
 
 def _first_problem(error: ValidationError, data: Any) -> str:
     """`path.of.key: message` of the first problem, and how many more there are."""
     problem = error.errors(include_url=False)[0]
+    kind, context = problem["type"], problem.get("ctx", {})
     path: list[str] = []
-    for part in problem["loc"]:
-        # Discriminated unions put their tag (the `kind`) into the location: it is no key.
-        if isinstance(data, Mapping) and part not in data and data.get("kind") == part:
-            continue
-        path.append(str(part))
+    for number, part in enumerate(problem["loc"], 1):
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):
-            data = None
-    context = problem.get("ctx", {})
-    if problem["type"] in ("unknown_key", "wrong"):
+            # Not in the YAML: a key that is missing, or pydantic's own marks (the tag of a
+            # union, `[key]` where the key itself is wrong).
+            if kind != "missing" or number < len(problem["loc"]):
+                continue
+        path.append(str(part))
+    text = {"input": "null" if problem["input"] is None else reprlib.repr(problem["input"])}
+    if kind == "wrong":
         path.append(str(context["key"]))
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        message = "is missing"
+        message = str(context["message"])
+    elif kind == "union_tag_invalid":
+        path.append("kind")
+        message = f"unknown kind '{context['tag']}'{nearest(str(context['tag']), _kinds(path[0]))}"
+    elif kind == "literal_error":
+        valid = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        message = f"unknown value {text['input']}{nearest(str(problem['input']), valid)}"
+    elif kind in MESSAGES:
+        if kind == "union_tag_not_found":
+            path.append("kind")
+            text["kinds"] = ", ".join(_kinds(path[0]))
+        message = MESSAGES[kind].format(**context, **text)
+    else:
+        message = problem["msg"].removeprefix("Value error, ")
     more = error.error_count() - 1
-    return f"{'.'.join(path)}: {message}" + (f" (and {more} more)" if more else "")
+    where = f"{'.'.join(path)}: " if path else ""
+    # One line, whatever stands in a name.
+    return " ".join(f"{where}{message}".split()) + (f" (and {more} more)" if more else "")
+
+
+def _kinds(section: str) -> list[str]:
+    """The kinds of entry that a section of the study may hold."""
+    union = {"datasets": Dataset, "captions": Captions, "encoders": TextEncoder}[section]
+    models = get_args(get_args(union)[0])
+    return [get_args(model.model_fields["kind"].annotation)[0] for model in models]
 
 
 def validate(data: Any, origin: str) -> Study:
@@ -479,7 +575,10 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Study:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; name a config with --config") from None
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # ValueError: not UTF-8, or a date like 2020-99-99
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: not a study: a mapping of keys is needed")
@@ -487,7 +586,12 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Study:
         key, equals, value = override.partition("=")
         if not equals:
             raise UserError(f"--set {override}: write KEY=VALUE")
-        data[key] = yaml.safe_load(value)
+        try:
+            data[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise UserError(
+                f"--set {override}: not valid YAML: {' '.join(str(error).split())}"
+            ) from None
     return validate(data, str(path))
 
 

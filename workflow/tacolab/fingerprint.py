@@ -5,7 +5,13 @@ import hashlib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-METRICS = ("evaluate/metrics.py", "evaluate/score.py", "evaluate/anchors.py", "perceptual.py")
+METRICS = (
+    "evaluate/metrics.py",
+    "evaluate/score.py",
+    "evaluate/anchors.py",
+    "evaluate/images.py",  # rounds to 8 bit
+    "perceptual.py",
+)
 
 
 def fingerprint(*names: str) -> str:
@@ -15,10 +21,8 @@ def fingerprint(*names: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(names):
-        source = (PACKAGE / name).read_text(encoding="utf-8")
-        digest.update(
-            ast.unparse(ast.parse(source)).encode() if name.endswith(".py") else source.encode()
-        )
+        source = (PACKAGE / name).read_bytes()
+        digest.update(ast.unparse(ast.parse(source)).encode() if name.endswith(".py") else source)
     return digest.hexdigest()[:8]
 
 
@@ -30,5 +34,6 @@ def metrics() -> str:
 def report() -> str:
     """Of every file of the report stage: code, templates, styles, published numbers."""
     folder = PACKAGE / "report"
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    # Not what editors and systems leave beside them (.DS_Store, .page.py.swp, page.py~).
+    files = (path for path in folder.rglob("[!.]*[!~]") if path.is_file() and path.suffix != ".pyc")
     return fingerprint(*(str(path.relative_to(PACKAGE)) for path in files))

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tacolab.config import OWN, Shuffled, Study
+from tacolab.config import OWN, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
 RESULTS = Path("results")
@@ -149,9 +149,20 @@ class Plan:
                 f"{asked.strip()}: several artefacts fit; name one with --key: "
                 + ", ".join(f"{a.key} ({a})" for a in found)
             )
-        raise UserError(
-            f"{asked.strip()}: the config means no such artefact; was it edited since the job was "
-            "planned? Start the workflow again; `tacolab status` shows what the config means"
+        raise UserError(f"{asked.strip()}: {self._why_none(stage, names)}")
+
+    def _why_none(self, stage: str, names: Mapping[str, str]) -> str:
+        """Which of the names (else the key) fits nothing, and what would."""
+        fitting = [a for a in self if a.stage == stage]
+        for name, value in names.items():
+            valid = dict.fromkeys(a.names.get(name, "") for a in fitting)
+            if value not in valid:
+                word = {"lmbda": "lambda", "dataset": "data set"}.get(name, name)
+                return f"the config means no {word} '{value}' there{nearest(value, valid)}"
+            fitting = [a for a in fitting if a.names[name] == value]
+        return (
+            f"the config means key {', '.join(a.key for a in fitting)} now; was it edited since "
+            "the job was planned? Start the workflow again, or leave --key out"
         )
 
     def needed(self) -> list[Artefact]:

@@ -4,14 +4,13 @@ import io
 import time
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from tacolab import atomic, fingerprint
 from tacolab.device import pick_device
 from tacolab.evaluate.images import Images
 from tacolab.evaluate.ledger import Ledger
-from tacolab.evaluate.metrics import Metrics
+from tacolab.evaluate.metrics import Metrics, tabulate
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
@@ -32,11 +31,12 @@ def run(plan: Plan, artefact: Artefact) -> None:
             if (image_id, quality) not in done:
                 row = {"codec": codec, "quality": quality, "image_id": image_id}
                 ledger.add(row | measure(pixels, codec, quality, metrics))
-    ledger.close()
-    atomic.write(path, lambda p: pd.DataFrame(ledger.rows).to_parquet(p, index=False))
+    atomic.write(path, lambda p: tabulate(ledger.rows).to_parquet(p, index=False))
     content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.metrics()}
     atomic.write_json(description, content | {"provenance": provenance()})
-    state.unlink()
+    ledger.remove()
+    for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
+        leftover.unlink()
 
 
 def measure(

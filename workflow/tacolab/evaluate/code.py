@@ -1,9 +1,9 @@
 """Coding: every image (and caption) to a real file in the published layout."""
 
+import shutil
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -77,8 +77,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
                     "encode_seconds": seconds,
                 }
             )
-    ledger.close()
-    finish(artefact, ledger.rows, state)
+    finish(artefact, ledger, state)
 
 
 def stream_name(image_id: str, index: int) -> str:
@@ -86,9 +85,9 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(artefact: Artefact, rows: list[dict[str, Any]], state: Path) -> None:
+def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
-    names = [stream_name(row["image_id"], row["index"]) for row in rows]
+    names = [stream_name(row["image_id"], row["index"]) for row in ledger.rows]
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -97,10 +96,8 @@ def finish(artefact: Artefact, rows: list[dict[str, Any]], state: Path) -> None:
 
     codes, streams, description = artefact.files
     atomic.write(streams, save)
-    atomic.write(codes, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
+    atomic.write(codes, lambda path: pd.DataFrame(ledger.rows).to_parquet(path, index=False))
     content = {"key": artefact.key, "text": artefact.text, "provenance": provenance()}
     atomic.write_json(description, content)
-    for name in names:
-        (state / name).unlink()
-    (state / "rows.jsonl").unlink()
-    state.rmdir()
+    ledger.remove()
+    shutil.rmtree(state)  # with the temporary files of killed runs

@@ -13,11 +13,14 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self.rows: list[dict[str, Any]] = []
         whole = 0
         if path.exists():
             with path.open("rb") as file:
                 for line in file:
+                    if not line.endswith(b"\n"):  # else the next row would go on in this line
+                        break
                     try:
                         self.rows.append(json.loads(line))
                     except ValueError:
@@ -35,3 +38,8 @@ class Ledger:
 
     def close(self) -> None:
         self._file.close()
+
+    def remove(self) -> None:
+        """Before anything that the rows speak of is removed: a kill in between starts anew."""
+        self._file.close()
+        self.path.unlink()

@@ -1,8 +1,11 @@
 """Quality of a decoded 8-bit image against its original."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from pytorch_msssim import ms_ssim
 
@@ -11,6 +14,8 @@ from tacolab.perceptual import Lpips
 
 # MS-SSIM halves the image four times and then needs an 11-pixel window.
 MS_SSIM_MIN_SIDE = 161
+
+NAMES = ("psnr", "ms_ssim", "lpips_published", "lpips")
 
 
 class Metrics:
@@ -32,3 +37,8 @@ class Metrics:
             "lpips_published": self.lpips(x, x_hat, "published").item(),
             "lpips": self.lpips(x, x_hat, "standard").item(),
         }
+
+
+def tabulate(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A table of rows; a metric that is empty in all of them is still a column of numbers."""
+    return pd.DataFrame(rows).astype(dict.fromkeys(NAMES, float))

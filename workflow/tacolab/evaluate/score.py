@@ -1,11 +1,12 @@
 """Metrics: every bitstream is decoded from its file and compared with the original."""
 
+import hashlib
 import math
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from tacolab.errors import StageError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.images import Images, example_ids, to_pixels
 from tacolab.evaluate.ledger import Ledger
-from tacolab.evaluate.metrics import Metrics
+from tacolab.evaluate.metrics import Metrics, tabulate
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
@@ -37,10 +38,11 @@ def run(plan: Plan, artefact: Artefact) -> None:
     model = load_model(artefact.inputs["model"], device)
     metrics = Metrics(device)
     codes = pd.read_parquet(code.path)
-    examples = set(example_ids(images.ids, artefact.spec["examples"]))
+    examples = example_ids(images.ids, artefact.spec["examples"])
 
-    # Rows of an edited metric must not be continued: its fingerprint names the ledger.
-    state = artefact.folder / f"{artefact.names['control']}.state" / fingerprint.metrics()
+    # Rows of an edited metric, or of images that were coded again, must not be continued.
+    made_from = f"{fingerprint.metrics()}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
+    state = artefact.folder / f"{artefact.names['control']}.state" / made_from
     ledger = Ledger(state / "rows.jsonl")
     done = {(row["image_id"], row["index"]) for row in ledger.rows}
     with zipfile.ZipFile(code.files[1]) as streams:
@@ -75,8 +77,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
                     "decode_seconds": seconds,
                 }
             )
-    ledger.close()
-    finish(artefact, ledger.rows, state)
+    finish(artefact, ledger, state, examples)
 
 
 def keep(state: Path, role: str, image_id: str, pixels: np.ndarray) -> None:
@@ -84,17 +85,18 @@ def keep(state: Path, role: str, image_id: str, pixels: np.ndarray) -> None:
     atomic.write(state / role / f"{image_id}.png", lambda path: Image.fromarray(pixels).save(path))
 
 
-def finish(artefact: Artefact, rows: list[dict[str, Any]], state: Path) -> None:
+def finish(artefact: Artefact, ledger: Ledger, state: Path, examples: Sequence[str]) -> None:
     """Write the declared files, then drop the state."""
-    table = pd.DataFrame(rows)
-    rows_path, description, examples = artefact.files
+    table = tabulate(ledger.rows)
+    rows_path, description, pictures = artefact.files
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for picture in sorted(state.glob("*/*.png")):
-                archive.write(picture, picture.relative_to(state))
+            for role in ("decoded", "original"):
+                for image_id in sorted(examples):
+                    archive.write(state / role / f"{image_id}.png", f"{role}/{image_id}.png")
 
-    atomic.write(examples, save)
+    atomic.write(pictures, save)
     atomic.write(rows_path, lambda path: table.to_parquet(path, index=False))
     atomic.write_json(
         description,
@@ -106,6 +108,7 @@ def finish(artefact: Artefact, rows: list[dict[str, Any]], state: Path) -> None:
             "provenance": provenance(),
         },
     )
+    ledger.remove()
     shutil.rmtree(state.parent)
 
 

@@ -103,7 +103,7 @@ def rate_distortion(study: Study, points: pd.DataFrame, dataset: str, metric: Me
     if any(len(drawn.curve) for drawn in arms):
         left, right, bottom, top = _window(arms, others)
         axes.set(xlim=(left, right), ylim=(bottom, top))
-        near = [other for other in others if _visible(other.curve, left, right, bottom, top)]
+        near = [other for other in others if _visible(other.curve, left, right)]
         shown = [*near, *(drawn for drawn in arms if len(drawn.curve))]
         for drawn in shown:
             axes.plot(drawn.curve.rate, drawn.curve.value, **drawn.style)
@@ -178,23 +178,19 @@ def _published(dataset: str, metric: Metric) -> Iterator[Drawn]:
 
 
 def _window(arms: list[Drawn], others: list[Drawn]) -> tuple[float, float, float, float]:
-    """Limits that follow the arms: other curves are clipped and never squash them.
+    """The arms' rates, and every value that any curve has there.
 
-    The arms' points fill at least a third of the height.
+    Long tails of other curves do not squash the arms, but one that is better at the arms' rates
+    is seen to be better.
     """
     points = list(_points(arms))
     rates, values = [rate for rate, _ in points], [value for _, value in points]
     margin = _margin(rates)
     left, right = max(0.0, min(rates) - margin), max(rates) + margin
-    low, high, margin = min(values), max(values), _margin(values)
-    bottom, top = low - margin / 2, high + margin / 2
-    reach = (low - 4 * margin, high + 4 * margin)
     for other in others:
-        if _visible(other.curve, left, right, *reach):
-            near = _between(other.curve, left, right).clip(*reach)
-            bottom = min(bottom, float(near.min()) - margin / 4)
-            top = max(top, float(near.max()) + margin / 4)
-    return left, right, bottom, top
+        values += _between(other.curve, left, right).tolist()
+    margin = _margin(values) / 2
+    return left, right, min(values) - margin, max(values) + margin
 
 
 def _points(drawn: list[Drawn]) -> Iterator[tuple[float, float]]:
@@ -218,10 +214,9 @@ def _between(one: Curve, left: float, right: float) -> Array:
     return np.interp(rates, one.rate, one.value)
 
 
-def _visible(one: Curve, left: float, right: float, bottom: float, top: float) -> bool:
+def _visible(one: Curve, left: float, right: float) -> bool:
     """Whether a curve shows over a fifth of the width: a scrap in a corner tells nothing."""
-    values = _between(one, left, right)
-    return bool(((values >= bottom) & (values <= top)).sum() >= 20)
+    return len(_between(one, left, right)) >= 20
 
 
 def _legend(figure: Figure, axes: Axes, shown: list[Drawn]) -> None:

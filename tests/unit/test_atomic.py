@@ -1,0 +1,93 @@
+"""A file is there whole or not at all, whatever ends the writing."""
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tacolab import atomic
+
+_processes = multiprocessing.get_context("forkserver")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_file_appears_whole_and_in_new_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.bin"
+    atomic.write_bytes(path, b"new")
+    assert contents(path.parent) == {"file.bin": b"new"}
+
+
+def test_nothing_is_at_the_place_while_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # else moving would copy
+        assert temporary.suffix == path.suffix  # writers choose their format by it
+    assert contents(tmp_path) == {"table.parquet": b"half"}
+
+
+@pytest.mark.parametrize("failure", [ValueError("disk full"), KeyboardInterrupt(), SystemExit(75)])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+
+    def save(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        atomic.write(path, save)
+    assert contents(tmp_path) == {"file.bin": b"old"}
+
+
+def test_a_writer_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(FileNotFoundError):
+        atomic.write(path, lambda temporary: None)
+    assert contents(tmp_path) == {"file.bin": b"old"}
+
+
+def _die_while_writing(path: Path) -> None:
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_writer_keeps_the_old_file_and_hinders_no_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    process = _processes.Process(target=_die_while_writing, args=(path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    # What is left is hidden, so that nobody takes it for a result.
+    assert all(name == "file.bin" or name.startswith(".") for name in contents(tmp_path))
+    atomic.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_refuses_what_other_readers_cannot_read(tmp_path: Path, number: float) -> None:
+    path = tmp_path / "summary.json"
+    atomic.write_json(path, {"old": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        atomic.write_json(path, {"psnr": number})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert list(contents(tmp_path)) == ["summary.json"]
+
+
+def test_json_is_for_people(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    atomic.write_json(path, {"caption": "ein Bär 🐻"})
+    assert path.read_text(encoding="utf-8") == '{\n  "caption": "ein Bär 🐻"\n}\n'

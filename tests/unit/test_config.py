@@ -1,0 +1,306 @@
+"""Every wrong config gives one line: file, path of the key, what is wrong, the nearest name."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tacolab import config
+from tacolab.config import Study
+from tacolab.errors import UserError
+
+CONFIG = Path(__file__).parents[2] / "config"
+COMMITTED = ["study.yaml", "demo.yaml", "mini.yaml"]
+DEMO = yaml.safe_load((CONFIG / "demo.yaml").read_text()) | {"data_root": "data"}
+DEMO["datasets"]["kodak"] = {"kind": "folder", "images": "k", "list": "k/S", "min_side": 128}
+DEMO["captions"]["released"] = {"kind": "published", "files": {"kodak": "k/captions.json"}}
+DEMO["captions"]["shuffled"] = {"kind": "shuffled"}
+GONE = object()
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The demo with one place changed, `/` between keys; GONE removes it."""
+    study = copy.deepcopy(DEMO)
+    *parents, last = path.split("/")
+    place: Any = study
+    for key in parents:
+        place = place[key]
+    if value is GONE:
+        del place[last]
+    else:
+        place[last] = value
+    return study
+
+
+def problem(study: Any) -> str:
+    """The one line that a wrong study gives."""
+    with pytest.raises(UserError) as caught:
+        config.validate(study, "my.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("my.yaml: ")
+    assert "function-" not in message  # pydantic's own names are nobody's
+    return message.removeprefix("my.yaml: ")
+
+
+WRONG = [
+    # unknown keys, at every level
+    ("lambda", 1, "lambda: unknown key; did you mean 'lambdas'?"),
+    ("datasets/photos/min_sid", 1, "datasets.photos.min_sid: unknown key; did you mean 'min_side'"),
+    ("datasets/kodak/list", {"pth": 1}, "datasets.kodak.list.pth: unknown key; did you mean 'path'"),
+    ("captions/human/txt", 1, "captions.human.txt: unknown key; valid: kind"),
+    ("encoders/minilm/widht", 1, "encoders.minilm.widht: unknown key; did you mean 'width'?"),
+    ("codec/K", 1, "codec.K: unknown key; valid: N, M, groups"),
+    ("training/epoch", 1, "training.epoch: unknown key; did you mean 'epochs'?"),
+    ("arms/taco/caption", 1, "arms.taco.caption: unknown key; did you mean 'captions'?"),
+    ("arms/taco/training", {"crp": 64}, "arms.taco.training.crp: unknown key; did you mean 'crop'"),
+    ("protocol/base", 1, "protocol.base: unknown key; did you mean 'baseline'?"),
+    ("protocol/datasets/photos/contrls", [], "protocol.datasets.photos.contrls: unknown key; did"),
+    ("execution/devise", "cpu", "execution.devise: unknown key; did you mean 'device'?"),
+    # lambdas
+    ("lambdas", [], "lambdas: must have at least 1 entry"),
+    ("lambdas", "0.1", "lambdas: must be a list, like [a, b], not '0.1'"),
+    ("lambdas", ["0.1", "0"], "lambdas.1: lambda must be a number above 0, not 0"),
+    ("lambdas", ["-0.1"], "lambdas.0: lambda must be a number above 0, not -0.1"),
+    ("lambdas", ["nan"], "lambdas.0: lambda must be a number above 0, not nan"),
+    ("lambdas", [0.0016], 'lambdas.0: write it in quotes as a plain decimal, like "0.0016" (YAML'),
+    ("lambdas", ["4e-4"], "lambdas.0: write it as a plain decimal, like '0.0004'"),
+    ("lambdas", ["+0.1"], "lambdas.0: write it as a plain decimal, like '0.1'"),
+    ("lambdas", ["1_0"], "lambdas.0: write it as a plain decimal, like '10'"),
+    ("lambdas", ["٠.١"], "lambdas.0: write it as a plain decimal, like '0.1'"),
+    ("lambdas", ["0.1\n"], "lambdas.0: write it as a plain decimal, like '0.1'"),
+    ("lambdas", ["small"], "lambdas.0: 'small' is not a number"),
+    ("lambdas", ["0.1", "0.10"], "lambdas: '0.10' and '0.1' are two spellings of one lambda"),
+    ("lambdas", ["0.1", "0.1"], "lambdas: '0.1' stands there twice"),
+    ("arms/taco/lambdas", ["0.00160"], "arms.taco.lambdas: '0.00160' and '0.0016' are two spell"),
+    ("arms/taco/lambdas", [], "arms.taco.lambdas: must have at least 1 entry"),
+    ("arms/taco/extra_seeds", {"0.0160": [1]}, "arms.taco.extra_seeds: '0.0160' is not among"),
+    ("arms/taco/extra_seeds", {"0.00160": [1]}, "arms.taco.extra_seeds: '0.00160' and '0.0016' ar"),
+    ("arms/taco/extra_seeds", {0.0016: [1]}, "arms.taco.extra_seeds: write it in quotes"),
+    # seeds
+    ("arms/taco/extra_seeds", {"0.0016": [7, 7]}, "arms.taco.extra_seeds.0.0016: names a seed twi"),
+    ("arms/taco/extra_seeds", {"0.0016": [100]}, "arms.taco.extra_seeds.0.0016: names a seed twic"),
+    ("seed", -1, "seed: must be at least 0, not -1"),
+    # names
+    ("training/dataset", "photo", "training.dataset: unknown data set 'photo'; did you mean 'photos"),
+    ("arms/taco/training", {"dataset": "photo"}, "arms.taco.training.dataset: unknown data set"),
+    ("arms/taco/captions", "humn", "arms.taco.captions: unknown caption source 'humn'; did you mea"),
+    ("arms/taco/captions", {"photo": "human"}, "arms.taco.captions.photo: unknown data set 'photo"),
+    ("arms/taco/captions", {"photos": "humn"}, "arms.taco.captions.photos: unknown caption source"),
+    ("arms/taco/captions", {"photos": "human"}, "arms.taco.captions: names no caption source for"),
+    ("arms/taco/captions", {"photos": 3}, "arms.taco.captions.photos: must be text, not 3"),
+    ("arms/taco/captions", None, "arms.taco.captions: must be text, not null"),
+    ("arms/taco/text", "clip", "arms.taco.text: unknown text encoder 'clip'; valid: minilm"),
+    ("encoders", {}, "arms.taco.text: unknown text encoder 'minilm'; valid: none"),
+    ("protocol/baseline", "tako", "protocol.baseline: unknown arm 'tako'; did you mean 'taco'?"),
+    ("protocol/datasets/foto", {}, "protocol.datasets.foto: unknown data set 'foto'; did you mean"),
+    ("protocol/datasets/photos/controls", ["emty"], "protocol.datasets.photos.controls: unknown c"),
+    ("protocol/datasets/photos/controls", ["own"], "protocol.datasets.photos.controls: 'own' is a"),
+    ("protocol/datasets/photos/controls", ["empty"] * 2, "protocol.datasets.photos.controls: 'empt"),
+    ("captions/own", {"kind": "empty"}, "captions.own: the name is taken"),
+    ("datasets/a b", {"kind": "samples", "photos": ["x"]}, "datasets.a b: 'a b' appears in paths"),
+    ("datasets/a\nb", {"kind": "samples", "photos": ["x"]}, "datasets.a b: 'a\\nb' appears in"),
+    ("arms/..", DEMO["arms"]["taco"], "arms...: '..' appears in paths"),
+    # sizes
+    ("training/crop", 512, "training.crop: 512 is larger than the smallest image that datasets.pho"),
+    ("arms/taco/training", {"crop": 512}, "arms.taco.training.crop: 512 is larger than the smalle"),
+    ("protocol/datasets/photos/crop", 512, "protocol.datasets.photos.crop: 512 is larger than dat"),
+    ("training/crop", 100, "training.crop: must be a multiple of 64, not 100"),
+    ("arms/taco/training", {"crop": 100}, "arms.taco.training.crop: must be a multiple of 64, not"),
+    ("codec/groups", [4, 4], "codec.groups: must be positive and sum to M = 48, not 8"),
+    ("codec/groups", [0, 48], "codec.groups: must be positive and sum to M = 48"),
+    ("codec/N", 12, "codec.N: must be a multiple of 8, not 12"),
+    ("encoders/minilm/width", 100, "encoders.minilm.width: must be a multiple of 8, not 100"),
+    ("training/export_epochs", [61], "training.export_epochs: 61 is not in 1 ... 60 epochs"),
+    ("arms/taco/training", {"export_epochs": [0]}, "arms.taco.training.export_epochs: 0 is not in"),
+    # caption sources that cannot caption the data set
+    ("protocol/datasets/kodak", {}, "arms.taco.captions: data set 'kodak' has no human captions"),
+    ("arms/taco/captions", "released", "arms.taco.captions: captions.released.files has no file "),
+    ("arms/taco/captions", "shuffled", "arms.taco.captions: 'shuffled' is a control (it permutes"),
+    ("protocol/datasets/photos/controls", ["released"], "protocol.datasets.photos.controls: captio"),
+    ("captions/released/files/fotos", "x", "captions.released.files.fotos: unknown data set 'foto"),
+    # kinds and choices
+    ("datasets/photos/kind", "foldr", "datasets.photos.kind: unknown kind 'foldr'; did you mean 'f"),
+    ("datasets/photos/kind", GONE, "datasets.photos.kind: is missing; valid: samples, coco, folder"),
+    ("captions/human/kind", "humen", "captions.human.kind: unknown kind 'humen'; did you mean 'hu"),
+    ("encoders/minilm/kind", "clp", "encoders.minilm.kind: unknown kind 'clp'; did you mean 'clip'"),
+    ("execution/device", "cuba", "execution.device: unknown value 'cuba'; did you mean 'cuda'?"),
+    ("training/lpips_range", "x", "training.lpips_range: unknown value 'x'; valid: published, stan"),
+    ("protocol/anchors", {"jpg": [1]}, "protocol.anchors.jpg: unknown value 'jpg'; did you mean 'jp"),
+    ("protocol/anchors", {"jpeg": [101]}, "protocol.anchors.jpeg.0: must be at most 100, not 101"),
+    ("protocol/anchors", {"jpeg": [9, 9]}, "protocol.anchors.jpeg: '9' stands there twice"),
+    ("protocol/anchors", {"jpeg": []}, "protocol.anchors.jpeg: must have at least 1 entry"),
+    # types and ranges
+    ("title", 3, "title: must be text, not 3 (quote it if it is meant so)"),
+    ("title", GONE, "title: is missing"),
+    ("seed", "x", "seed: must be a whole number, not 'x'"),
+    ("seed", 1.5, "seed: must be a whole number, not 1.5"),
+    ("data_root", 3, "data_root: must be a path, not 3"),
+    ("datasets/photos", None, "datasets.photos: must be a mapping of keys, not null"),
+    ("training/epochs", 0, "training.epochs: must be at least 1, not 0"),
+    ("training/learning_rate", 0, "training.learning_rate: must be above 0.0, not 0"),
+    ("training/learning_rate", float("inf"), "training.learning_rate: must be a finite number"),
+    ("training/batch", True, "training.batch: YAML reads yes, no, on, off, true and false as"),
+    ("arms/taco/text", False, "arms.taco.text: YAML reads yes, no, on, off"),
+    ("training/milestones", 3, "training.milestones: must be a list, like [1, 2], not 3"),
+    ("execution", [], "execution: must be a mapping of keys, not []"),
+    ("datasets/kodak/list", {"path": "x", "sha256": "A"}, "datasets.kodak.list.sha256: must match"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG)
+def test_wrong_input_is_one_line_that_names_the_key(path: str, value: Any, message: str) -> None:
+    assert problem(changed(path, value)).startswith(message)
+
+
+def test_the_demo_that_the_wrong_inputs_start_from_is_right() -> None:
+    assert isinstance(config.validate(DEMO, "my.yaml"), Study)
+
+
+def test_further_problems_are_counted() -> None:
+    assert problem({}) == "title: is missing (and 6 more)"
+
+
+@pytest.mark.parametrize("study", [None, [], "x", 3])
+def test_what_is_no_mapping_is_refused(study: Any) -> None:
+    assert "must be a mapping of keys" in problem(study)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a study: a mapping of keys is needed"),
+        (b"- a\n- b\n", "not a study: a mapping of keys is needed"),
+        (b"title: [unclosed\n", "not valid YAML: while parsing"),
+        (b"title: \xff\xfe\n", "not valid YAML: 'utf-8' codec"),
+        (b"title: 2020-13-45\n", "not valid YAML: month must be"),
+    ],
+)
+def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named_with_the_option_that_names_another(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: No such file or directory; name a.*--config"):
+        config.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed", "--set seed: write KEY=VALUE"),
+        ("lambdas=[", "--set lambdas=[: not valid YAML"),
+        ("sed=3", "sed: unknown key; did you mean 'seed'?"),
+    ],
+)
+def test_wrong_overrides_are_named(override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        config.load(CONFIG / "demo.yaml", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_read_as_yaml() -> None:
+    study = config.load(CONFIG / "demo.yaml", ["seed=7", 'lambdas=["0.1"]', "data_root=/d"])
+    assert (study.seed, study.lambdas, study.data_root) == (7, ["0.1"], Path("/d"))
+
+
+def test_a_null_in_an_arms_recipe_is_the_studys() -> None:
+    study = config.validate(changed("arms/taco/training", {"crop": None, "batch": 2}), "my.yaml")
+    assert study.recipe("taco") == study.training.model_copy(update={"batch": 2})
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_configs_load_and_validate_against_the_schema(name: str) -> None:
+    path = CONFIG / name
+    assert isinstance(config.load(path), Study)
+    first = path.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=study.schema.json"
+    # What an editor does with it: an error here would underline a correct config.
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(config.schema()))
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    committed = (CONFIG / "study.schema.json").read_text()
+    assert committed == config.schema(), "config.py has changed: run `make schema`"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("lambda", 1),
+        ("lambdas", ["4e-4"]),
+        ("training/crop", 100),
+        ("arms/taco/training", {"crop": 100}),
+        ("arms/taco/captions", 3),
+        ("datasets/photos/kind", "foldr"),
+        ("datasets/kodak/list", 3),
+    ],
+)
+def test_the_schema_finds_slips_while_they_are_typed(path: str, value: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed(path, value), json.loads(config.schema()))
+
+
+def test_every_key_says_what_it_is() -> None:
+    # Kinds and counts explain themselves; what is measured in something does not.
+    training = json.loads(config.schema())["$defs"]["Training"]["properties"]
+    for name in ("batch", "crop", "validation_images", "validate_every"):
+        assert training[name]["description"]
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("human"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of everything in plain data."""
+    inner = node.items() if isinstance(node, dict) else ()
+    inner = enumerate(node) if isinstance(node, list) else inner
+    return [path] * bool(path) + [p for key, value in inner for p in places(value, (*path, key))]
+
+
+@given(
+    place=st.sampled_from(places(DEMO)),
+    junk=JUNK,
+    spoil=st.sampled_from(["replace", "add", "rename"]),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_junk_anywhere_is_a_user_error_or_a_study(
+    place: tuple[Any, ...], junk: Any, spoil: str
+) -> None:
+    study = copy.deepcopy(DEMO)
+    *parents, last = place
+    holder: Any = study
+    for key in parents:
+        holder = holder[key]
+    spoilers: dict[str, Callable[[], Any]] = {
+        "replace": lambda: holder.__setitem__(last, junk),
+        "add": lambda: holder.__setitem__(str(junk), junk) if isinstance(holder, dict) else None,
+        "rename": lambda: (
+            holder.__setitem__(str(junk), holder.pop(last)) if isinstance(holder, dict) else None
+        ),
+    }
+    spoilers[spoil]()
+    try:
+        assert isinstance(config.validate(study, "my.yaml"), Study)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1

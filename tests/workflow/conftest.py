@@ -1,0 +1,97 @@
+"""A copy of the project in which the demo has run; tests edit copies of that."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO = "config/demo.yaml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working copy with its own package, config and results."""
+
+    folder: Path
+
+    def run(self, *command: str, timeout: int = 1200) -> subprocess.CompletedProcess[str]:
+        """A command in the copy, with the copy's own `tacolab`."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "workflow")},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def snakemake(self, *options: str, config: str = DEMO) -> subprocess.CompletedProcess[str]:
+        """The command of the README."""
+        return self.run(
+            "snakemake", "--profile", "profiles/local", "--configfile", config, *options
+        )
+
+    def planned(self, *options: str, config: str = DEMO) -> dict[str, int]:
+        """Jobs that a dry run plans, by rule."""
+        dry = self.snakemake("--dry-run", *options, config=config)
+        assert dry.returncode == 0, dry.stdout + dry.stderr
+        if "Nothing to be done" in dry.stdout + dry.stderr:
+            return {}
+        stats = re.search(r"^job +count\n[- ]+\n(.*?)^total", dry.stdout, re.M | re.S)
+        assert stats is not None, dry.stdout
+        jobs = Counter({line.split()[0]: int(line.split()[1]) for line in stats[1].splitlines()})
+        del jobs["all"]
+        return dict(jobs)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text that stands in a file exactly once."""
+        file = self.folder / path
+        text = file.read_text()
+        assert text.count(old) == 1, f"{path}: {old!r} stands there {text.count(old)} times"
+        file.write_text(text.replace(old, new))
+
+
+def copy_sources(folder: Path) -> Project:
+    """What a fresh clone of the working tree would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The demo has run here. Not to be changed: `demo` is a copy for each test."""
+    project = copy_sources(tmp_path_factory.mktemp("demo") / "project")
+    run = project.snakemake()
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+@pytest.fixture
+def demo(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the project with the demo's results, `.snakemake` included."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Project:
+    """A fresh clone in which nothing has run."""
+    return copy_sources(tmp_path / "clone")

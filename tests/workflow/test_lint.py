@@ -1,0 +1,26 @@
+"""`snakemake --lint` says nothing but what contradicts the design."""
+
+from conftest import Project
+
+# Title of a lint -> why the design does otherwise.
+AGAINST_THE_DESIGN = {
+    "Shell command directly uses variable CONFIG": (
+        "as a param, an edited config would delete and remake every artefact; the key in the path "
+        "says what has changed"
+    ),
+    "Shell command directly uses variable REPORT": "its key stands in the rule's output",
+    "Specify a conda environment or container for each rule": (
+        "the whole pipeline runs in the one environment that `make` installs from the lock"
+    ),
+    "Environment variable PATH used but not asserted": "every process has one",
+}
+
+
+def test_lint(clone: Project) -> None:
+    lint = clone.snakemake("--lint")
+    titles = [
+        line.strip(" *") for line in (lint.stdout + lint.stderr).splitlines() if "    * " in line
+    ]
+    assert titles, "nothing was linted"
+    unexpected = [title for title in titles if not title.startswith(tuple(AGAINST_THE_DESIGN))]
+    assert unexpected == []

@@ -1,0 +1,106 @@
+"""What the committed configs plan, and what a user sees when something is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT, Project
+
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def fake_data(root: Path) -> Path:
+    """The places that the study needs; a dry run opens nothing."""
+    for folder in ("coco/train2014", "coco/val2014", "coco/annotations", "clic", "kodak"):
+        (root / folder).mkdir(parents=True)
+    for file in (
+        "coco/annotations/captions_train2014.json",
+        "coco/annotations/captions_val2014.json",
+        "coco/restval_30504.json",
+        "clic_captions.json",
+        "kodak/SHA256SUMS",
+        "kodak/captions.json",
+    ):
+        (root / file).touch()
+    return root
+
+
+def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) -> None:
+    """Two arms, six lambdas, two more seeds of taco at one; COCO, CLIC and Kodak."""
+    root = fake_data(tmp_path / "data")
+    dry = clone.run(
+        *("snakemake", "-n", "--profile", "profiles/local", "--config", f"data_root={root}")
+    )
+    assert dry.returncode == 0, dry.stderr
+    jobs = {
+        line.split()[0]: int(line.split()[1])
+        for line in dry.stdout.splitlines()
+        if len(line.split()) == 2 and line.split()[1].isdigit()
+    }
+    # taco: 8 models x (COCO own + CLIC and Kodak with own and three controls); image-only: 6 x 3.
+    evaluations = 8 * (1 + 4 + 4) + 6 * 3
+    assert {rule: jobs[rule] for rule in ("data", "train", "code", "metrics", "anchors")} == {
+        "data": 4,
+        "train": 14,
+        "code": evaluations,
+        "metrics": evaluations,
+        "anchors": 6,
+    }
+
+
+def test_study_without_data_names_data_root(clone: Project) -> None:
+    dry = clone.run("snakemake", "-n", "--profile", "profiles/local")
+    assert dry.returncode == 2
+    lines = [line for line in dry.stderr.splitlines() if not line.startswith("Using profile")]
+    assert len(lines) == 1 and lines[0].startswith("tacolab: data_root: 'data' lacks")
+    assert "--config data_root=" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("captions: human", "captoins: human", "did you mean 'captions'"),
+        ('lambdas: ["0.0016"', 'lambdas: ["-1"', "lambda must be a number above 0"),
+        ("baseline: taco", "baseline: tacos", "did you mean 'taco'"),
+    ],
+)
+def test_wrong_config_is_one_line_and_exit_2(
+    clone: Project, old: str, new: str, expected: str
+) -> None:
+    path = clone.folder / "config/demo.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    dry = clone.snakemake("-n")
+    lines = [line for line in dry.stderr.splitlines() if not line.startswith("Using profile")]
+    assert dry.returncode == 2
+    assert len(lines) == 1 and lines[0].startswith("tacolab: config/demo.yaml: ")
+    assert expected in lines[0]
+
+
+def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
+    """The merged config lies in results/ under a name of its content."""
+    assert clone.planned("--config", "seed=7")["train"] == 4
+    (snapshot,) = (clone.folder / "results/config").glob("*.json")
+    assert json.loads(snapshot.read_text())["seed"] == 7
+    demo = yaml.safe_load((clone.folder / "config/demo.yaml").read_text())
+    assert json.loads(snapshot.read_text()) == demo | {"seed": 7}
+
+
+def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_path: Path) -> None:
+    """A truncated image stops the workflow at the data stage, with its name."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the COCO subset and Kodak in {SHARED}")
+    root = tmp_path / "data"
+    for path in SHARED.rglob("*"):
+        if path.is_file():
+            target = root / path.relative_to(SHARED)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    image = next((root / "coco/train2014").iterdir())
+    image.write_bytes(image.read_bytes()[:5000])
+    run = clone.snakemake("--config", f"data_root={root}", config="config/mini.yaml")
+    assert run.returncode == 1
+    assert image.name in run.stdout + run.stderr
+    assert not (clone.folder / "results/models").exists()

@@ -1,0 +1,207 @@
+"""What runs again after which edit, counted on the real DAG of the finished demo."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import DEMO, Project
+
+pytestmark = pytest.mark.slow
+
+# Modules whose code counts only through a RECIPE number raised by hand.
+EXPENSIVE = [
+    "workflow/tacolab/config.py",
+    "workflow/tacolab/keys.py",
+    "workflow/tacolab/data/*.py",
+    "workflow/tacolab/captions/*.py",
+    "workflow/tacolab/codec/*.py",
+    "workflow/tacolab/train/*.py",
+    "workflow/tacolab/evaluate/code.py",
+    "workflow/rules/*.smk",
+    "Snakefile",
+]
+
+
+def results(project: Project) -> set[Path]:
+    """Models and evaluations that are there."""
+    folder = project.folder / "results"
+    return {path.relative_to(folder) for path in folder.glob("*/*/*/*/*/*.safetensors")} | {
+        path.relative_to(folder) for path in folder.glob("evaluation/**/*.parquet")
+    }
+
+
+def test_nothing_after_a_full_run(demo: Project) -> None:
+    assert demo.planned() == {}
+
+
+def test_nothing_after_touching_everything(demo: Project) -> None:
+    for path in demo.folder.rglob("*"):
+        if ".snakemake" not in path.parts:
+            path.touch()
+    assert demo.planned() == {}
+
+
+def test_nothing_in_a_fresh_clone_with_copied_results(demo: Project, clone: Project) -> None:
+    shutil.rmtree(clone.folder / "results")
+    assert demo.run("cp", "-r", "results", str(clone.folder / "results")).returncode == 0
+    assert not (clone.folder / ".snakemake").exists()
+    assert clone.planned() == {}
+
+
+def test_nothing_after_white_space_in_expensive_stages(demo: Project) -> None:
+    files = [path for pattern in EXPENSIVE for path in demo.folder.glob(pattern)]
+    assert len(files) > 30
+    for path in files:
+        text = path.read_text()
+        path.write_text(text.replace("\n\n", "\n\n\n") + "\n# edited\n")
+    assert demo.planned() == {}
+
+
+def test_nothing_after_white_space_in_a_shell_line(demo: Project) -> None:
+    demo.edit("workflow/rules/train.smk", " --seed {wildcards.seed}", "   --seed {wildcards.seed} ")
+    assert demo.planned() == {}
+
+
+def test_edited_figures_draw_the_report_only(demo: Project) -> None:
+    report = demo.folder / "results/report/latest"
+    before = results(demo)
+    demo.edit("workflow/tacolab/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
+    assert demo.planned() == {"report": 1}
+    assert demo.planned("report") == {"report": 1}
+    assert demo.snakemake("report").returncode == 0
+    assert "PSNR [decibel]" in (report / "figures/photos-psnr.svg").read_text()
+    assert results(demo) == before
+    assert demo.planned() == {}
+
+
+def test_comments_in_figures_draw_nothing(demo: Project) -> None:
+    demo.edit(
+        "workflow/tacolab/report/layout.py", "METRICS = (", "# The order on the page.\nMETRICS = ("
+    )
+    assert demo.planned() == {}
+
+
+def test_edited_metric_codes_nothing(demo: Project) -> None:
+    demo.edit(
+        "workflow/tacolab/evaluate/metrics.py", "MS_SSIM_MIN_SIDE = 161", "MS_SSIM_MIN_SIDE = 999"
+    )
+    assert demo.planned() == {"metrics": 6, "anchors": 2, "report": 1}
+    run = demo.snakemake()
+    assert run.returncode == 0, run.stderr
+    for path in (demo.folder / "results/evaluation").glob("**/*.parquet"):
+        assert pd.read_parquet(path)["ms_ssim"].isna().all()
+    assert demo.planned() == {}
+
+
+def test_added_lambda_trains_only_that(demo: Project) -> None:
+    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.0016", "0.004", "0.015"]')
+    assert demo.planned() == {"train": 2, "code": 3, "metrics": 3, "report": 1}
+
+
+def test_removed_lambda_deletes_nothing(demo: Project) -> None:
+    before = results(demo)
+    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.015"]')
+    assert demo.planned() == {"report": 1}
+    assert demo.snakemake().returncode == 0
+    assert results(demo) == before
+
+
+def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -> None:
+    """Two epochs, so that it can really be run; changing back needs nothing."""
+    before = results(demo)
+    config = (demo.folder / DEMO).read_text()
+    demo.edit(
+        DEMO,
+        "    text: minilm\n    captions: human\n",
+        "    text: minilm\n    captions: {photos-train: empty, photos: human}\n"
+        "    training: {epochs: 2}\n",
+    )
+    # Two lambdas: the models; own and empty captions of each: codes and metrics.
+    again = {"train": 2, "code": 4, "metrics": 4, "report": 1}
+    assert demo.planned() == {"captions": 1} | again
+    run = demo.snakemake()
+    assert run.returncode == 0, run.stderr
+    assert demo.planned() == {}
+    assert results(demo) > before
+    (demo.folder / DEMO).write_text(config)
+    assert demo.planned() == {}
+
+
+def test_changed_recipe_makes_one_arm_anew(demo: Project) -> None:
+    demo.edit(
+        DEMO,
+        "    text: null\n    captions: human\n",
+        "    text: null\n    captions: human\n    training: {learning_rate: 0.0005}\n",
+    )
+    assert demo.planned() == {"train": 2, "code": 2, "metrics": 2, "report": 1}
+
+
+def test_raised_recipe_number_makes_all_that_follows(demo: Project) -> None:
+    demo.edit("workflow/tacolab/keys.py", '"code": 1', '"code": 2')
+    assert demo.planned() == {"code": 6, "metrics": 6, "report": 1}
+
+
+def test_execution_settings_change_nothing(demo: Project) -> None:
+    demo.edit(DEMO, "workers: 0", "workers: 2")
+    assert demo.planned() == {}
+
+
+def test_deleted_model_is_made_again_from_its_state(demo: Project) -> None:
+    model = next((demo.folder / "results/models/taco/0.015").glob("*/*/model.safetensors"))
+    content = model.read_bytes()
+    model.unlink()
+    assert demo.planned() == {"train": 1}
+    run = demo.snakemake()
+    assert run.returncode == 0, run.stderr
+    assert model.read_bytes() == content
+    assert (
+        "from step"
+        not in model.with_name("state").joinpath("train.log").read_text().splitlines()[-1]
+    )
+
+
+def test_killed_head_then_the_same_command(demo: Project) -> None:
+    """kill -9 of Snakemake and its jobs in the middle: no lock, the rest is made."""
+    shutil.rmtree(demo.folder / "results/evaluation")
+    shutil.rmtree(demo.folder / "results/report")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    head = subprocess.Popen(
+        ["snakemake", "--profile", "profiles/local", "--configfile", DEMO],
+        cwd=demo.folder,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(demo.folder / "workflow")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not list((demo.folder / "results").glob("evaluation/**/*.parquet")):
+        assert head.poll() is None
+        time.sleep(0.1)
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    run = demo.snakemake()
+    assert run.returncode == 0, run.stderr
+    assert demo.planned() == {}
+
+
+def test_status_and_prune(demo: Project) -> None:
+    status = demo.run("tacolab", "status", "-c", DEMO)
+    assert "24 of 24 done" in status.stdout
+    old = next((demo.folder / "results/models/taco/0.0016").glob("*/*"))
+    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.004", "0.015"]')
+    status = demo.run("tacolab", "status", "-c", DEMO)
+    assert old.name not in status.stdout and "missing" in status.stdout
+    listed = demo.run("tacolab", "prune")
+    assert str(old.relative_to(demo.folder)) in listed.stdout
+    kept = next((demo.folder / "results/models/taco/0.015").glob("*/*"))
+    assert str(kept.relative_to(demo.folder)) not in listed.stdout
+    assert old.exists()  # listing deletes nothing
+    assert demo.run("tacolab", "prune", "--delete").returncode == 0
+    assert not old.exists() and kept.exists()
+    assert demo.run("tacolab", "prune").stdout.strip().startswith("0.0 MiB  0 artefacts")
