@@ -63,7 +63,7 @@ def test_study_without_data_names_data_root(clone: Project) -> None:
     ("old", "new", "expected"),
     [
         ("captions: human", "captoins: human", "did you mean 'captions'"),
-        ('lambdas: ["0.0016"', 'lambdas: ["-1"', "lambda must be a number above 0"),
+        ('lambdas: ["0.004"', 'lambdas: ["-1"', "lambda must be a number above 0"),
         ("baseline: taco", "baseline: tacos", "did you mean 'taco'"),
     ],
 )

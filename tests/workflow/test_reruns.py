@@ -101,13 +101,13 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
 
 
 def test_added_lambda_trains_only_that(demo: Project) -> None:
-    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.0016", "0.004", "0.015"]')
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009", "0.015"]')
     assert demo.planned() == {"train": 2, "code": 3, "metrics": 3, "report": 1}
 
 
 def test_removed_lambda_deletes_nothing(demo: Project) -> None:
     before = results(demo)
-    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.015"]')
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.015"]')
     assert demo.planned() == {"report": 1}
     assert demo.snakemake().returncode == 0
     assert results(demo) == before
@@ -193,8 +193,8 @@ def test_killed_head_then_the_same_command(demo: Project) -> None:
 def test_status_and_prune(demo: Project) -> None:
     status = demo.run("tacolab", "status", "-c", DEMO)
     assert "24 of 24 done" in status.stdout
-    old = next((demo.folder / "results/models/taco/0.0016").glob("*/*"))
-    demo.edit(DEMO, 'lambdas: ["0.0016", "0.015"]', 'lambdas: ["0.004", "0.015"]')
+    old = next((demo.folder / "results/models/taco/0.004").glob("*/*"))
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.009", "0.015"]')
     status = demo.run("tacolab", "status", "-c", DEMO)
     assert old.name not in status.stdout and "missing" in status.stdout
     listed = demo.run("tacolab", "prune")
