@@ -18,7 +18,13 @@ from tacolab.errors import UserError
 
 CONFIG = Path(__file__).parents[2] / "config"
 COMMITTED = ["study.yaml", "demo.yaml", "mini.yaml"]
-DEMO = yaml.safe_load((CONFIG / "demo.yaml").read_text()) | {"data_root": "data"}
+DEMO = yaml.safe_load((CONFIG / "demo.yaml").read_text())
+# The numbers that messages below repeat; the demo may choose others.
+DEMO |= {
+    "lambdas": ["0.0016", "0.015"],
+    "codec": {"N": 32, "M": 48, "groups": [4, 4, 8, 8, 24]},
+    "training": {"dataset": "photos-train", "epochs": 60, "crop": 128},
+}
 DEMO["datasets"]["kodak"] = {"kind": "folder", "images": "k", "list": "k/S", "min_side": 128}
 DEMO["captions"]["released"] = {"kind": "published", "files": {"kodak": "k/captions.json"}}
 DEMO["captions"]["shuffled"] = {"kind": "shuffled"}

@@ -7,6 +7,8 @@ rule train:
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    # The longest jobs first: they would otherwise end up alone at the end.
+    priority: 10
     # Checkpoints are no output: Snakemake deletes the outputs of a job that failed.
     params:
         state="results/models/{arm}/{lmbda}/{seed}/{key}/state",
