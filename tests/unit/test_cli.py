@@ -130,7 +130,7 @@ def test_unknown_options_and_commands_end_with_2(run: Run) -> None:
 @pytest.mark.parametrize(
     ("failure", "code", "message"),
     [
-        (StageError("the work went wrong"), 1, "StageError: the work went wrong (tacolab --debug"),
+        (StageError("the work went wrong"), 1, "the work went wrong"),
         (ZeroDivisionError("oh"), 1, "ZeroDivisionError: oh (tacolab --debug ... shows the trace"),
         (Interrupted("saved at step 3"), 75, "saved at step 3"),
     ],

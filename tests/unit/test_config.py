@@ -354,3 +354,13 @@ def test_junk_anywhere_is_a_user_error_or_a_study(
         assert isinstance(config.validate(study, "my.yaml"), Study)
     except UserError as error:
         assert len(str(error).splitlines()) == 1
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """YAML would keep the last and lose an arm."""
+    path = tmp_path / "twice.yaml"
+    path.write_text(
+        Path(__file__).parents[2].joinpath("config/demo.yaml").read_text() + "lambdas: ['0.1']\n"
+    )
+    with pytest.raises(UserError, match="'lambdas' stands there twice"):
+        config.load(path)

@@ -15,9 +15,10 @@ from tacolab.report import layout
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 try:
-    PLAN = Plan(
-        configuration.validate(config, " + ".join(map(str, workflow.configfiles)))
-    )
+    for path in workflow.configfiles:
+        configuration.read(Path(path))  # Snakemake's reader lets keys stand twice
+    ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
+    PLAN = Plan(configuration.validate(config, ORIGIN))
     check_sources(PLAN)
 except UserError as error:
     # A WorkflowError would bury the line under the place in this file.

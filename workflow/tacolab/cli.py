@@ -20,7 +20,7 @@ from rich.table import Table
 from tacolab import config as configuration
 from tacolab import status as overview
 from tacolab.config import OWN
-from tacolab.errors import Interrupted, UserError
+from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.keys import Artefact, Plan
 
 app = typer.Typer(
@@ -294,7 +294,9 @@ def _fail(error: Exception, code: int) -> None:
     if _state["debug"]:
         traceback.print_exception(error)
         raise SystemExit(code)
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    hint = "" if isinstance(error, UserError) else " (tacolab --debug ... shows the traceback)"
-    typer.echo(f"tacolab: {kind}{error}{hint}", err=True)
+    if isinstance(error, UserError | StageError):
+        typer.echo(f"tacolab: {error}", err=True)
+    else:
+        name = type(error).__name__
+        typer.echo(f"tacolab: {name}: {error} (tacolab --debug ... shows the traceback)", err=True)
     raise SystemExit(code)

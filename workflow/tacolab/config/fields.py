@@ -1,0 +1,107 @@
+"""What the models of the config share: strict keys, names, lambdas, file references."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+OWN = "own"  # the control that is none: an arm evaluated with its own captions
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a likely slip, else the list of valid names."""
+    valid = list(valid)
+    match = difflib.get_close_matches(name, valid, n=1)
+    return f"; did you mean '{match[0]}'?" if match else f"; valid: {', '.join(valid) or 'none'}"
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors that name the nearest valid key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        for key, value in data.items() if isinstance(data, Mapping) else ():
+            if key not in cls.model_fields:
+                raise wrong(str(key), f"unknown key{nearest(str(key), cls.model_fields)}")
+            if isinstance(value, bool) and cls.model_fields[key].annotation is not bool:
+                # pydantic would take them for 1 and 0.
+                raise wrong(
+                    key, "YAML reads yes, no, on, off, true and false as a truth value; quote text"
+                )
+        return data
+
+
+def wrong(path: str, message: str) -> PydanticCustomError:
+    """A cross-field error; `path` continues the path of the model that raises it."""
+    return PydanticCustomError("wrong", "{message}", {"key": path, "message": message})
+
+
+# Not \d, which is also a digit of any other script.
+PLAIN_DECIMAL = r"[0-9]*\.?[0-9]+"
+
+
+def _lmbda(text: Any) -> str:
+    if not isinstance(text, str):
+        raise ValueError(
+            f'write it in quotes as a plain decimal, like "0.0016" (YAML read {text!r})'
+        )
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not value.is_finite() or value <= 0:
+        raise ValueError(f"lambda must be a number above 0, not {text}")
+    if not re.fullmatch(PLAIN_DECIMAL, text):
+        raise ValueError(f"write it as a plain decimal, like '{value:f}': it appears in paths so")
+    return text
+
+
+def _name(text: str) -> str:
+    if not text or not all(c.isalnum() or c in "-_@." for c in text) or text[0] in ".-":
+        raise ValueError(f"{text!r} appears in paths: use letters, digits, '-', '_', '.' and '@'")
+    return text
+
+
+Lmbda = Annotated[
+    str, BeforeValidator(_lmbda), Field(json_schema_extra={"pattern": f"^{PLAIN_DECIMAL}$"})
+]
+Name = Annotated[str, AfterValidator(_name)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class FileRef(Strict):
+    """A file below `data_root`, with its sha256 where the source has fixed bytes."""
+
+    path: Path
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_path(cls, data: Any) -> Any:
+        return {"path": data} if isinstance(data, str) else data
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Editors must let the plain path pass, too."""
+        schema = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [{"type": "string", "format": "path"}, schema]}

@@ -1,0 +1,225 @@
+"""The sections of the study's YAML as pydantic models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, create_model, model_validator
+
+from tacolab.config.fields import FileRef, Lmbda, Name, Seed, Strict, wrong
+
+
+class AnyDataset(Strict):
+    min_side: int = Field(1, ge=1, description="images with a shorter side are left out [pixels]")
+
+
+class Samples(AnyDataset):
+    """Colour photos that scikit-image and scikit-learn ship, with captions of our own."""
+
+    kind: Literal["samples"]
+    photos: list[Name] = Field(min_length=1, description="names, see tacolab/data/samples.json")
+
+
+class Coco(AnyDataset):
+    """MS-COCO in the 2014 layout: a folder of images beside an annotation file of captions."""
+
+    kind: Literal["coco"]
+    images: Path = Field(description="folder of the images, below data_root")
+    annotations: FileRef = Field(description="captions_*.json")
+    list: FileRef | None = Field(
+        None, description="JSON list of file names; without it every image of the annotations"
+    )
+
+
+class Folder(AnyDataset):
+    """A folder of images with an explicit list of files (Kodak, CLIC)."""
+
+    kind: Literal["folder"]
+    images: Path = Field(description="folder of the images, below data_root")
+    list: FileRef = Field(
+        description="JSON list, JSON object with file names as keys, or a SHA256SUMS file"
+    )
+
+
+Dataset = Annotated[Samples | Coco | Folder, Field(discriminator="kind")]
+
+
+class Human(Strict):
+    """The captions that come with the data set."""
+
+    kind: Literal["human"]
+
+
+class Published(Strict):
+    """Captions released by others: one JSON object, file name -> caption, per data set."""
+
+    kind: Literal["published"]
+    files: dict[Name, FileRef]
+
+
+class Empty(Strict):
+    """Control: the empty caption."""
+
+    kind: Literal["empty"]
+
+
+class Constant(Strict):
+    """Control: the same words for every image."""
+
+    kind: Literal["constant"]
+    text: str = "NA"
+
+
+class Shuffled(Strict):
+    """Control: the arm's own captions, permuted over the images without a fixed point."""
+
+    kind: Literal["shuffled"]
+    seed: int = 1
+
+
+Captions = Annotated[Human | Published | Empty | Constant | Shuffled, Field(discriminator="kind")]
+
+
+class ClipText(Strict):
+    """Text tower of a CLIP model; TACO uses ViT-B/32 with 38 tokens."""
+
+    kind: Literal["clip"]
+    model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
+    max_tokens: int = Field(38, ge=3, le=77)
+    width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
+
+
+class TransformersText(Strict):
+    """Any text encoder of `transformers`: hub name, folder, or `package:NAME/FOLDER`."""
+
+    kind: Literal["transformers"]
+    model: str
+    max_tokens: int = Field(38, ge=3)
+    width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
+
+
+TextEncoder = Annotated[ClipText | TransformersText, Field(discriminator="kind")]
+
+
+class CodecSize(Strict):
+    """Channel counts of the codec; the defaults are the published network."""
+
+    N: int = Field(192, ge=8, multiple_of=8, description="channels of the transforms")
+    M: int = Field(320, ge=2, multiple_of=2, description="channels of the latent y")
+    groups: tuple[int, ...] = Field(
+        (16, 16, 32, 64, 192), min_length=1, description="channel groups of y, summing to M"
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> CodecSize:
+        if min(self.groups) < 1 or sum(self.groups) != self.M:
+            raise wrong(
+                "groups", f"must be positive and sum to M = {self.M}, not {sum(self.groups)}"
+            )
+        return self
+
+
+class Training(Strict):
+    """A recipe. The defaults are the published one (spec: TACO, ICML 2024)."""
+
+    dataset: Name
+    epochs: int = Field(50, ge=1)
+    batch: int = Field(8, ge=1, description="samples per optimiser step, over all GPUs")
+    crop: int = Field(256, ge=64, multiple_of=64, description="side of the random crop [pixels]")
+    learning_rate: float = Field(1e-4, gt=0)
+    aux_learning_rate: float = Field(
+        1e-3, gt=0, description="for the entropy bottleneck's quantiles"
+    )
+    milestones: tuple[int, ...] = Field(
+        (45, 48), description="learning rate x 0.1 from these epochs (counted from 0) on"
+    )
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
+    lpips_weight: float = Field(3.5, ge=0)
+    lpips_range: Literal["published", "standard"] = Field(
+        "published", description="published: [0, 1] unscaled, as TACO's code; standard: [-1, 1]"
+    )
+    joint_weight: float = Field(0.0025, ge=0, description="weight of L_joint; 0 needs no CLIP")
+    joint_distance_weight: float = Field(40.0, ge=0, description="of the embeddings' distance")
+    joint_model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
+    joint_tokens: int = Field(38, ge=3, le=77)
+    export_epochs: tuple[int, ...] = Field(
+        (), description="also export the model after these epochs"
+    )
+    validation_images: int = Field(500, ge=1, description="images held out of the training set")
+    validate_every: int = Field(1, ge=1, description="[epochs]")
+
+
+if TYPE_CHECKING:
+
+    class TrainingChange(Strict):
+        """What an arm trains differently."""
+
+else:
+    # The same keys, all optional.
+    TrainingChange = create_model(
+        "TrainingChange",
+        __base__=Strict,
+        __doc__="What an arm trains differently; keys as in `training`.",
+        **{
+            name: (
+                Annotated[(field.annotation, *field.metadata, Field())] | None,
+                Field(None, description=field.description),
+            )
+            for name, field in Training.model_fields.items()
+        },
+    )
+
+
+# A tagged union, since the errors of a plain one name its members instead of the user's keys.
+Sources = Annotated[
+    Annotated[Name, Tag("one")] | Annotated[dict[Name, Name], Tag("per data set")],
+    Discriminator(lambda value: "per data set" if isinstance(value, Mapping) else "one"),
+]
+
+
+class Arm(Strict):
+    """One variant of the codec, trained for every lambda."""
+
+    description: str = ""
+    text: Name | None = Field(description="an encoder, or null for a codec without text adapter")
+    captions: Sources = Field(description="caption source, one for all or per data set")
+    training: TrainingChange = Field(default_factory=lambda: TrainingChange())
+    lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
+    extra_seeds: dict[Lmbda, list[Seed]] = Field(
+        {}, description="further seeds at single lambdas, to see training noise"
+    )
+
+    def source(self, dataset: str) -> str:
+        """Name of the caption source on `dataset`; KeyError where the arm names none."""
+        return self.captions if isinstance(self.captions, str) else self.captions[dataset]
+
+
+class EvaluationSet(Strict):
+    """How one data set is evaluated."""
+
+    crop: int | None = Field(None, ge=64, description="side of the centre crop; null: whole image")
+    captions: int = Field(1, ge=1, description="captions coded per image, from the first on")
+    controls: list[Name] = Field([], description="caption sources besides the arm's own")
+
+
+class Protocol(Strict):
+    """The evaluation."""
+
+    datasets: dict[Name, EvaluationSet]
+    baseline: Name = Field(description="the arm that others are compared with")
+    anchors: dict[
+        Literal["jpeg", "webp"],
+        Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
+    ] = Field({}, description="qualities of the classical codecs measured on the same images")
+    examples: int = Field(4, ge=0, description="images per data set shown in the report")
+
+
+class Execution(Strict):
+    """What changes no result and so is in no key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = Field(2, ge=0, description="processes that load training images")
+    log_every: int = Field(100, ge=1, description="steps between two lines of train.jsonl")
+    checkpoint_minutes: float = Field(20.0, gt=0)

@@ -1,0 +1,181 @@
+"""The whole study, and what must hold between its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from tacolab.config.fields import OWN, Lmbda, Name, Seed, Strict, nearest, wrong
+from tacolab.config.models import (
+    Arm,
+    Captions,
+    CodecSize,
+    Dataset,
+    Execution,
+    Folder,
+    Human,
+    Protocol,
+    Published,
+    Shuffled,
+    TextEncoder,
+    Training,
+)
+
+
+class Study(Strict):
+    """The whole study."""
+
+    title: str
+    note: str = Field("", description="printed at the head of the report")
+    data_root: Path = Field(Path("data"), description="where the downloaded data lies")
+    lambdas: list[Lmbda] = Field(min_length=1)
+    seed: Seed = 100
+    datasets: dict[Name, Dataset]
+    captions: dict[Name, Captions]
+    encoders: dict[Name, TextEncoder] = Field({})
+    codec: CodecSize = CodecSize()
+    training: Training
+    arms: dict[Name, Arm] = Field(min_length=1)
+    protocol: Protocol
+    execution: Execution = Execution()
+
+    def recipe(self, arm: str) -> Training:
+        """The arm's recipe: `training` with the arm's changes."""
+        change = self.arms[arm].training.model_dump(exclude_none=True)
+        return Training.model_validate(self.training.model_dump() | change)
+
+    def lambdas_of(self, arm: str) -> list[str]:
+        """Lambdas of an arm, as they are spelled in paths."""
+        return self.arms[arm].lambdas or self.lambdas
+
+    def runs(self) -> list[tuple[str, str, int]]:
+        """Every (lambda-major) training run: arm, lambda, seed."""
+        ordered = list(dict.fromkeys(lm for arm in self.arms for lm in self.lambdas_of(arm)))
+        return [
+            (name, lmbda, seed)
+            for lmbda in ordered
+            for name, arm in self.arms.items()
+            if lmbda in self.lambdas_of(name)
+            for seed in [self.seed, *arm.extra_seeds.get(lmbda, [])]
+        ]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        self._check_lambdas()
+        self._check_sources()
+        for name, arm in self.arms.items():
+            self._check_arm(name, arm)
+        self._check_protocol()
+        return self
+
+    def _known(self, path: str, name: str, valid: Mapping[str, Any], what: str) -> None:
+        if name not in valid:
+            raise wrong(path, f"unknown {what} '{name}'{nearest(name, valid)}")
+
+    def _check_lambdas(self) -> None:
+        spellings: dict[Decimal, str] = {}
+        places = [("lambdas", lmbda) for lmbda in self.lambdas]
+        for name, arm in self.arms.items():
+            places += [(f"arms.{name}.lambdas", lmbda) for lmbda in arm.lambdas or []]
+            places += [(f"arms.{name}.extra_seeds", lmbda) for lmbda in arm.extra_seeds]
+        for path, lmbda in places:
+            first = spellings.setdefault(Decimal(lmbda), lmbda)
+            if first != lmbda:
+                raise wrong(path, f"'{lmbda}' and '{first}' are two spellings of one lambda")
+        _check_distinct("lambdas", self.lambdas)
+        for name, arm in self.arms.items():
+            _check_distinct(f"arms.{name}.lambdas", arm.lambdas or [])
+
+    def _check_arm(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
+        if arm.text is not None:
+            self._known(f"{path}.text", arm.text, self.encoders, "text encoder")
+        recipe = self.recipe(name)
+
+        def place(key: str) -> str:
+            own = getattr(arm.training, key) is not None
+            return f"{path}.training.{key}" if own else f"training.{key}"
+
+        self._known(place("dataset"), recipe.dataset, self.datasets, "data set")
+        smallest = self.datasets[recipe.dataset].min_side
+        if recipe.crop > smallest:
+            raise wrong(
+                place("crop"),
+                f"{recipe.crop} is larger than the smallest image that "
+                f"datasets.{recipe.dataset}.min_side = {smallest} lets in",
+            )
+        for epoch in recipe.export_epochs:
+            if not 1 <= epoch <= recipe.epochs:
+                raise wrong(
+                    place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs"
+                )
+        if isinstance(arm.captions, str):
+            self._known(f"{path}.captions", arm.captions, self.captions, "caption source")
+        else:
+            for dataset, source in arm.captions.items():
+                self._known(f"{path}.captions.{dataset}", dataset, self.datasets, "data set")
+                self._known(f"{path}.captions.{dataset}", source, self.captions, "caption source")
+        for dataset in [recipe.dataset, *(self.protocol.datasets if arm.text else ())]:
+            self._check_source(name, arm, dataset)
+        for lmbda, seeds in arm.extra_seeds.items():
+            if lmbda not in self.lambdas_of(name):
+                raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
+            if len({self.seed, *seeds}) != len(seeds) + 1:
+                raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
+
+    def _check_source(self, name: str, arm: Arm, dataset: str) -> None:
+        """The arm must have captions on `dataset`, from a source that can give them."""
+        path = f"arms.{name}.captions"
+        try:
+            source = arm.source(dataset)
+        except KeyError:
+            raise wrong(path, f"names no caption source for data set '{dataset}'") from None
+        if isinstance(self.captions[source], Shuffled):
+            raise wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+        self._check_can_caption(path, source, dataset)
+
+    def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
+        kind = self.captions[source]
+        if isinstance(kind, Published) and dataset not in kind.files:
+            raise wrong(path, f"captions.{source}.files has no file for data set '{dataset}'")
+        if isinstance(kind, Human) and isinstance(self.datasets.get(dataset), Folder):
+            raise wrong(path, f"data set '{dataset}' has no human captions; name another source")
+
+    def _check_sources(self) -> None:
+        for name, source in self.captions.items():
+            for dataset in source.files if isinstance(source, Published) else ():
+                self._known(f"captions.{name}.files.{dataset}", dataset, self.datasets, "data set")
+        if OWN in self.captions:
+            raise wrong(f"captions.{OWN}", "the name is taken: it stands for an arm's own captions")
+
+    def _check_protocol(self) -> None:
+        for codec, qualities in self.protocol.anchors.items():
+            _check_distinct(f"protocol.anchors.{codec}", qualities)
+        self._known("protocol.baseline", self.protocol.baseline, self.arms, "arm")
+        for dataset, how in self.protocol.datasets.items():
+            path = f"protocol.datasets.{dataset}"
+            self._known(path, dataset, self.datasets, "data set")
+            if how.crop and how.crop > self.datasets[dataset].min_side:
+                raise wrong(
+                    f"{path}.crop",
+                    f"{how.crop} is larger than datasets.{dataset}.min_side = "
+                    f"{self.datasets[dataset].min_side}; raise it to leave smaller ones out",
+                )
+            for control in how.controls:
+                if control == OWN:
+                    raise wrong(f"{path}.controls", f"'{OWN}' is always evaluated; leave it out")
+                self._known(f"{path}.controls", control, self.captions, "caption source")
+                self._check_can_caption(f"{path}.controls", control, dataset)
+            _check_distinct(f"{path}.controls", how.controls)
+
+
+def _check_distinct(path: str, values: Iterable[Any]) -> None:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise wrong(path, f"'{value}' stands there twice")
+        seen.add(value)
