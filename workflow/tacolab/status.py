@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tacolab import fingerprint
 from tacolab.errors import UserError
 from tacolab.keys import LAYOUT, RESULTS, Artefact, Plan
 
@@ -15,7 +16,7 @@ _KEY = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Row:
-    """One artefact; `state` is done, missing, or how far a training is."""
+    """One artefact; `state` is done, missing, how far a training is, or what is wrong with it."""
 
     stage: str
     names: str
@@ -35,12 +36,20 @@ def rows(plan: Plan) -> list[Row]:
 
 def _state(artefact: Artefact) -> str:
     if artefact.done:
-        return "done"
+        return "measured by other code" if _stale(artefact) else "done"
     history = artefact.folder / "state" / "train.jsonl"
     if artefact.stage == "train" and history.exists():
         steps = [line["step"] for line in _lines(history) if "step" in line]
         return f"begun, step {steps[-1]}" if steps else "begun"
     return "missing"
+
+
+def _stale(artefact: Artefact) -> bool:
+    """Metrics whose sources were edited since; Snakemake notices only where `.snakemake` is."""
+    if artefact.stage not in ("metrics", "anchors"):
+        return False
+    description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
+    return bool(description["fingerprint"] != fingerprint.metrics())
 
 
 def _lines(path: Path) -> Iterable[dict[str, object]]:

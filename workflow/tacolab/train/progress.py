@@ -27,7 +27,8 @@ class Progress:
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("step {task.completed}/{task.total} {task.fields[terms]}"),
+            TextColumn("epoch {task.fields[epoch]} step {task.completed}/{task.total}"),
+            TextColumn("{task.fields[terms]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not Console(stderr=True).is_terminal,
@@ -43,7 +44,11 @@ class Progress:
         self.bar.start()
         names = run.artefact.names
         self.task = self.bar.add_task(
-            f"{names['arm']} {names['lmbda']}", total=run.steps, completed=self.first, terms=""
+            f"{names['arm']} {names['lmbda']}",
+            total=run.steps,
+            completed=self.first,
+            epoch=0,
+            terms="",
         )
         return self
 
@@ -56,7 +61,7 @@ class Progress:
         self.bar.stop()
 
     def advance(self, step: int) -> None:
-        self.bar.update(self.task, completed=step)
+        self.bar.update(self.task, completed=step, epoch=self._epoch(step))
 
     def log(self, step: int, terms: dict[str, Any], kind: str = "train") -> None:
         """Show means of the loss terms; `kind` is their group in TensorBoard."""
@@ -67,8 +72,12 @@ class Progress:
         shown = " ".join(f"{name} {value:.4g}" for name, value in terms.items() if name != "step")
         shown = f"{kind}: {shown}, {rate * self.run.recipe.batch:.1f} samples/s"
         if self.bar.disable:
-            epoch = (step - 1) // self.run.steps_per_epoch
             left = timedelta(seconds=round((self.run.steps - step) / rate))
+            epoch = self._epoch(step)
             log.info("step %d/%d epoch %d %s, %s left", step, self.run.steps, epoch, shown, left)
         else:
             self.bar.update(self.task, terms=shown)
+
+    def _epoch(self, step: int) -> int:
+        """The epoch that the last of `step` steps belonged to, counted from 0."""
+        return (step - 1) // self.run.steps_per_epoch
