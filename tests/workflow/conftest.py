@@ -36,7 +36,7 @@ class Project:
     def snakemake(self, *options: str, config: str = DEMO) -> subprocess.CompletedProcess[str]:
         """The command of the README."""
         return self.run(
-            "snakemake", "--profile", "profiles/local", "--configfile", config, *options
+            "snakemake", "--profile", "profiles/local", *options, "--configfile", config
         )
 
     def planned(self, *options: str, config: str = DEMO) -> dict[str, int]:

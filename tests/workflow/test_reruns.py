@@ -154,6 +154,15 @@ def test_execution_settings_change_nothing(demo: Project) -> None:
     assert demo.planned() == {}
 
 
+def test_deleted_data_is_made_again_without_the_models(demo: Project) -> None:
+    """Deleted to save space, then needed for another lambda."""
+    shutil.rmtree(demo.folder / "results/data")
+    assert demo.planned() == {}
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009", "0.015"]')
+    planned = demo.planned()
+    assert (planned["data"], planned["train"], planned["code"]) == (2, 2, 3)
+
+
 def test_deleted_model_is_made_again_from_its_state(demo: Project) -> None:
     model = next((demo.folder / "results/models/taco/0.015").glob("*/*/model.safetensors"))
     content = model.read_bytes()

@@ -32,6 +32,8 @@ if not CONFIG.exists():
     CONFIG.parent.mkdir(parents=True, exist_ok=True)
     CONFIG.write_text(json.dumps(config, indent=2) + "\n")
 
+METRICS = fingerprint.metrics()
+
 
 wildcard_constraints:
     key="[0-9a-f]{8}",
@@ -52,11 +54,15 @@ def made_from(stage, role):
     """Input function: the files of one input of an artefact.
 
     Always `ancient`: the key in the path says all; time stamps and "updated by another job" say
-    nothing, but would schedule days of training.
+    nothing, but would schedule days of training. What is there and up to date needs no input at
+    all: with `ancient` alone, a packed data set that was deleted and is made again would.
     """
 
     def files(wildcards):
-        inputs = PLAN.find(stage, **wildcards).inputs
+        artefact = PLAN.find(stage, **wildcards)
+        if artefact.done and not fingerprint.outdated(artefact, METRICS):
+            return []
+        inputs = artefact.inputs
         return (
             [ancient(str(path)) for path in inputs[role].files]
             if role in inputs
@@ -70,7 +76,7 @@ def shown(report):
     """Files that the report reads. Of a model only its description: a copy of results/ without
     weights still makes a report."""
     return [
-        str(path)
+        ancient(str(path))
         for artefact in report.inputs.values()
         for path in artefact.files
         if path.suffix != ".safetensors"

@@ -33,7 +33,7 @@ rule metrics:
     log:
         "results/logs/metrics/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
     params:
-        fingerprint=fingerprint.metrics(),
+        fingerprint=METRICS,
     message:
         "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
@@ -52,7 +52,7 @@ rule anchors:
     log:
         "results/logs/anchors/{dataset}/{codec}/{key}.log",
     params:
-        fingerprint=fingerprint.metrics(),
+        fingerprint=METRICS,
     message:
         "measuring {wildcards.codec} on {wildcards.dataset}"
     shell:

@@ -2,7 +2,10 @@
 
 import ast
 import hashlib
+import json
 from pathlib import Path
+
+from tacolab.keys import Artefact
 
 PACKAGE = Path(__file__).parent
 METRICS = (
@@ -29,6 +32,14 @@ def fingerprint(*names: str) -> str:
 def metrics() -> str:
     """Of everything that a metric's value depends on, besides the decoded image."""
     return fingerprint(*METRICS)
+
+
+def outdated(artefact: Artefact, current: str) -> bool:
+    """Whether finished metrics or anchors were measured by other code than `current` stands for."""
+    if artefact.stage not in ("metrics", "anchors"):
+        return False
+    description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
+    return bool(description.get("fingerprint") != current)
 
 
 def report() -> str:

@@ -26,30 +26,27 @@ class Row:
 
 def rows(plan: Plan) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
-    stages = list(LAYOUT)
+    stages, metrics = list(LAYOUT), fingerprint.metrics()
     ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
     return [
-        Row(artefact.stage, " ".join(artefact.names.values()), artefact.key, _state(artefact))
+        Row(
+            artefact.stage,
+            " ".join(artefact.names.values()),
+            artefact.key,
+            _state(artefact, metrics),
+        )
         for artefact in ordered
     ]
 
 
-def _state(artefact: Artefact) -> str:
+def _state(artefact: Artefact, metrics: str) -> str:
     if artefact.done:
-        return "measured by other code" if _stale(artefact) else "done"
+        return "measured by other code" if fingerprint.outdated(artefact, metrics) else "done"
     history = artefact.folder / "state" / "train.jsonl"
     if artefact.stage == "train" and history.exists():
         steps = [line["step"] for line in _lines(history) if "step" in line]
         return f"begun, step {steps[-1]}" if steps else "begun"
     return "missing"
-
-
-def _stale(artefact: Artefact) -> bool:
-    """Metrics whose sources were edited since; Snakemake notices only where `.snakemake` is."""
-    if artefact.stage not in ("metrics", "anchors"):
-        return False
-    description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
-    return bool(description["fingerprint"] != fingerprint.metrics())
 
 
 def _lines(path: Path) -> Iterable[dict[str, object]]:

@@ -1,8 +1,7 @@
 """Our own file around the published bitstream: knows its model and never shows a broken picture.
 
 Big-endian: magic, version (1 byte), model identity (8 bytes), crc32 of the coded symbols, crc32 of
-all other bytes of the file, the published bitstream: 21 bytes more than the published file, which
-have their own column in the study's tables.
+all other bytes of the file, the published bitstream: 21 bytes more than the published file.
 """
 
 from __future__ import annotations

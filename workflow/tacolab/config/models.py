@@ -126,7 +126,7 @@ class Training(Strict):
 
     dataset: Name
     epochs: int = Field(50, ge=1)
-    batch: int = Field(8, ge=1, description="samples per optimiser step, over all GPUs")
+    batch: int = Field(8, ge=1, description="samples per optimiser step")
     crop: int = Field(256, ge=64, multiple_of=64, description="side of the random crop [pixels]")
     learning_rate: float = Field(1e-4, gt=0)
     aux_learning_rate: float = Field(
@@ -148,7 +148,6 @@ class Training(Strict):
         (), description="also export the model after these epochs"
     )
     validation_images: int = Field(500, ge=1, description="images held out of the training set")
-    validate_every: int = Field(1, ge=1, description="[epochs]")
 
 
 if TYPE_CHECKING:
@@ -222,4 +221,5 @@ class Execution(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = Field(2, ge=0, description="processes that load training images")
     log_every: int = Field(100, ge=1, description="steps between two lines of train.jsonl")
+    validate_every: int = Field(1, ge=1, description="[epochs]; only reported, steers nothing")
     checkpoint_minutes: float = Field(20.0, gt=0)

@@ -66,7 +66,7 @@ def train(run: Run, stop: Stop) -> None:
             progress.advance(state.step)
 
             if state.step % run.steps_per_epoch == 0:
-                if (epoch + 1) % recipe.validate_every == 0 or finished:
+                if (epoch + 1) % run.execution.validate_every == 0 or finished:
                     state.last = {"step": state.step, **validate(run)}
                     if state.last["loss"] < state.best.get("loss", math.inf):
                         state.best = state.last
