@@ -74,13 +74,14 @@ def made_from(stage, role):
 
 def shown(report):
     """Files that the report reads. Of a model only its description: a copy of results/ without
-    weights still makes a report."""
-    return [
-        ancient(str(path))
-        for artefact in report.inputs.values()
-        for path in artefact.files
-        if path.suffix != ".safetensors"
-    ]
+    weights still makes a report. What is measured anew, by other code, is also drawn anew.
+    """
+    files = []
+    for artefact in report.inputs.values():
+        paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
+        anew = artefact.done and fingerprint.outdated(artefact, METRICS)
+        files += paths if anew else ancient(paths)
+    return files
 
 
 def inside(artefact, names):

@@ -2,7 +2,6 @@ REPORT = PLAN.find("report")
 
 
 rule report:
-    # Metrics measured anew change their fingerprint here, too: time stamps are not needed.
     input:
         shown(REPORT),
     output:
@@ -20,7 +19,7 @@ rule report:
     log:
         f"results/logs/report/{REPORT.key}.log",
     params:
-        fingerprint=[fingerprint.report(), METRICS],
+        fingerprint=fingerprint.report(),
     message:
         "drawing figures, tables and page"
     shell:
