@@ -86,6 +86,18 @@ def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
     assert json.loads(snapshot.read_text())["seed"] == 7
     demo = yaml.safe_load((clone.folder / "config/demo.yaml").read_text())
     assert json.loads(snapshot.read_text()) == demo | {"seed": 7}
+    torn = snapshot.read_bytes()[:300]
+    snapshot.write_bytes(torn)
+    assert clone.planned("--config", "seed=7")["train"] == 4
+    assert json.loads(snapshot.read_text())["seed"] == 7
+
+
+def test_jobs_read_any_text_as_it_was_written(clone: Project) -> None:
+    clone.edit("config/demo.yaml", "title: tacolab demo", "title: démo 🙂")
+    assert clone.planned()["train"] == 4
+    (snapshot,) = (clone.folder / "results/config").glob("*.json")
+    status = clone.run("tacolab", "status", "-c", str(snapshot))
+    assert status.returncode == 0 and "0 of 24 done" in status.stdout
 
 
 def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import fingerprint
+from tacolab import atomic, fingerprint
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, TARGETS, Plan, digest
@@ -18,6 +18,8 @@ try:
     for path in workflow.configfiles:
         configuration.read(Path(path))  # Snakemake's reader lets keys stand twice
     ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
+    if workflow.config_settings.config:
+        ORIGIN += " + --config"
     PLAN = Plan(configuration.validate(config, ORIGIN))
     check_sources(PLAN)
 except UserError as error:
@@ -28,9 +30,9 @@ except UserError as error:
 # Jobs read the merged config (--configfile and --config) from a file that never changes: an edit
 # of the config while jobs wait in a queue cannot change what they do.
 CONFIG = RESULTS / "config" / f"{digest(config)}.json"
-if not CONFIG.exists():
-    CONFIG.parent.mkdir(parents=True, exist_ok=True)
-    CONFIG.write_text(json.dumps(config, indent=2) + "\n")
+MERGED = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+if not CONFIG.exists() or CONFIG.read_bytes() != MERGED:
+    atomic.write_bytes(CONFIG, MERGED)
 
 METRICS = fingerprint.metrics()
 

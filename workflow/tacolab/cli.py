@@ -126,7 +126,9 @@ def train(
     threads: Threads = None,
     stop_after: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", help="Save and leave with exit code 75 after this time."),
+        typer.Option(
+            min=0, metavar="MINUTES", help="Save and leave with exit code 75 after this time."
+        ),
     ] = None,
 ) -> None:
     """Train one model, or go on where it was stopped or killed.

@@ -38,8 +38,11 @@ def outdated(artefact: Artefact, current: str) -> bool:
     """Whether finished metrics or anchors were measured by other code than `current` stands for."""
     if artefact.stage not in ("metrics", "anchors"):
         return False
-    description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
-    return bool(description.get("fingerprint") != current)
+    try:
+        description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
+        return bool(description["fingerprint"] != current)
+    except (ValueError, KeyError, TypeError):
+        return True  # damaged: to be measured again
 
 
 def report() -> str:

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tacolab.config import OWN, Shuffled, Study, nearest
+from tacolab.config import OWN, Samples, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
 RESULTS = Path("results")
+SAMPLES = Path(__file__).parent / "data" / "samples.json"
 
 # Raise a stage's number by hand when an edit of its code changes its results: everything made by
 # it and after it then gets a new path, and nothing old is lost. Metrics and report are not here:
@@ -191,7 +192,11 @@ class Plan:
         return [OWN, *controls] if self.study.arms[arm].text else [OWN]
 
     def data(self, dataset: str) -> Artefact:
-        spec = self.study.datasets[dataset].model_dump(mode="json")
+        config = self.study.datasets[dataset]
+        spec = config.model_dump(mode="json")
+        if isinstance(config, Samples):  # their captions are ours, and may be edited
+            entries = json.loads(SAMPLES.read_text(encoding="utf-8"))
+            spec["entries"] = [entries.get(photo) for photo in config.photos]
         return self._add(Artefact("data", {"dataset": dataset}, spec))
 
     def captions(self, dataset: str, source: str, own: Artefact | None = None) -> Artefact:
@@ -231,7 +236,8 @@ class Plan:
             own = self.captions(dataset, study.arms[arm].source(dataset))
             inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
         names = inputs["model"].names | {"dataset": dataset, "control": control}
-        spec = {"crop": how.crop, "captions": how.captions}
+        captions = how.captions if "captions" in inputs else 1
+        spec = {"crop": how.crop, "captions": captions}
         return self._add(Artefact("code", names, spec, inputs))
 
     def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
@@ -254,6 +260,8 @@ class Plan:
             "title": self.study.title,
             "note": self.study.note,
             "baseline": self.study.protocol.baseline,
-            "arms": {name: arm.description for name, arm in self.study.arms.items()},
+            "seed": self.study.seed,
+            # In their order, which is that of colours and tables.
+            "arms": [[name, arm.text, arm.description] for name, arm in self.study.arms.items()],
         }
         return self._add(Artefact("report", {}, spec, shown))

@@ -12,6 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from tacolab.errors import UserError
+from tacolab.pictures import rgb
 
 
 def _line(error: Exception) -> str:
@@ -80,7 +81,7 @@ class Packed:
         """Pixels, uint8, (height, width, 3). Grey, palette, CMYK and alpha become RGB."""
         try:
             with Image.open(io.BytesIO(self.encoded(i))) as image:
-                return np.asarray(image.convert("RGB"))
+                return rgb(image)
         except Exception as error:  # decoders raise about anything on damaged bytes
             raise UserError(
                 f"{self.folder}: image {self.ids[i]} is damaged ({_line(error)}); remove "

@@ -106,7 +106,8 @@ def _train(
 
 def copy_inputs(prepared: Path, folder: Path) -> Path:
     """Packed data and captions of the small study, for a training of its own."""
-    shutil.copytree(prepared / "results", folder / "results")
+    for name in ("data", "captions"):
+        shutil.copytree(prepared / "results" / name, folder / "results" / name)
     return folder
 
 

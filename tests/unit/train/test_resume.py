@@ -12,14 +12,14 @@ import yaml
 
 import small_training
 from equality import assert_equal
+from tacolab import train
 from tacolab.errors import StageError
 from tacolab.train import checkpoint
 
-# Early, in the middle, late; a training passes its 5 log, 6 validation lines and 2 exports less
-# often than its 12 steps and 12 checkpoints.
-PASSES = {"before_log_line": (1, 4, 9), "half_log_line": (2, 7), "after_log_line": (3, 8)} | {
+# Counted from each resume. A training passes 10 lines, 2 exports and 24 steps of an optimiser.
+PASSES = {"before_log_line": (1, 4, 5), "half_log_line": (2, 7), "after_log_line": (3, 8)} | {
     "at_export": (1, 2),
-    "in_step": (1, 10, 23),
+    "in_step": (1, 10, 13),
 }
 
 
@@ -165,3 +165,42 @@ def test_non_finite_loss_names_step_and_term(folder: Path) -> None:
     assert "is not finite at step" in message and "checkpoint" in message
     last = checkpoint.latest(small_training.model_folder(folder, training=wild) / "state")
     assert last is not None and last["step"] >= 1
+
+
+def test_another_log_interval_on_resume_keeps_the_means_right(folder: Path) -> None:
+    """Two steps are in the sums when the interval changes: the next line is the mean of five."""
+    changed = {"log_every": 4, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 0}
+    every = changed | {"log_every": 1}
+    assert small_training.finish(folder, sabotage=("in_step", 11)) == -signal.SIGKILL  # step 5
+    assert small_training.finish(folder, execution=changed) == 0
+    state = small_training.model_folder(folder) / "state"
+    lines = {
+        line["step"]: line
+        for line in map(json.loads, (state / "train.jsonl").open())
+        if "step" in line
+    }
+    assert list(lines) == [3, 8, 12]
+    single = folder / "single"
+    single.mkdir()
+    small_training.copy_inputs(folder, single)
+    assert small_training.finish(single, execution=every) == 0
+    state = small_training.model_folder(single) / "state"
+    each = [
+        line["loss"] for line in map(json.loads, (state / "train.jsonl").open()) if "step" in line
+    ]
+    assert lines[8]["loss"] == pytest.approx(sum(each[3:8]) / 5)
+
+
+def test_one_writer_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second trainer of the same model is refused while the first lives."""
+    state = small_training.model_folder(folder) / "state"
+    state.mkdir(parents=True)
+    monkeypatch.setattr(train, "LOCK_SECONDS", 1)
+    with (
+        train.held(state / "lock"),
+        pytest.raises(StageError, match="another process trains this model"),
+        train.held(state / "lock"),
+    ):
+        pass
+    with train.held(state / "lock"):
+        pass

@@ -4,19 +4,21 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import TypeAdapter
-from safetensors.torch import load_file
 
 from tacolab import atomic
 from tacolab.codec.container import decode_container, pack_container
 from tacolab.codec.elic import Elic
+from tacolab.codec.network import load_network
 from tacolab.codec.taco import Taco
 from tacolab.codec.text import FrozenText, build
 from tacolab.config import TextEncoder
 from tacolab.errors import UserError
+from tacolab.pictures import rgb
+
+LOSSLESS = (".png", ".bmp", ".ppm", ".tif", ".tiff")
 
 
 class PictureCodec:
@@ -32,11 +34,14 @@ class PictureCodec:
                 f"{error.filename}: {error.strerror}; --model names a trained model.safetensors "
                 "with its model.json beside it"
             ) from None
+        except ValueError as error:
+            raise UserError(f"{model.with_name('model.json')}: not JSON ({error})") from None
         self.identity = hashlib.sha256(content).digest()[:8]
-        self.text = description["text"]["spec"]["text"]
-        kind = Taco if self.text else Elic
-        self.network = kind.from_state_dict(load_file(model)).eval()
-        self.network.update(force=True)
+        try:
+            self.text = description["text"]["spec"]["text"]
+        except (KeyError, TypeError):
+            raise UserError(f"{model.with_name('model.json')}: describes no model") from None
+        self.network = load_network(model, Taco if self.text else Elic)
 
     def compress(self, picture: Path, caption: str | None, output: Path) -> float:
         """Write `output`; bits per pixel of the whole file."""
@@ -48,8 +53,8 @@ class PictureCodec:
             )
         try:
             with Image.open(picture) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except OSError as error:
+                pixels = rgb(ImageOps.exif_transpose(image))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{picture}: not a readable picture ({error})") from None
         x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
         hidden = self._encoder()([caption])[0] if caption is not None else None
@@ -58,7 +63,9 @@ class PictureCodec:
         return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
 
     def decompress(self, file: Path, output: Path) -> None:
-        """Write the picture of `file`; never a broken one."""
+        """Write the picture of `file`, without loss; never a broken one."""
+        if output.suffix.lower() not in LOSSLESS:
+            raise UserError(f"{output}: write to one of {', '.join(LOSSLESS)}: others lose quality")
         try:
             x_hat = decode_container(self.network, self.identity, file.read_bytes())
         except OSError as error:

@@ -77,6 +77,8 @@ def _lmbda(text: Any) -> str:
 def _name(text: str) -> str:
     if not text or not all(c.isalnum() or c in "-_@." for c in text) or text[0] in ".-":
         raise ValueError(f"{text!r} appears in paths: use letters, digits, '-', '_', '.' and '@'")
+    if len(text) > 100:
+        raise ValueError(f"'{text[:20]}...' appears in paths: use at most 100 characters")
     return text
 
 

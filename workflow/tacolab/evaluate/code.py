@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
 from tacolab import atomic
 from tacolab.captiontable import CaptionTable
 from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
+from tacolab.codec.network import load_network
 from tacolab.device import pick_device
 from tacolab.evaluate.images import Images, to_tensor
 from tacolab.evaluate.ledger import Ledger
@@ -24,10 +24,7 @@ from tacolab.provenance import provenance
 
 def load_model(model: Artefact, device: torch.device) -> Elic:
     """The trained codec, ready to code."""
-    kind = Taco if model.spec["text"] else Elic
-    network = kind.from_state_dict(load_file(model.path)).to(device).eval()
-    network.update(force=True)
-    return network
+    return load_network(model.path, Taco if model.spec["text"] else Elic).to(device)
 
 
 @torch.no_grad()

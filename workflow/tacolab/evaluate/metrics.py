@@ -10,16 +10,18 @@ import torch
 from pytorch_msssim import ms_ssim
 
 from tacolab.evaluate.images import to_tensor
-from tacolab.perceptual import Lpips
+from tacolab.perceptual import Lpips, Range
 
 # MS-SSIM halves the image four times and then needs an 11-pixel window.
 MS_SSIM_MIN_SIDE = 161
+# AlexNet's strides and pools leave nothing of less.
+LPIPS_MIN_SIDE = 31
 
 NAMES = ("psnr", "ms_ssim", "lpips_published", "lpips")
 
 
 class Metrics:
-    """PSNR [dB], MS-SSIM (empty for a side of 160 or less) and LPIPS in both ranges."""
+    """PSNR [dB], MS-SSIM and LPIPS in both ranges; what a small image leaves undefined is empty."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -30,12 +32,20 @@ class Metrics:
         """Two H x W x 3 uint8 images; a lossless one has no finite PSNR and leaves it empty."""
         error = np.mean((original.astype(np.float64) - decoded.astype(np.float64)) ** 2)
         x, x_hat = to_tensor(original, self.device), to_tensor(decoded, self.device)
-        large = min(original.shape[:2]) >= MS_SSIM_MIN_SIDE
+        side = min(original.shape[:2])
+        ranges: tuple[tuple[str, Range], ...] = (
+            ("lpips_published", "published"),
+            ("lpips", "standard"),
+        )
         return {
             "psnr": 10 * math.log10(255**2 / error) if error > 0 else None,
-            "ms_ssim": ms_ssim(x, x_hat, data_range=1.0).item() if large else None,
-            "lpips_published": self.lpips(x, x_hat, "published").item(),
-            "lpips": self.lpips(x, x_hat, "standard").item(),
+            "ms_ssim": ms_ssim(x, x_hat, data_range=1.0).item()
+            if side >= MS_SSIM_MIN_SIDE
+            else None,
+            **{
+                name: self.lpips(x, x_hat, range_).item() if side >= LPIPS_MIN_SIDE else None
+                for name, range_ in ranges
+            },
         }
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tacolab import atomic, fingerprint
 from tacolab.codec.bitstream import unpack
 from tacolab.device import pick_device
-from tacolab.errors import StageError
+from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.images import Images, example_ids, to_pixels
 from tacolab.evaluate.ledger import Ledger
@@ -37,7 +37,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
     model = load_model(artefact.inputs["model"], device)
     metrics = Metrics(device)
-    codes = pd.read_parquet(code.path)
+    codes, streams = read_codes(code)
     examples = example_ids(images.ids, artefact.spec["examples"])
 
     # Rows of an edited metric, or of images that were coded again, must not be continued.
@@ -45,7 +45,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     state = artefact.folder / f"{artefact.names['control']}.state" / made_from
     ledger = Ledger(state / "rows.jsonl")
     done = {(row["image_id"], row["index"]) for row in ledger.rows}
-    with zipfile.ZipFile(code.files[1]) as streams:
+    with streams:
         for coded in progress(codes.to_dict("records"), len(codes), str(artefact)):
             if (coded["image_id"], coded["index"]) in done:
                 continue
@@ -78,6 +78,19 @@ def run(plan: Plan, artefact: Artefact) -> None:
                 }
             )
     finish(artefact, ledger, state, examples)
+
+
+def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:
+    """Rows and bitstreams of a coding. Raises UserError naming a damaged file."""
+    path, archive, _ = code.files
+    try:
+        rows = pd.read_parquet(path)
+        path = archive
+        return rows, zipfile.ZipFile(archive)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: damaged ({error}); delete {path.parent} and its images are coded again"
+        ) from None
 
 
 def keep(state: Path, role: str, image_id: str, pixels: np.ndarray) -> None:

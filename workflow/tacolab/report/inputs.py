@@ -106,6 +106,10 @@ def read(study: Study, report: Artefact) -> Inputs:
             codings.append(_arm_images(artefact))
         elif artefact.stage == "anchors":
             codings += _anchor_images(artefact)
+    if not codings:
+        raise UserError(
+            "protocol.datasets is empty: nothing was evaluated that a report could show"
+        )
     provenance = [model.info.get("provenance", {}) for model in models]
     provenance += [_json(a.files[1]).get("provenance", {}) for a in [*evaluations, *anchors]]
     return Inputs(

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tacolab import atomic
+from tacolab.errors import StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.provenance import provenance
 
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 30
+
 if TYPE_CHECKING:
     from tacolab.train.setup import Run
+    from tacolab.train.stop import Stop
 
 
 def run(
@@ -26,8 +35,6 @@ def run(
     """
     import torch
 
-    from tacolab.train.loop import export, train
-    from tacolab.train.setup import set_up
     from tacolab.train.stop import Stop
 
     stop = Stop(stop_after)
@@ -36,12 +43,26 @@ def run(
     keep_log(state / "train.log")
     if threads:
         torch.set_num_threads(threads)
+    with held(state / "lock"):
+        _train(plan, artefact, stop)
+
+
+def _train(plan: Plan, artefact: Artefact, stop: Stop) -> None:
+    from tacolab.train.loop import export, train
+    from tacolab.train.setup import set_up
+
     parts = set_up(plan, artefact)
+    state = artefact.folder / "state"
     segments = state / "segments.jsonl"
     with segments.open("a") as file:
         line = {"started": round(time.time()), "host": socket.gethostname()}
         file.write(json.dumps(line) + "\n")
     train(parts, stop)
+
+    for epoch in parts.recipe.export_epochs:
+        kept = artefact.folder / f"epoch-{epoch}.safetensors"
+        if not kept.exists():
+            log.warning("%s is gone, and a finished state cannot make it again", kept)
 
     # Declared outputs come last: Snakemake deletes those of a job that failed.
     model, description = artefact.files
@@ -50,6 +71,23 @@ def run(
         description,
         _description(parts, segments=len(segments.read_text().splitlines())),
     )
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock for as long as this process lives, so that one machine has one writer.
+
+    Waits a little: loading processes of a trainer that was killed hold its lock a few seconds
+    longer. Raises StageError when somebody else keeps it.
+    """
+    with path.open("w") as file:
+        for _ in range(LOCK_SECONDS):
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
+                return
+            time.sleep(1)
+    raise StageError(f"{path}: another process trains this model; wait for it or end it")
 
 
 def keep_log(path: Path) -> None:

@@ -57,10 +57,10 @@ def train(run: Run, stop: Stop) -> None:
 
             for name, value in terms.items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
-            count = (state.step - 1) % run.execution.log_every + 1
-            if count == run.execution.log_every or finished:
-                means = {name: total / count for name, total in state.sums.items()}
-                state.sums = {}
+            state.summed += 1
+            if state.step % run.execution.log_every == 0 or finished:
+                means = {name: total / state.summed for name, total in state.sums.items()}
+                state.sums, state.summed = {}, 0
                 history.add(step=state.step, epoch=epoch, learning_rate=rate, **means)
                 progress.log(state.step, means)
             progress.advance(state.step)
@@ -124,11 +124,10 @@ def validate(run: Run) -> dict[str, float]:
         x = pixels(run, [image for image, _ in part])
         captions = [caption for _, caption in part]
         losses = run.criterion(model(x, hidden(run, captions)), x, captions)
-        for name, value in losses._asdict().items():
-            sums[name] = sums.get(name, 0.0) + value.item() * len(part)
+        for name, value in finite(losses, run).items():
+            sums[name] = sums.get(name, 0.0) + value * len(part)
     model.train()
-    means = {name: total / len(run.held_out) for name, total in sums.items()}
-    return {"loss": means.pop("total"), **means}
+    return {name: total / len(run.held_out) for name, total in sums.items()}
 
 
 def export(run: Run, path: Path) -> None:

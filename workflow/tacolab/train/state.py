@@ -32,6 +32,7 @@ class TrainState:
     aux_optimizer: torch.optim.Adam  # the entropy bottleneck's quantiles
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)  # of the terms since the last log line
+    summed: int = 0  # steps in the sums
     best: dict[str, float] = field(default_factory=dict)  # best validation: step, loss
     last: dict[str, float] = field(default_factory=dict)  # last validation
     seconds: float = 0.0  # of training, over all segments
@@ -63,6 +64,7 @@ class TrainState:
             "aux_optimizer": self.aux_optimizer.state_dict(),
             "step": self.step,
             "sums": self.sums,
+            "summed": self.summed,
             "best": self.best,
             "last": self.last,
             "seconds": self.seconds,
@@ -91,7 +93,8 @@ class TrainState:
         self.optimizer.load_state_dict(content["optimizer"])
         self.aux_optimizer.load_state_dict(content["aux_optimizer"])
         self.step = content["step"]
-        self.sums, self.best, self.last = content["sums"], content["best"], content["last"]
+        self.sums, self.summed = content["sums"], content["summed"]
+        self.best, self.last = content["best"], content["last"]
         self.seconds = content["seconds"]
         torch.set_rng_state(content["rng"])
 
