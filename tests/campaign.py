@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent / "unit"))
 sys.path.insert(0, str(Path(__file__).parent / "unit" / "train"))
 
 import small_training
@@ -31,7 +32,7 @@ def prepare(folder: Path) -> None:
 
 def disturb(folder: Path, numbers: random.Random, kills: Counter[str]) -> None:
     """Train to the end, killed a few times on the way: at known places and by the clock."""
-    for _ in range(numbers.randint(1, 8)):
+    for _ in range(numbers.randint(1, 12)):
         if numbers.random() < 0.3:
             process = small_training.start(folder)
             process.join(numbers.uniform(0.5, 4))

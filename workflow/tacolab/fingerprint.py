@@ -12,7 +12,7 @@ METRICS = (
     "evaluate/metrics.py",
     "evaluate/score.py",
     "evaluate/anchors.py",
-    "evaluate/images.py",  # rounds to 8 bit
+    "codec/pixels.py",  # rounds to 8 bit
     "perceptual.py",
 )
 

@@ -1,4 +1,4 @@
-"""Decoded pictures as 8-bit RGB."""
+"""Decoded pictures as 8-bit RGB, and their middle."""
 
 import numpy as np
 from PIL import Image
@@ -19,3 +19,9 @@ def rgb(image: Image.Image) -> np.ndarray:
     if image.mode in _DEEP:
         raise ValueError(f"pixels of mode {image.mode} have no known range; save it with 8 bits")
     return np.asarray(image.convert("RGB"))
+
+
+def centre_crop(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The middle `side` x `side` of H x W x 3; neither H nor W may be less."""
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    return pixels[top : top + side, left : left + side]

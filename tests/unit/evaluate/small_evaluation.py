@@ -6,11 +6,11 @@ too, so it keeps to plain functions.
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from killing import die, nth
 from tacolab import config
 from tacolab.keys import Artefact, Plan
 
@@ -111,25 +111,16 @@ def _work(folder: Path, step: str, place: str, nth: int) -> None:
     evaluate.run(what, find(what, step), threads=1)
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _nth(n: int) -> Callable[[], bool]:
-    passes = iter(range(1, 1_000_000))
-    return lambda: next(passes) == n
-
-
 def half_written(n: int) -> None:
     """In the middle of the nth file that is written: a stream, an example or an output."""
     from tacolab import atomic
 
-    now, real = _nth(n), atomic.sync
+    now, real = nth(n), atomic.sync
 
     def sync(path: Path) -> None:
         if path.is_file() and now():
             path.write_bytes(path.read_bytes()[:10])
-            _die()
+            die()
         real(path)
 
     atomic.sync = sync
@@ -140,13 +131,13 @@ def _at_row(n: int, before: Callable[[Any, bytes], None]) -> None:
 
     from tacolab.evaluate.ledger import Ledger
 
-    now, real = _nth(n), Ledger.add
+    now, real = nth(n), Ledger.add
 
     def add(self: Any, row: dict[str, Any]) -> None:
         if now():
             before(self, json.dumps(row).encode())
             self._file.flush()
-            _die()
+            die()
         real(self, row)
 
     Ledger.add = add  # type: ignore[method-assign]
@@ -175,7 +166,7 @@ def tidying(n: int) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in files[:n]:
             path.unlink()
-        _die()
+        die()
 
     code.shutil.rmtree = rmtree
 

@@ -12,8 +12,9 @@ from small_evaluation import IDS, find, make, plan
 
 from tacolab.captiontable import CaptionTable
 from tacolab.codec.bitstream import unpack
+from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.evaluate.code import load_model
-from tacolab.evaluate.images import Images, example_ids, to_pixels, to_tensor
+from tacolab.evaluate.images import Images, example_ids
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
 

@@ -15,8 +15,9 @@ from small_evaluation import IDS, find, make, plan
 
 from tacolab import atomic, evaluate, fingerprint
 from tacolab.codec import Elic
+from tacolab.codec.pixels import to_tensor
 from tacolab.errors import StageError
-from tacolab.evaluate.images import Images, to_tensor
+from tacolab.evaluate.images import Images
 from tacolab.evaluate.metrics import Metrics, tabulate
 from tacolab.evaluate.score import summary
 from tacolab.keys import Artefact

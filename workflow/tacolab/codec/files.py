@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
@@ -12,6 +11,7 @@ from tacolab import atomic
 from tacolab.codec.container import decode_container, pack_container
 from tacolab.codec.elic import Elic
 from tacolab.codec.network import load_network
+from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.codec.taco import Taco
 from tacolab.codec.text import FrozenText, build
 from tacolab.config import TextEncoder
@@ -56,9 +56,8 @@ class PictureCodec:
                 pixels = rgb(ImageOps.exif_transpose(image))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{picture}: not a readable picture ({error})") from None
-        x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
         hidden = self._encoder()([caption])[0] if caption is not None else None
-        content = pack_container(self.network.encode(x, hidden), self.identity)
+        content = pack_container(self.network.encode(to_tensor(pixels), hidden), self.identity)
         atomic.write_bytes(output, content)
         return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
 
@@ -72,8 +71,7 @@ class PictureCodec:
             raise UserError(f"{file}: {error.strerror}") from None
         except ValueError as error:
             raise UserError(f"{file}: {error}") from None
-        pixels = (x_hat[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        atomic.write(output, lambda path: Image.fromarray(pixels).save(path))
+        atomic.write(output, lambda path: Image.fromarray(to_pixels(x_hat)).save(path))
 
     def _encoder(self) -> FrozenText:
         config: TextEncoder = TypeAdapter(TextEncoder).validate_python(self.text)

@@ -14,8 +14,9 @@ from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
+from tacolab.codec.pixels import to_tensor
 from tacolab.device import pick_device
-from tacolab.evaluate.images import Images, to_tensor
+from tacolab.evaluate.images import Images
 from tacolab.evaluate.ledger import Ledger
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
+from tacolab.pictures import centre_crop
 
 
 class Images:
@@ -24,22 +23,7 @@ class Images:
     def rgb(self, index: int) -> np.ndarray:
         """H x W x 3, uint8; the centre where a crop is configured."""
         pixels = self._packed.rgb(index)
-        if self._crop is None:
-            return pixels
-        top = (pixels.shape[0] - self._crop) // 2
-        left = (pixels.shape[1] - self._crop) // 2
-        return pixels[top : top + self._crop, left : left + self._crop]
-
-
-def to_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """H x W x 3 uint8 -> 1 x 3 x H x W in [0, 1]."""
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].to(device).float() / 255
-
-
-def to_pixels(x: Tensor) -> np.ndarray:
-    """1 x 3 x H x W -> H x W x 3 uint8, clamped and rounded as a viewer would store it."""
-    rounded = (x[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return rounded.permute(1, 2, 0).cpu().numpy()
+        return pixels if self._crop is None else centre_crop(pixels, self._crop)
 
 
 def example_ids(ids: Sequence[str], count: int) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from pytorch_msssim import ms_ssim
 
-from tacolab.evaluate.images import to_tensor
+from tacolab.codec.pixels import to_tensor
 from tacolab.perceptual import Lpips, Range
 
 # MS-SSIM halves the image four times and then needs an 11-pixel window.

@@ -15,10 +15,11 @@ from PIL import Image
 
 from tacolab import atomic, fingerprint
 from tacolab.codec.bitstream import unpack
+from tacolab.codec.pixels import to_pixels
 from tacolab.device import pick_device
 from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
-from tacolab.evaluate.images import Images, example_ids, to_pixels
+from tacolab.evaluate.images import Images, example_ids
 from tacolab.evaluate.ledger import Ledger
 from tacolab.evaluate.metrics import Metrics, tabulate
 from tacolab.keys import Artefact, Plan

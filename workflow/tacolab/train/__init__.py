@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,17 @@ def held(path: Path) -> Iterator[None]:
     longer. Raises StageError when somebody else keeps it.
     """
     with path.open("w") as file:
-        for _ in range(LOCK_SECONDS):
-            with suppress(BlockingIOError):
+        for waited in itertools.count():
+            try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield
-                return
-            time.sleep(1)
-    raise StageError(f"{path}: another process trains this model; wait for it or end it")
+                break
+            except BlockingIOError:
+                if waited == LOCK_SECONDS:
+                    raise StageError(
+                        f"{path}: another process trains this model; wait for it or end it"
+                    ) from None
+                time.sleep(1)
+        yield
 
 
 def keep_log(path: Path) -> None:

@@ -74,14 +74,12 @@ class Crops(Dataset[Sample]):
         top = int(numbers.integers(height - self.crop + 1))
         left = int(numbers.integers(width - self.crop + 1))
         cut = pixels[top : top + self.crop, left : left + self.crop]
-        return Sample(index, torch.from_numpy(cut.transpose(2, 0, 1).copy()), caption)
+        return Sample(index, planes(cut), caption)
 
 
-def centre_crop(pixels: np.ndarray, crop: int) -> Tensor:
-    """H x W x 3 uint8 -> 3 x crop x crop uint8, as validation sees an image."""
-    top, left = (pixels.shape[0] - crop) // 2, (pixels.shape[1] - crop) // 2
-    cut = pixels[top : top + crop, left : left + crop]
-    return torch.from_numpy(cut.transpose(2, 0, 1).copy())
+def planes(pixels: np.ndarray) -> Tensor:
+    """H x W x 3 -> 3 x H x W, still uint8: the batch becomes float on its device."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
 class Noise:

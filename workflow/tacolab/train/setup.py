@@ -16,6 +16,7 @@ from tacolab.device import pick_device
 from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
 from tacolab.packed import Packed
+from tacolab.pictures import centre_crop
 from tacolab.train import samples
 from tacolab.train.losses import RateDistortion
 from tacolab.train.state import TrainState
@@ -90,7 +91,10 @@ def set_up(plan: Plan, artefact: Artefact) -> Run:
         folder=artefact.folder / "state",
         crops=crops,
         held_out=[
-            (samples.centre_crop(images.rgb(i), recipe.crop), captions.for_image(images.ids[i])[0])
+            (
+                samples.planes(centre_crop(images.rgb(i), recipe.crop)),
+                captions.for_image(images.ids[i])[0],
+            )
             for i in held_out
         ],
         encoder=encoder.to(device) if encoder else None,
