@@ -53,7 +53,7 @@ schema: install
 	python -c "from tacolab import config; print(config.schema(), end='')" > config/study.schema.json
 
 lock: install
-	uv pip compile pyproject.toml --extra dev --quiet --no-header --no-annotate --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra google --quiet --no-header --no-annotate --upgrade -o requirements.lock
 
 clean:
 	rm -rf .venv .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis build
