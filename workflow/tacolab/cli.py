@@ -130,17 +130,21 @@ def train(
             min=0, metavar="MINUTES", help="Save and leave with exit code 75 after this time."
         ),
     ] = None,
+    attempt: Annotated[
+        int, typer.Option(min=1, hidden=True, help="Of the workflow: above 1 for its own retries.")
+    ] = 1,
 ) -> None:
     """Train one model, or go on where it was stopped or killed.
 
     SIGTERM and Ctrl-C save at the next step and leave with exit code 75; the same command
-    continues, to the same weights as if it had never been interrupted.
+    continues, to the same weights as if it had never been interrupted. In a SLURM job it saves
+    before the time limit and queues the job again.
     """
     from tacolab import train as stage
 
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
-    stage.run(plan, _find(plan, "train", key, **names), threads, stop_after)
+    stage.run(plan, _find(plan, "train", key, **names), threads, stop_after, retry=attempt > 1)
 
 
 @app.command()

@@ -133,7 +133,7 @@ def half_written(n: int) -> None:
 
 def before_fsync(n: int) -> None:
     """The temporary file is complete, but not synced."""
-    _before_sync(n, ".checkpoint.tmp")
+    _before_sync(n, ".checkpoint-*.tmp")
 
 
 def after_rename(n: int) -> None:
@@ -147,7 +147,7 @@ def _before_sync(n: int, name: str) -> None:
     now, real = nth(n), checkpoint.atomic.sync
 
     def sync(path: Path) -> None:
-        if path.name == name and now():
+        if path.match(name) and now():
             die()
         real(path)
 
@@ -159,7 +159,7 @@ def before_rename(n: int) -> None:
     now, real = nth(n), Path.replace
 
     def replace(self: Path, target: Path) -> Path:
-        if self.name == ".checkpoint.tmp" and now():
+        if self.match(".checkpoint-*.tmp") and now():
             die()
         return real(self, target)
 

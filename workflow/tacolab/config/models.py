@@ -223,3 +223,9 @@ class Execution(Strict):
     log_every: int = Field(100, ge=1, description="steps between two lines of train.jsonl")
     validate_every: int = Field(1, ge=1, description="[epochs]; only reported, steers nothing")
     checkpoint_minutes: float = Field(20.0, gt=0)
+    margin_seconds: float | None = Field(
+        120.0, ge=0, description="save so long before SLURM's time limit; null: only on its signal"
+    )
+    lease_seconds: float = Field(
+        120.0, gt=0, description="without a sign of life until a trainer counts as dead"
+    )

@@ -2,63 +2,86 @@
 
 from __future__ import annotations
 
-import fcntl
-import itertools
-import json
 import logging
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic
-from tacolab.errors import StageError
+from tacolab import atomic, slurm
+from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
+from tacolab.lease import Lease, NotOurs, acquire
 from tacolab.provenance import provenance
+from tacolab.train.segments import Segments
+from tacolab.train.stop import Reason, Stop
 
 log = logging.getLogger(__name__)
 
-LOCK_SECONDS = 30
-
 if TYPE_CHECKING:
     from tacolab.train.setup import Run
-    from tacolab.train.stop import Stop
 
 
 def run(
-    plan: Plan, artefact: Artefact, threads: int | None = None, stop_after: float | None = None
+    plan: Plan,
+    artefact: Artefact,
+    threads: int | None = None,
+    stop_after: float | None = None,
+    retry: bool = False,
 ) -> None:
     """Train (or go on, or only export) and write `model.safetensors`, `model.json`, exports.
 
-    threads: of torch; equality to the bit needs the same number. stop_after: minutes.
+    threads: of torch; equality to the bit needs the same number. stop_after: minutes. retry: a
+    workflow starts this by itself after a failure. Raises Interrupted when it was asked to stop.
     """
     import torch
 
-    from tacolab.train.stop import Stop
-
-    stop = Stop(stop_after)
+    execution = plan.study.execution
+    stop = Stop(stop_after, execution.margin_seconds)
     state = artefact.folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     keep_log(state / "train.log")
+    segments = Segments(state / "segments.jsonl")
+    if retry:
+        segments.check_retry()
     if threads:
         torch.set_num_threads(threads)
-    with held(state / "lock"):
-        _train(plan, artefact, stop)
+    try:
+        lease = acquire(state, execution.lease_seconds, give_up=lambda: stop.reason)
+        if lease is None:
+            assert stop.reason is not None
+            raise Interrupted(
+                f"{stop.reason.text}: stopped while another process worked in {state}"
+            )
+        stop.lease = lease
+        try:
+            reason = _train(plan, artefact, stop, lease, segments)
+        except NotOurs:
+            raise
+        except Exception as error:
+            segments.end(str(error))
+            raise
+        finally:
+            lease.release()
+    except NotOurs as error:
+        if slurm.job_id() is None:
+            raise StageError(f"{error}. End that one first, or wait for it") from None
+        # The end of a job that is no longer needed; its successor does the work.
+        log.warning("%s; nothing is left to do here", error)
+        return
+    if reason:
+        _leave(reason, segments)
 
 
-def _train(plan: Plan, artefact: Artefact, stop: Stop) -> None:
+def _train(
+    plan: Plan, artefact: Artefact, stop: Stop, lease: Lease, segments: Segments
+) -> Reason | None:
     from tacolab.train.loop import export, train
     from tacolab.train.setup import set_up
 
     parts = set_up(plan, artefact)
-    state = artefact.folder / "state"
-    segments = state / "segments.jsonl"
-    with segments.open("a") as file:
-        line = {"started": round(time.time()), "host": socket.gethostname()}
-        file.write(json.dumps(line) + "\n")
-    train(parts, stop)
+    reason = train(parts, stop, lease, segments)
+    if reason:
+        segments.end(reason.text, reason.cancelled)
+        return reason
 
     for epoch in parts.recipe.export_epochs:
         kept = artefact.folder / f"epoch-{epoch}.safetensors"
@@ -67,32 +90,30 @@ def _train(plan: Plan, artefact: Artefact, stop: Stop) -> None:
 
     # Declared outputs come last: Snakemake deletes those of a job that failed.
     model, description = artefact.files
+    lease.check()
     export(parts, model)
-    atomic.write_json(
-        description,
-        _description(parts, segments=len(segments.read_text().splitlines())),
-    )
+    atomic.write_json(description, _description(parts, segments.count()))
+    segments.end("finished")
+    return None
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a lock for as long as this process lives, so that one machine has one writer.
-
-    Waits a little: loading processes of a trainer that was killed hold its lock a few seconds
-    longer. Raises StageError when somebody else keeps it.
-    """
-    with path.open("w") as file:
-        for waited in itertools.count():
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waited == LOCK_SECONDS:
-                    raise StageError(
-                        f"{path}: another process trains this model; wait for it or end it"
-                    ) from None
-                time.sleep(1)
-        yield
+def _leave(reason: Reason, segments: Segments) -> None:
+    """End a segment before its training ends: raises Interrupted, or StageError if it was vain."""
+    where = f"step {segments.saved} of {segments.steps} in {segments.path.parent}"
+    saved = f"{reason.text}: saved at {where}"
+    job = slurm.job_id()
+    if not reason.again or job is None:
+        raise Interrupted(f"{saved}; the same command goes on from there")
+    if segments.gained == 0:
+        raise StageError(
+            f"{saved}, no step further than before. It is not queued again, since it might do so "
+            "for ever: give the job a longer time limit, or the warning less time before it"
+        )
+    try:
+        slurm.requeue(job)
+    except StageError as error:
+        raise Interrupted(f"{saved}; {error}") from None
+    raise Interrupted(f"{saved}; job {job} is queued again and goes on from there")
 
 
 def keep_log(path: Path) -> None:

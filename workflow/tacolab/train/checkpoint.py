@@ -1,8 +1,10 @@
 """Checkpoints that survive a kill at any instant.
 
-A checkpoint is written under a temporary name, synced and moved into place; its name carries the
-first digits of its own sha256, so that any damage shows. The last two are kept: the newest may
-sit on a disk that lies about having synced it.
+A checkpoint is written under a temporary name, synced and moved into place. Its name carries the
+generation of the lease under which it was written: what a trainer writes that was taken for dead
+and woke up again counts less than its successor's. And it carries the first digits of its own
+sha256, so that any damage shows. The last two are kept: the newest may sit on a disk that lies
+about having synced it.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ from tacolab.errors import StageError
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"checkpoint-(?P<step>\d{9})-(?P<sha>[0-9a-f]{16})\.pt")
+_NAME = re.compile(r"checkpoint-(?P<generation>\d{6})-(?P<step>\d{9})-(?P<sha>[0-9a-f]{16})\.pt")
 
 
 class _Hashing:
@@ -28,26 +30,53 @@ class _Hashing:
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.sha = hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         self.sha.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()
 
 
-def save(folder: Path, step: int, content: dict[str, Any]) -> None:
-    """Write the checkpoint of `step`; only tensors, numbers, strings and containers of them."""
-    temporary = folder / ".checkpoint.tmp"
-    with temporary.open("wb") as file:
-        hashing = _Hashing(file)
-        torch.save(content, cast(IO[bytes], hashing))
-    atomic.sync(temporary)
-    temporary.replace(folder / f"checkpoint-{step:09d}-{hashing.sha.hexdigest()[:16]}.pt")
+def save(folder: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint; only tensors, numbers, strings and containers of them.
+
+    `content` has `generation`, `step`. Raises OSError (a full disk) with all others intact.
+    """
+    generation, step = content["generation"], content["step"]
+    temporary = folder / f".checkpoint-{generation:06d}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            hashing = _Hashing(file)
+            try:
+                torch.save(content, cast(IO[bytes], hashing))
+            except RuntimeError:  # torch's word for whatever went wrong below it
+                if hashing.error:
+                    raise hashing.error from None
+                raise
+        atomic.sync(temporary)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sha = hashing.sha.hexdigest()[:16]
+    temporary.replace(folder / f"checkpoint-{generation:06d}-{step:09d}-{sha}.pt")
     atomic.sync(folder)
     for old in _files(folder)[:-2]:
-        old.unlink()
+        old.unlink(missing_ok=True)
+    for half in folder.glob(".checkpoint-*.tmp"):  # of a predecessor that was killed
+        if half.name < temporary.name:
+            half.unlink(missing_ok=True)
+
+
+def oldest_generation(folder: Path) -> int:
+    """Of the checkpoints that are there."""
+    return min(int(path.name.split("-")[1]) for path in _files(folder))
 
 
 def latest(folder: Path) -> dict[str, Any] | None:
@@ -70,7 +99,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Checkpoints by step, the newest last."""
+    """Checkpoints by generation and step, the newest last."""
     return sorted(path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name))
 
 

@@ -1,7 +1,9 @@
 """The training loop: resume, step, log, validate, save, stop."""
 
+import errno
 import logging
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -13,38 +15,56 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from tacolab import atomic
 from tacolab.config import Training
-from tacolab.errors import Interrupted, StageError
+from tacolab.errors import StageError
+from tacolab.lease import Lease
 from tacolab.train import checkpoint, samples
 from tacolab.train.history import History
 from tacolab.train.losses import Losses
 from tacolab.train.progress import Progress
+from tacolab.train.segments import Segments
 from tacolab.train.setup import Run
-from tacolab.train.stop import Stop
+from tacolab.train.stop import Reason, Stop
 
 log = logging.getLogger(__name__)
 
 
-def train(run: Run, stop: Stop) -> None:
-    """Train to the end, from the newest checkpoint of the state folder if there is one.
+def train(run: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | None:
+    """Train on from the newest checkpoint; why it stopped (everything is saved), None at the end.
 
-    Raises Interrupted when asked to stop (everything is saved), StageError on a non-finite loss
-    (the last good checkpoint stays).
+    Raises StageError on a non-finite loss or a full disk (the last good checkpoint stays), NotOurs
+    when another process has taken the folder.
     """
-    state, recipe = run.state, run.recipe
-    run.folder.mkdir(parents=True, exist_ok=True)
     saved = checkpoint.latest(run.folder)
     if saved:
-        state.restore(saved, run.artefact, run.folder)
-    history = History(run.folder / "train.jsonl", saved["history_bytes"] if saved else 0)
-    if state.step == run.steps:
-        return
+        run.state.restore(saved, run.artefact, run.folder)
+    segments.start(lease.generation, run.state.step, run.steps)
+    if run.state.step == run.steps:
+        return None
+    before = (saved["generation"], saved["history_bytes"]) if saved else None
+    try:
+        return _train(run, stop, lease, segments, History(run.folder, lease.generation, before))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StageError(_full(run, segments.saved)) from None
+
+
+def _train(
+    run: Run, stop: Stop, lease: Lease, segments: Segments, history: History
+) -> Reason | None:
+    state, recipe = run.state, run.recipe
+    state, recipe = run.state, run.recipe
     board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=state.step + 1)
     started = saved_at = time.monotonic()
     seconds_before = state.seconds
 
     def save() -> None:
-        state.seconds = seconds_before + time.monotonic() - started
-        state.save(run.folder, run.artefact, history)
+        lease.check()
+        begun = time.monotonic()
+        state.seconds = seconds_before + begun - started
+        state.save(run.folder, run.artefact, history, lease.generation)
+        segments.saved = state.step
+        stop.saved(time.monotonic() - begun)
 
     state.model.train()
     with board, Progress(run, board) as progress:
@@ -73,19 +93,19 @@ def train(run: Run, stop: Stop) -> None:
                     history.add(epoch=epoch, validation=state.last)
                     progress.log(state.step, state.last, "validation")
                 if epoch + 1 in recipe.export_epochs:
+                    lease.check()
                     export(run, run.artefact.folder / f"epoch-{epoch + 1}.safetensors")
 
             if finished:
                 save()
-            elif stop.reason:
+                history.publish()
+            elif reason := stop.reason:
                 save()
-                raise Interrupted(
-                    f"{stop.reason}: saved at step {state.step} of {run.steps} in {run.folder}; "
-                    "the same command goes on from there"
-                )
+                return reason
             elif time.monotonic() - saved_at > run.execution.checkpoint_minutes * 60:
                 save()
                 saved_at = time.monotonic()
+    return None
 
 
 def step(run: Run, batch: list[samples.Sample], rate: float) -> dict[str, float]:
@@ -161,6 +181,17 @@ def finite(losses: Losses, run: Run) -> dict[str, float]:
         if not math.isfinite(terms[name]):
             raise _not_finite(run, name)
     return {"loss": terms.pop("total"), **terms}
+
+
+def _full(run: Run, saved: int) -> str:
+    """Message of a full disk; a checkpoint holds weights and two moments of each."""
+    needed = 3 * sum(p.numel() * p.element_size() for p in run.state.model.parameters())
+    free = shutil.disk_usage(run.folder).free
+    return (
+        f"{run.folder}: the disk or the quota is full: a checkpoint needs {needed / 2**20:.1f} MiB "
+        f"beside the two that are kept, {free / 2**20:.1f} MiB are free. The checkpoint of step "
+        f"{saved} is intact; make room, and the same command goes on from there"
+    )
 
 
 def _not_finite(run: Run, term: str) -> StageError:

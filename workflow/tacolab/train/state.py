@@ -53,9 +53,10 @@ class TrainState:
         parameters: list[torch.nn.Parameter] = self.optimizer.param_groups[0]["params"]
         return parameters
 
-    def save(self, folder: Path, artefact: Artefact, history: History) -> None:
+    def save(self, folder: Path, artefact: Artefact, history: History, generation: int) -> None:
         """Write a checkpoint of this instant; the history becomes durable first."""
         content = {
+            "generation": generation,
             "key": artefact.key,
             "recipe": json.dumps(artefact.text, sort_keys=True),
             "history_bytes": history.sync(),
@@ -71,7 +72,8 @@ class TrainState:
             "rng": torch.get_rng_state(),
             **_machine(),
         }
-        checkpoint.save(folder, self.step, content)
+        checkpoint.save(folder, content)
+        history.forget(checkpoint.oldest_generation(folder))
 
     def restore(self, content: dict[str, Any], artefact: Artefact, folder: Path) -> None:
         """Continue from a checkpoint. Raises UserError when it belongs to something else."""

@@ -1,20 +1,45 @@
-"""When to stop before the end: a signal or the clock. The loop asks between two steps."""
+"""When to stop before the end. The loop asks between two steps."""
 
 import signal
 import time
+from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from tacolab import slurm
+from tacolab.lease import Lease
+
+# SLURM's warning before the time limit (`sbatch --signal=URG@300`). Unlike others it is ignored by
+# default, so srun, bash and Snakemake live on while the trainer saves.
+WARNING = signal.SIGURG
+SIGNALS = (signal.SIGTERM, signal.SIGINT, WARNING)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why to stop; `again`: SLURM should queue the job again."""
+
+    text: str
+    again: bool = False
+    cancelled: bool = False
 
 
 class Stop:
-    """Set by SIGTERM, SIGINT, or `after` minutes."""
+    """Asked to stop by a signal, by the clock, or by a newcomer to the folder."""
 
-    def __init__(self, after: float | None = None) -> None:
-        self._deadline = None if after is None else time.monotonic() + after * 60
+    def __init__(self, after: float | None = None, margin: float | None = None) -> None:
+        """after: minutes. margin: seconds to keep before SLURM's time limit; None: no clock."""
+        now = time.monotonic()
+        self.lease: Lease | None = None
+        self._deadline = None if after is None else now + after * 60
+        self._job = slurm.job_id()
+        left = slurm.seconds_left(self._job) if self._job else None
+        self._limit = None if left is None else now + left
+        self._margin = margin
+        self._slowest_save = 0.0
         self._signal: signal.Signals | None = None
         for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+            if number != WARNING or self._job:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Only a flag: the state may be half-updated at this instant. A second Ctrl-C kills.
@@ -22,13 +47,30 @@ class Stop:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def saved(self, seconds: float) -> None:
+        """A checkpoint took this long: the clock must leave room for the slowest one."""
+        self._slowest_save = max(self._slowest_save, seconds)
+
     @property
-    def reason(self) -> str | None:
+    def reason(self) -> Reason | None:
         """Why to stop now, or None."""
+        now = time.monotonic()
+        if self._signal == WARNING:
+            return Reason("SLURM's warning before the time limit", again=True)
         if self._signal is not None:
-            return self._signal.name
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return "--stop-after"
+            # SLURM ends a job at its limit by SIGTERM, too; nobody has cancelled that one.
+            over = self._limit is not None and now > self._limit
+            return Reason(self._signal.name, cancelled=bool(self._job) and not over)
+        if self.lease and self.lease.lost:
+            return Reason("another process has taken over the folder")
+        if self.lease and self.lease.asked:
+            return Reason(f"handed over to {self.lease.asked}")
+        if self._deadline is not None and now >= self._deadline:
+            return Reason("--stop-after")
+        if self._limit is not None and self._margin is not None:
+            room = self._margin + 2 * self._slowest_save
+            if now >= self._limit - room:
+                return Reason(f"{room:.0f} s before the time limit", again=True)
         return None
 
 

@@ -1,0 +1,234 @@
+"""One writer per folder, on any file system, without comparing clocks.
+
+A lease is a file `lease-{generation}.json`, created with O_EXCL, so that each generation has one
+owner. The holder touches it as a sign of life; a reader only watches *whether* it changes, on its
+own clock. The highest generation owns the folder. A holder that was taken for dead and wakes up
+finds a higher one and leaves; what it may still write carries its lower generation in the name.
+
+A newcomer that finds
+- nobody, a released lease or a dead holder takes the next generation,
+- a live holder asks it for a hand-over, waits, and takes the next generation,
+- a newer SLURM job that lives or is queued leaves: the job with the higher id owns the folder,
+  so that jobs of several heads do not take it from each other for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from tacolab import slurm
+
+log = logging.getLogger(__name__)
+
+SECONDS = 120.0  # without a sign of life: longer than NFS hides a change from its clients
+_NAME = re.compile(r"lease-(\d{6})\.json")
+
+
+class NotOurs(Exception):  # noqa: N818 - nothing is wrong: another process does this work
+    """The folder belongs to another process; the message says to which."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a generation. In one boot and PID namespace pid and start name a process."""
+
+    generation: int
+    host: str
+    boot: str
+    pid: int
+    start: str
+    job: int | None = None
+    released: bool = False
+
+    @classmethod
+    def me(cls, generation: int) -> Holder:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = Path("/proc/self/ns/pid").readlink()
+        pid = os.getpid()
+        return cls(
+            generation, socket.gethostname(), f"{boot} {space}", pid, _start(pid), slurm.job_id()
+        )
+
+    def __str__(self) -> str:
+        job = f"SLURM job {self.job}, " if self.job else ""
+        return f"{job}process {self.pid} on {self.host}"
+
+
+class Lease:
+    """A held lease; a thread shows signs of life and looks for what others want."""
+
+    def __init__(self, folder: Path, me: Holder, seconds: float) -> None:
+        self.folder, self.me, self._seconds = folder, me, seconds
+        self.asked: str | None = None  # who wants the folder, once somebody does
+        self.lost = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True, name="lease")
+        self._thread.start()
+
+    @property
+    def generation(self) -> int:
+        return self.me.generation
+
+    def check(self) -> None:
+        """Raises NotOurs when another process has taken the folder; ask before writing."""
+        owner = newest(self.folder)
+        if owner and owner.generation > self.generation:
+            self.lost = True
+            raise NotOurs(f"{self.folder}: was taken over by {owner}; nothing more is written here")
+
+    def release(self) -> None:
+        """Let the next one in at once. Does nothing after a takeover or a second time."""
+        self._done.set()
+        self._thread.join()
+        if not self.lost:
+            path = _path(self.folder, self.generation)
+            temporary = path.with_suffix(".tmp")
+            try:
+                _write(temporary, Holder(**asdict(self.me) | {"released": True}))
+                temporary.replace(path)
+            except OSError as error:  # a full disk; others will see that this process is gone
+                temporary.unlink(missing_ok=True)
+                log.warning("%s: could not be released: %s", path, error)
+
+    def _live(self) -> None:
+        path, request = _path(self.folder, self.generation), _request(self.folder, self.generation)
+        while not self._done.wait(self._seconds / 12):
+            try:
+                owner = newest(self.folder)
+                self.lost = owner is not None and owner.generation > self.generation
+                if self.lost:
+                    return
+                os.utime(path)
+                if request.exists():
+                    self.asked = request.read_text(encoding="utf-8")
+            except OSError as error:
+                log.warning("%s: no sign of life could be given: %s", path, error)
+
+
+def acquire(
+    folder: Path,
+    seconds: float = SECONDS,
+    ask: bool = True,
+    give_up: Callable[[], object] | None = None,
+) -> Lease | None:
+    """Own `folder`, after waiting for a hand-over if need be; None once `give_up()` is true.
+
+    Raises NotOurs when the folder belongs to a newer SLURM job, and with `ask` false when its
+    holder lives.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    watch = _Watch(seconds)
+    asked = 0
+    while True:
+        owner = newest(folder)
+        me = Holder.me(owner.generation + 1 if owner else 1)
+        newer = owner is not None and (owner.job or 0) > (me.job or 0)
+        life = watch.life(folder, owner, me) if owner else "gone"
+        if owner is None or life == "gone":
+            if newer and owner and slurm.state(owner.job or 0) not in (None, "GONE"):
+                raise NotOurs(f"{folder}: belongs to {owner}, a newer job that is in the queue")
+            try:
+                _write(_path(folder, me.generation), me)
+            except FileExistsError:
+                continue  # another newcomer was faster
+            _forget(folder, me.generation)
+            return Lease(folder, me, seconds)
+        if life == "seen" and (newer or not ask):
+            raise NotOurs(f"{folder}: belongs to {owner}, which lives")
+        if give_up and give_up():
+            return None
+        if ask and not newer and asked != owner.generation:
+            asked = owner.generation
+            _request(folder, asked).write_text(str(me), encoding="utf-8")
+            log.info("%s: %s works there; asked it to save and leave", folder, owner)
+        time.sleep(min(1.0, seconds / 24))
+
+
+def newest(folder: Path) -> Holder | None:
+    """The holder of the highest generation, living or not; None in an untouched folder."""
+    for generation in sorted(_generations(folder), reverse=True):
+        try:
+            return Holder(**json.loads(_path(folder, generation).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue  # a newer one has just removed it; it is seen next time
+        except ValueError:
+            # Created this instant, or its writer died before the first byte.
+            return Holder(generation, "?", "", 0, "")
+    return None
+
+
+class _Watch:
+    """Whether a holder lives, as one reader sees it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._first = self._last = (0, 0)  # generation, time stamp: compared for change only
+        self._since = self._asked_slurm = -float("inf")
+
+    def life(self, folder: Path, holder: Holder, me: Holder) -> Literal["seen", "unknown", "gone"]:
+        """seen: it gave a sign since the first look; gone: known to be dead, or silent too long."""
+        if holder.released or (holder.boot == me.boot and _start(holder.pid) != holder.start):
+            return "gone"
+        now = time.monotonic()
+        if holder.job and holder.job != me.job and now - self._asked_slurm > 10:
+            self._asked_slurm = now
+            if slurm.state(holder.job) not in {None, *slurm.RUNNING}:
+                return "gone"
+        try:
+            sign = (holder.generation, _path(folder, holder.generation).stat().st_mtime_ns)
+        except FileNotFoundError:
+            return "unknown"
+        if sign[0] != self._first[0]:
+            self._first = sign
+        if sign != self._last:
+            self._last, self._since = sign, now
+        if now - self._since > self._seconds:
+            return "gone"
+        return "seen" if sign != self._first else "unknown"
+
+
+def _generations(folder: Path) -> list[int]:
+    matches = (_NAME.fullmatch(path.name) for path in folder.glob("lease-*.json"))
+    return [int(match[1]) for match in matches if match]
+
+
+def _path(folder: Path, generation: int) -> Path:
+    return folder / f"lease-{generation:06d}.json"
+
+
+def _request(folder: Path, generation: int) -> Path:
+    """A newcomer's wish, addressed to one generation."""
+    return folder / f"handover-{generation:06d}"
+
+
+def _write(path: Path, holder: Holder) -> None:
+    """Raises FileExistsError when somebody else was faster."""
+    with path.open("x", encoding="utf-8") as file:
+        json.dump(asdict(holder), file)
+
+
+def _forget(folder: Path, generation: int) -> None:
+    for old in _generations(folder):
+        if old < generation:
+            _request(folder, old).unlink(missing_ok=True)
+            _path(folder, old).unlink(missing_ok=True)
+
+
+def _start(pid: int) -> str:
+    """When a process of this machine started, in clock ticks since boot; "" without such one."""
+    try:
+        # The second field, the name, may hold spaces and brackets.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]

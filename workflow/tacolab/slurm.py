@@ -1,0 +1,58 @@
+"""What the package asks SLURM, and the one thing it tells it: to queue a job again."""
+
+import os
+import re
+import subprocess
+
+from tacolab.errors import StageError
+
+# States of a job whose processes may run; every other state in the queue waits.
+RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
+SECONDS = 60  # a busy controller may take long to answer
+
+
+def job_id() -> int | None:
+    """The job that this process belongs to; None outside SLURM."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    return int(number) if number.isdigit() else None
+
+
+def state(job: int) -> str | None:
+    """State of a job in the queue, "GONE" when it is not there, None when SLURM does not answer."""
+    try:
+        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if asked.returncode:
+        return "GONE" if "Invalid job id" in asked.stderr else None
+    return asked.stdout.strip() or "GONE"
+
+
+def seconds_left(job: int) -> float | None:
+    """Until the job's time limit; None when there is no limit or no answer.
+
+    The time left, not the end time: the clocks of two machines are never compared.
+    """
+    try:
+        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%L")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", asked.stdout.strip())
+    if asked.returncode or match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def requeue(job: int) -> None:
+    """Queue the running job again, under the same id. Raises StageError when SLURM refuses."""
+    try:
+        asked = _run("scontrol", "requeue", str(job))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StageError(f"scontrol requeue {job}: {error}") from None
+    if asked.returncode:
+        raise StageError(f"scontrol requeue {job} was refused: {asked.stderr.strip()}")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)

@@ -1,0 +1,80 @@
+"""segments.jsonl: when and where a training ran, from one start to the next. For people, the guard
+against endless restarts, and `tacolab status`; nothing that is trained depends on it."""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from tacolab import slurm
+from tacolab.errors import StageError
+
+
+class Segments:
+    """A line when a segment starts, a line when it ends in order; a kill leaves the first alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._generation = self._first = 0
+        self.saved = 0  # step of the newest checkpoint
+        self.steps = 0  # of the whole training
+
+    def start(self, generation: int, step: int, steps: int) -> None:
+        """`step`: of the checkpoint from which this segment goes on to `steps`."""
+        self._generation, self._first, self.saved, self.steps = generation, step, step, steps
+        self._add("start", steps=steps, host=socket.gethostname(), pid=os.getpid())
+
+    @property
+    def gained(self) -> int:
+        """Steps that this segment has brought into a checkpoint."""
+        return self.saved - self._first
+
+    def end(self, why: str, cancelled: bool = False) -> None:
+        """cancelled: by a person, so that no retry may revive it."""
+        self._add("end", gained=self.gained, why=why, cancelled=cancelled)
+
+    def check_retry(self) -> None:
+        """Raises StageError where an automatic retry could only harm."""
+        last = self.lines()[-1:]
+        if not last or last[0]["event"] != "end" or last[0]["job"] == slurm.job_id():
+            return
+        end = last[0]
+        if end["cancelled"]:
+            raise StageError(
+                f"{self.path.parent}: job {end['job']} was cancelled at step {end['step']}, and "
+                "saved; a retry does not revive it. Start the workflow again to go on"
+            )
+        if end["gained"] == 0:
+            raise StageError(
+                f"{self.path.parent}: the last segment gained no step ({end['why']}), so a retry "
+                "would not either. Mend that, then start the workflow again to go on"
+            )
+
+    def count(self) -> int:
+        return sum(line["event"] == "start" for line in self.lines())
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines; one torn by a kill is left out."""
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def _add(self, event: str, **more: Any) -> None:
+        line = {
+            "event": event,
+            "generation": self._generation,
+            "job": slurm.job_id(),
+            "step": self.saved,
+            "time": round(time.time()),
+            **more,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
