@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import atomic, fingerprint
+from tacolab import atomic, fingerprint, head
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, TARGETS, Plan, digest
@@ -35,6 +35,16 @@ if not CONFIG.exists() or CONFIG.read_bytes() != MERGED:
     atomic.write_bytes(CONFIG, MERGED)
 
 METRICS = fingerprint.metrics()
+
+
+onstart:
+    # Not in the nested Snakemake of a job.
+    if workflow.is_main_process:
+        try:
+            head.start(RESULTS, workflow.dag.needrun_jobs())
+        except UserError as error:
+            print(f"tacolab: {error}", file=sys.stderr)
+            sys.exit(2)
 
 
 wildcard_constraints:

@@ -9,6 +9,11 @@ rule train:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
     # The longest jobs first: they would otherwise end up alone at the end.
     priority: 10
+    resources:
+        # Snakemake's own retries must not revive what a person cancelled.
+        attempt=lambda wildcards, attempt: attempt,
+        # Of the profile: where to copy the packed data.
+        stage_to="",
     # Checkpoints are no output: Snakemake deletes the outputs of a job that failed.
     params:
         state="results/models/{arm}/{lmbda}/{seed}/{key}/state",
@@ -17,4 +22,5 @@ rule train:
         " (progress in {params.state}/train.log)"
     shell:
         "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
-        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
+        " --config {CONFIG} --key {wildcards.key} --threads {threads}"
+        " --attempt {resources.attempt} --stage-to {resources.stage_to:q} 2> {log}"

@@ -130,6 +130,10 @@ def train(
             min=0, metavar="MINUTES", help="Save and leave with exit code 75 after this time."
         ),
     ] = None,
+    stage_to: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Read the packed data from a copy on this local disk."),
+    ] = "",
     attempt: Annotated[
         int, typer.Option(min=1, hidden=True, help="Of the workflow: above 1 for its own retries.")
     ] = 1,
@@ -144,7 +148,8 @@ def train(
 
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
-    stage.run(plan, _find(plan, "train", key, **names), threads, stop_after, retry=attempt > 1)
+    artefact = _find(plan, "train", key, **names)
+    stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
 
 
 @app.command()

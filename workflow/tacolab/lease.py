@@ -67,8 +67,10 @@ class Holder:
 class Lease:
     """A held lease; a thread shows signs of life and looks for what others want."""
 
-    def __init__(self, folder: Path, me: Holder, seconds: float) -> None:
-        self.folder, self.me, self._seconds = folder, me, seconds
+    def __init__(
+        self, folder: Path, me: Holder, seconds: float, on_loss: Callable[[], object] | None
+    ) -> None:
+        self.folder, self.me, self._seconds, self._on_loss = folder, me, seconds, on_loss
         self.asked: str | None = None  # who wants the folder, once somebody does
         self.lost = False
         self._done = threading.Event()
@@ -107,6 +109,8 @@ class Lease:
                 owner = newest(self.folder)
                 self.lost = owner is not None and owner.generation > self.generation
                 if self.lost:
+                    if self._on_loss:
+                        self._on_loss()
                     return
                 os.utime(path)
                 if request.exists():
@@ -120,11 +124,12 @@ def acquire(
     seconds: float = SECONDS,
     ask: bool = True,
     give_up: Callable[[], object] | None = None,
+    on_loss: Callable[[], object] | None = None,
 ) -> Lease | None:
     """Own `folder`, after waiting for a hand-over if need be; None once `give_up()` is true.
 
-    Raises NotOurs when the folder belongs to a newer SLURM job, and with `ask` false when its
-    holder lives.
+    on_loss: called (in a thread) when another process has taken over. Raises NotOurs when the
+    folder belongs to a newer SLURM job, and with `ask` false when its holder lives.
     """
     folder.mkdir(parents=True, exist_ok=True)
     watch = _Watch(seconds)
@@ -142,7 +147,7 @@ def acquire(
             except FileExistsError:
                 continue  # another newcomer was faster
             _forget(folder, me.generation)
-            return Lease(folder, me, seconds)
+            return Lease(folder, me, seconds, on_loss)
         if life == "seen" and (newer or not ask):
             raise NotOurs(f"{folder}: belongs to {owner}, which lives")
         if give_up and give_up():

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from tacolab.errors import StageError
+from tacolab.errors import StageError, UserError
 
 # States of a job whose processes may run; every other state in the queue waits.
 RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
@@ -37,8 +37,29 @@ def seconds_left(job: int) -> float | None:
         asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%L")
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", asked.stdout.strip())
-    if asked.returncode or match is None:
+    return None if asked.returncode else _seconds(asked.stdout.strip())
+
+
+def partition_limits() -> dict[str, float | None]:
+    """Longest job of each partition in seconds, None for no limit. Raises UserError."""
+    try:
+        asked = _run("sinfo", "--noheader", "--format=%R %l")
+    except FileNotFoundError:
+        raise UserError(
+            "sinfo is not there: no SLURM on this machine; use profiles/local"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UserError("sinfo: SLURM's controller does not answer") from None
+    if asked.returncode:
+        raise UserError(f"sinfo: SLURM's controller cannot be reached: {asked.stderr.strip()}")
+    pairs = (line.split() for line in asked.stdout.splitlines())
+    return {name: _seconds(limit) for name, limit in pairs}
+
+
+def _seconds(text: str) -> float | None:
+    """`days-hours:minutes:seconds` and shorter; None for UNLIMITED, infinite, INVALID."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", text)
+    if match is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -89,6 +89,11 @@ def pretrained(kind: Any, source: str) -> Any:
     """`kind.from_pretrained(source)` with a message that says what to do without a hub."""
     disable_progress_bar()  # one bar per file of weights says nothing
     try:
+        # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
+        return kind.from_pretrained(source, local_files_only=True)
+    except (OSError, ValueError):
+        pass
+    try:
         return kind.from_pretrained(source)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -25,14 +25,18 @@ def run(
     artefact: Artefact,
     threads: int | None = None,
     stop_after: float | None = None,
+    stage_to: str = "",
     retry: bool = False,
 ) -> None:
     """Train (or go on, or only export) and write `model.safetensors`, `model.json`, exports.
 
-    threads: of torch; equality to the bit needs the same number. stop_after: minutes. retry: a
-    workflow starts this by itself after a failure. Raises Interrupted when it was asked to stop.
+    threads: of torch; equality to the bit needs the same number. stop_after: minutes. stage_to: a
+    local disk for a copy of the data. retry: a workflow starts this by itself after a failure.
+    Raises Interrupted when it was asked to stop.
     """
     import torch
+
+    from tacolab.train.setup import set_up
 
     execution = plan.study.execution
     stop = Stop(stop_after, execution.margin_seconds)
@@ -53,7 +57,8 @@ def run(
             )
         stop.lease = lease
         try:
-            reason = _train(plan, artefact, stop, lease, segments)
+            parts = set_up(plan, artefact, stage_to)
+            reason = _train(parts, stop, lease, segments)
         except NotOurs:
             raise
         except Exception as error:
@@ -71,13 +76,10 @@ def run(
         _leave(reason, segments)
 
 
-def _train(
-    plan: Plan, artefact: Artefact, stop: Stop, lease: Lease, segments: Segments
-) -> Reason | None:
+def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | None:
     from tacolab.train.loop import export, train
-    from tacolab.train.setup import set_up
 
-    parts = set_up(plan, artefact)
+    artefact = parts.artefact
     reason = train(parts, stop, lease, segments)
     if reason:
         segments.end(reason.text, reason.cancelled)

@@ -19,6 +19,7 @@ from tacolab.packed import Packed
 from tacolab.pictures import centre_crop
 from tacolab.train import samples
 from tacolab.train.losses import RateDistortion
+from tacolab.train.staging import staged
 from tacolab.train.state import TrainState
 from tacolab.train.stop import ignore_in_worker
 
@@ -62,14 +63,18 @@ class Run:
         )
 
 
-def set_up(plan: Plan, artefact: Artefact) -> Run:
-    """Open the data and build networks with their initial weights (no checkpoint read yet)."""
+def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
+    """Open the data and build networks with their initial weights (no checkpoint read yet).
+
+    stage_to: a local disk to copy the packed data to; "" for no copy.
+    """
     study = plan.study
     arm, seed = artefact.names["arm"], int(artefact.names["seed"])
     recipe = study.recipe(arm)
     device = pick_device(study.execution.device)
 
-    images = Packed(artefact.inputs["data"].folder)
+    folder = artefact.inputs["data"].folder
+    images = Packed(staged(folder, stage_to) if stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
     used, held_out = samples.hold_out(len(images), recipe.validation_images)
     crops = samples.Crops(images, captions, used, recipe.crop, seed)
