@@ -166,6 +166,24 @@ def test_the_installed_command(tmp_path: Path) -> None:
     assert "did you mean 'photos'?" in only_line(wrong.stderr)
 
 
+def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
+    phases = 'phases: [["0.0016"], ["0.015"]]\n'
+    Path("study.yaml").write_text(STUDY + phases)
+    whole = Plan(config.load(Path("study.yaml")))
+    first = Plan(config.load(Path("study.yaml"), ["phase=1"]))
+    for path in (path for plan in (whole, first) for a in plan for path in a.files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert len(list(first)) < len(list(whole))
+    for limit, plan in (("", whole), ("phase: 1\n", first)):
+        Path("study.yaml").write_text(STUDY + phases + limit)
+        assert f"of {len(list(plan))} done" in run("status")[1]
+    assert "0.0 MiB  0 artefacts" in run("prune")[1]
+    # Once all is run, the first phase's report is drawn no more; nothing else is unused.
+    Path("study.yaml").write_text(STUDY + phases)
+    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.report().folder)]
+
+
 def test_looking_at_the_plan_needs_no_torch(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     code = (

@@ -51,6 +51,16 @@ def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) 
     }
 
 
+def test_a_phase_limits_the_workflow(clone: Project) -> None:
+    phases = ("--config", 'phases=[["0.015"], ["0.004"]]')
+    assert clone.planned(*phases)["train"] == 4
+    first = clone.planned(*phases, "phase=1")
+    assert (first["train"], first["metrics"]) == (2, 3)
+    dry = clone.snakemake("-n", *phases, "phase=3")
+    assert dry.returncode == 2
+    assert "phase: there is no phase 3: `phases` has 2" in dry.stderr
+
+
 def test_study_without_data_names_data_root(clone: Project) -> None:
     dry = clone.run("snakemake", "-n", "--profile", "profiles/local")
     assert dry.returncode == 2

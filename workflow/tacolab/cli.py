@@ -237,7 +237,9 @@ def prune(
     if not paths:
         raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
     total = 0
-    found = overview.orphans([_plan(path, []) for path in paths])
+    # A later phase is meant, too; a report has the key of what it shows, so of the present phase.
+    limits: tuple[list[str], ...] = ([], ["phase=null"])
+    found = overview.orphans([_plan(path, limit) for path in paths for limit in limits])
     for path in found:
         size = overview.size(path)
         total += size
