@@ -113,8 +113,8 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
     def row(phase: str, artefacts: Sequence[Artefact]) -> Row:
         names = {str(artefact) for artefact in artefacts}
         jobs = [artefact for artefact in todo if str(artefact) in names]
-        models = [work[name] for name in names & work.keys()]
         planned = [artefact for artefact in artefacts if artefact.stage == "train"]
+        models = [work[str(artefact)] for artefact in planned if str(artefact) in work]
         evaluations = sum(artefact.stage in ("code", "metrics") for artefact in jobs)
         samples = _all(model.samples for model in models)
         hours = _all(model.hours for model in models)
