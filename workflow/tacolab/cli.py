@@ -4,10 +4,12 @@ Only this module prints errors and exits: 0 done, 75 stopped on purpose and to b
 2 wrong usage or config, 1 anything else.
 """
 
+import json
 import logging
 import sys
 import traceback
 import warnings
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +17,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
+from rich.table import Column, Table
 
 from tacolab import config as configuration
+from tacolab import costs
 from tacolab import status as overview
 from tacolab.config import OWN
 from tacolab.errors import Interrupted, StageError, UserError
@@ -234,6 +237,58 @@ def status(config: ConfigFile = STUDY, overrides: Overrides = []) -> None:  # no
 
 
 @app.command()
+def plan(
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    samples_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3,
+            help="Training samples per second of one GPU. Default: as measured, else as published.",
+        ),
+    ] = None,
+    gpus_at_once: Annotated[int, typer.Option(min=1, help="GPUs that may be used at once.")] = 2,
+    hours_per_job: Annotated[float, typer.Option(min=1, help="Longest time of one job.")] = 48,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show what the config still costs: jobs, GPU hours, days, disk, dollars, by phase."""
+    found = costs.estimate(
+        _plan(config, overrides), samples_per_second, gpus_at_once, hours_per_job
+    )
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    jobs = ("models done", "to train", "evaluation jobs", "other jobs")
+    needs = ("samples", "GPU hours", "days", "jobs per model", "disk [GiB]", "API [$]")
+    numbers = [Column(name, justify="right") for name in (*jobs, *needs)]
+    table = Table("phase", "lambdas", *numbers, box=None)
+    for row in (*found.phases, found.total):
+        table.add_row(
+            row.phase,
+            ", ".join(row.lambdas if row is not found.total else ()),
+            str(row.models_done),
+            str(row.models),
+            str(row.evaluations),
+            str(row.other_jobs),
+            _or_unknown(row.samples, ","),
+            _or_unknown(row.gpu_hours, ",.1f"),
+            _or_unknown(row.days, ",.1f"),
+            _or_unknown(row.segments, ""),
+            f"{row.disk / 2**30:,.1f}",
+            f"{row.dollars:.2f}",
+            style="bold" if row is found.total else None,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for note in found.notes:
+        console.print(note, highlight=False)
+
+
+def _or_unknown(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
+
+
+@app.command()
 def prune(
     configs: Annotated[
         list[Path] | None,
@@ -246,7 +301,9 @@ def prune(
     if not paths:
         raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
     total = 0
-    found = overview.orphans([_plan(path, []) for path in paths])
+    # A later phase is meant, too; a report has the key of what it shows, so of the present phase.
+    limits: tuple[list[str], ...] = ([], ["phase=null"])
+    found = overview.orphans([_plan(path, limit) for path in paths for limit in limits])
     for path in found:
         size = overview.size(path)
         total += size

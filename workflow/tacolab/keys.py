@@ -159,7 +159,8 @@ class Plan:
             valid = dict.fromkeys(a.names.get(name, "") for a in fitting)
             if value not in valid:
                 word = {"lmbda": "lambda", "dataset": "data set"}.get(name, name)
-                return f"the config means no {word} '{value}' there{nearest(value, valid)}"
+                limit = f" up to phase {self.study.phase}" if self.study.phase else ""
+                return f"the config means no {word} '{value}' there{limit}{nearest(value, valid)}"
             fitting = [a for a in fitting if a.names[name] == value]
         return (
             f"the config means key {', '.join(a.key for a in fitting)} now; was it edited since "
