@@ -53,7 +53,8 @@ class FileServer:
             self.requests.append((path, handler.headers.get("Range", "")))
             how = self.behave.pop(0) if self.behave else "well"
         if isinstance(how, int) or content is None:
-            self.head(handler, how if isinstance(how, int) else 404, 0, {})
+            status = how if isinstance(how, int) else 404
+            self.head(handler, status, 0, self.headers.get(path, {}))
             return
         match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
         headers = dict(self.headers.get(path, {}))

@@ -188,6 +188,7 @@ def _request(download: Download, file: BinaryIO, show: Callable[[int], None]) ->
             raise StageError(_give_up(download, f"it has {total} bytes, not {download.bytes}"))
         for block in response.iter_raw():  # as it comes: a cut then loses nothing that came
             file.write(block)
+            file.flush()  # a killed process loses nothing that came
             show(file.tell())
 
 
