@@ -119,7 +119,8 @@ def _prefetch(study: Study) -> None:
 
     table = Table("needed", "for", "state", "MB to fetch", "from", box=None)
     table.columns[3].justify = "right"
-    for need in prefetch.survey(study):
+    needs = prefetch.survey(study)
+    for need in needs:
         source = "the hub" if need.hub else "; ".join(row.url for row in need.downloads[:2])
         source += f"; {len(need.downloads) - 2} more" if len(need.downloads) > 2 else ""
         n_bytes = prefetch.size(need, study.data_root) if need.problem else 0
@@ -128,6 +129,7 @@ def _prefetch(study: Study) -> None:
         state = need.problem or "there"
         table.add_row(need.name, need.what, state, megabytes, need.by_hand or source, style=style)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+    typer.echo(f"{prefetch.total(needs, study.data_root) / 1e6:,.1f} MB to fetch in all")
     prefetch.fetch(study)
     typer.echo("all is there; jobs need no internet (set HF_HUB_OFFLINE=1 for them)")
 

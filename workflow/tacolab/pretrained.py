@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from fnmatch import fnmatch
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def cached(model: str) -> bool:
     return False
 
 
+@cache
 def hub_files(model: str) -> dict[str, tuple[int, str | None]]:
     """Files that are needed of a hub's model: name -> size in bytes, sha256 where the hub has one.
 

@@ -285,12 +285,13 @@ def test_the_command_shows_what_it_fetches_and_where_it_goes(
     out, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert re.search(r"coco/list\.json .* is missing .* http://", out)
+    assert f"{sum(map(len, FILES.values())) / 1e6:,.1f} MB to fetch in all" in out
     assert "all is there" in out
     assert (folder / "elsewhere" / "kodak" / KODAK[0]).exists()
     again = start(table, "--set", "data_root=elsewhere")
     out, err = again.communicate(timeout=60)
     assert (again.returncode, err) == (0, "")
-    assert "missing" not in out
+    assert "missing" not in out and "\n0.0 MB to fetch in all" in out
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

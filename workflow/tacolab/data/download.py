@@ -201,7 +201,8 @@ def _give_up(download: Download, reason: str) -> str:
 
 def _verify(path: Path, download: Download) -> None:
     """Raises StageError, and keeps the file as `.wrong`, unless it is what the table says."""
-    log.info("verifying %s", path)
+    if download.archive:  # it takes a while
+        log.info("verifying %s", path)
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual == download.sha256:

@@ -95,6 +95,15 @@ def size(need: Need, root: Path) -> int | None:
         return None
 
 
+def total(needs: Iterable[Need], root: Path) -> int:
+    """Bytes still to be transferred for all of `needs`; an archive that serves two counts once."""
+    lacking = [need for need in needs if need.problem]
+    rows = {row for need in lacking for row in need.downloads}
+    return sum(_lacks(row, root) for row in rows) + sum(
+        size(need, root) or 0 for need in lacking if need.hub
+    )
+
+
 def fetch(study: Study, table: Sequence[Download] | None = None) -> None:
     """Fetch what is missing; one source that fails does not keep the others from being tried.
 
