@@ -85,6 +85,8 @@ def test_without_a_command_all_are_listed(run: Run) -> None:
     ("arguments", "message"),
     [
         (["data", "photo"], "no data set 'photo' there; did you mean 'photos'?"),
+        (["data"], "data: name a data set to pack, or give --prefetch, not both"),
+        (["data", "photos", "--prefetch"], "data: name a data set to pack, or give --prefetch"),
         (["captions", "photos", "humn"], "no source 'humn' there; did you mean 'human'?"),
         (["train", "tacco", "0.015"], "no arm 'tacco' there; did you mean 'taco'?"),
         (["train", "taco", "0.0150"], "no lambda '0.0150' there; did you mean '0.015'?"),

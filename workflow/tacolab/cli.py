@@ -22,7 +22,7 @@ from rich.table import Column, Table
 from tacolab import config as configuration
 from tacolab import costs
 from tacolab import status as overview
-from tacolab.config import OWN
+from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.keys import Artefact, Plan
 
@@ -68,7 +68,7 @@ def _common(
         handler = logging.StreamHandler()
         form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, handlers=[handler])
-    for chatty in ("httpx", "datasets", "matplotlib", "fontTools", "absl"):
+    for chatty in ("httpx2", "datasets", "matplotlib", "fontTools", "absl"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # compressai's and torchvision's business, not the reader's
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
@@ -91,16 +91,50 @@ def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
 
 @app.command()
 def data(
-    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nobody mutates it
     key: Key = None,
+    prefetch: Annotated[
+        bool,
+        typer.Option("--prefetch", help="Download what the config needs (instead of packing)."),
+    ] = False,
 ) -> None:
-    """Verify and pack a data set's images, captions and manifest."""
+    """Verify and pack a data set's images, captions and manifest.
+
+    With --prefetch, for a machine with internet: fetch the images, lists, captions and
+    pretrained weights that are not there yet. Stopped or cut off, the same command goes on.
+    """
     from tacolab import data as stage
 
     plan = _plan(config, overrides)
+    if (dataset is None) != prefetch:
+        raise UserError("data: name a data set to pack, or give --prefetch, not both")
+    if dataset is None:
+        _prefetch(plan.study)
+        return
     stage.run(plan, _find(plan, "data", key, dataset=dataset))
+
+
+def _prefetch(study: Study) -> None:
+    """Show what is needed, then fetch what is missing."""
+    from tacolab.data import prefetch
+
+    table = Table("needed", "for", "state", "MB to fetch", "from", box=None)
+    table.columns[3].justify = "right"
+    needs = prefetch.survey(study)
+    for need in needs:
+        source = "the hub" if need.hub else "; ".join(row.url for row in need.downloads[:2])
+        source += f"; {len(need.downloads) - 2} more" if len(need.downloads) > 2 else ""
+        n_bytes = prefetch.size(need, study.data_root) if need.problem else 0
+        megabytes = "?" if n_bytes is None else f"{n_bytes / 1e6:,.1f}" if n_bytes else ""
+        style = "yellow" if need.problem else "green"
+        state = need.problem or "there"
+        table.add_row(need.name, need.what, state, megabytes, need.by_hand or source, style=style)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    typer.echo(f"{prefetch.total(needs, study.data_root) / 1e6:,.1f} MB to fetch in all")
+    prefetch.fetch(study)
+    typer.echo("all is there; jobs need no internet (set HF_HUB_OFFLINE=1 for them)")
 
 
 @app.command()
