@@ -20,7 +20,7 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 
 from tacolab import config as configuration
-from tacolab import costs
+from tacolab import costs, keys
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
@@ -171,6 +171,13 @@ def train(
         str,
         typer.Option(metavar="DIR", help="Read the packed data from a copy on this local disk."),
     ] = "",
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="As a SLURM job of its own, outside the workflow; returns."),
+    ] = False,
+    profile: Annotated[
+        Path, typer.Option(metavar="DIR", help="Whose resources --submit asks for.")
+    ] = Path("profiles/slurm"),
     attempt: Annotated[
         int, typer.Option(min=1, hidden=True, help="Of the workflow: above 1 for its own retries.")
     ] = 1,
@@ -186,7 +193,19 @@ def train(
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
     artefact = _find(plan, "train", key, **names)
-    stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+    if not submit:
+        stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+        return
+    if threads or stop_after or stage_to:
+        raise UserError("--submit takes threads, time limit and local disk from --profile")
+    from tacolab.train.submit import submit as submit_job
+
+    fixed = keys.snapshot(configuration.merged(config, overrides))
+    job = submit_job(fixed, artefact, profile)
+    typer.echo(
+        f"job {job} trains {artefact}; it needs no other process. `tacolab status` shows it, "
+        f"`scancel {job}` saves and ends it. Log: results/logs/submitted/{job}/"
+    )
 
 
 @app.command()
