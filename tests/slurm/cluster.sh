@@ -4,7 +4,6 @@
 # below $ROOT but the configuration: the workflow's job steps find it only in /etc/slurm.
 set -euo pipefail
 ROOT=${SLURM_ROOT:-/tmp/tacolab-slurm}
-LIMIT=${SLURM_LIMIT:-2}  # of the partition gpu [minutes]; it stands for 48 hours
 HOST=$(hostname -s)
 GPU_NODES="g1 g2 g3 g4 g5 g6"
 PLUGINS=$(dirname "$(find /usr/lib -name accounting_storage_slurmdbd.so | head -1)")
@@ -90,7 +89,9 @@ X
     for name in $GPU_NODES; do port=$((port + 1)); node "$name" $port 4 Gres=gpu:v100:1; done
     node g7 16830 4 Gres=gpu:v100:2
     node c1 16831 16
-    echo "PartitionName=gpu Nodes=${GPU_NODES// /,},g7 MaxTime=$LIMIT DefaultTime=1 State=UP"
+    # The limit of 2 minutes stands for 48 hours.
+    echo "PartitionName=gpu Nodes=${GPU_NODES// /,},g7 MaxTime=2 DefaultTime=1 State=UP"
+    echo "PartitionName=long Nodes=${GPU_NODES// /,},g7 MaxTime=30 DefaultTime=1 State=UP"
     echo "PartitionName=cpu Nodes=c1 MaxTime=60 DefaultTime=10 Default=YES State=UP"
   } >"$ROOT/etc/slurm.conf"
   {

@@ -25,7 +25,7 @@ ENVIRONMENT = {
 }
 
 # Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
-SHORT, TRIPLE, MEDIUM, LONG = 200, 600, 1800, 2400
+SHORT, MEDIUM, LONG = 300, 1200, 1800
 STEP_LINES = 20  # steps between two lines of train.jsonl
 
 
@@ -37,11 +37,13 @@ class Study:
         folder: Path,
         epochs: int,
         lambdas: tuple[str, ...] = ("0.01",),
-        warning: int | None = 45,
+        limited: bool = False,
+        warning: int | None = 30,
         retries: int = 1,
         **execution: Any,
     ) -> None:
-        """warning: seconds before the limit at which SLURM sends SIGURG; None: never."""
+        """limited: to jobs of 2 minutes. warning: seconds before the limit at which SLURM sends
+        SIGURG; None: never."""
         self.folder, self.lambdas, self.epochs = folder, lambdas, epochs
         self.noted: Any = None  # by a scenario, on its way
         folder.mkdir(exist_ok=True)
@@ -50,14 +52,14 @@ class Study:
                 "epochs": epochs,
                 "batch": 5,
                 "milestones": [],
-                "export_epochs": [n for n in (SHORT, TRIPLE, MEDIUM) if n < epochs],
+                "export_epochs": [n for n in (SHORT, MEDIUM) if n < epochs],
             },
             execution={
                 "device": "cpu",
                 "workers": 0,
                 "log_every": STEP_LINES,
                 "validate_every": SHORT,
-                "checkpoint_minutes": 0.1,
+                "checkpoint_minutes": 0.03,
                 "margin_seconds": None,
                 "lease_seconds": 12,
                 **execution,
@@ -71,6 +73,8 @@ class Study:
         profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
         train = profile["set-resources"]["train"]
         train |= {"runtime": 2, "mem_mb": 1000}
+        if not limited:
+            train |= {"runtime": 20, "slurm_partition": "long"}
         signal_option = f"--signal=URG@{warning} " if warning else ""
         train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
         profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
@@ -115,15 +119,17 @@ class Study:
             text=True,
         )
 
-    def train_here(self) -> None:
-        """The same without SLURM, in one go."""
-        for command in (
-            ("data", "set"),
-            ("captions", "set", "human"),
-            ("train", "image-only", self.lambdas[0], "--threads", "1"),
-        ):
+    def prepare(self) -> None:
+        """Data and captions, without SLURM."""
+        for command in (("data", "set"), ("captions", "set", "human")):
             done = self.tacolab(*command)
             assert done.returncode == 0, done.stderr
+
+    def train_here(self) -> None:
+        """The whole training without SLURM, in one go."""
+        self.prepare()
+        done = self.tacolab("train", "image-only", self.lambdas[0], "--threads", "1")
+        assert done.returncode == 0, done.stderr
 
     def model(self, lmbda: str = "") -> Path:
         """The folder of the one model of this lambda."""

@@ -2,6 +2,7 @@
 against endless restarts, and `tacolab status`; nothing that is trained depends on it."""
 
 import json
+import logging
 import os
 import socket
 import time
@@ -10,6 +11,8 @@ from typing import Any
 
 from tacolab import slurm
 from tacolab.errors import StageError
+
+log = logging.getLogger(__name__)
 
 
 class Segments:
@@ -33,6 +36,7 @@ class Segments:
 
     def end(self, why: str, cancelled: bool = False) -> None:
         """cancelled: by a person, so that no retry may revive it."""
+        log.info("segment ends, saved at step %d of %d: %s", self.saved, self.steps, why)
         self._add("end", gained=self.gained, why=why, cancelled=cancelled)
 
     def check_retry(self) -> None:
