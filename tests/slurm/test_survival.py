@@ -162,11 +162,25 @@ def six_lambdas(folder: Path) -> Study:
     return study
 
 
+def submitted(folder: Path) -> Study:
+    """Without a head, past a time limit; the head comes later."""
+    study = Study(folder, MEDIUM, limited=True)
+    study.prepare()
+    command = ("train", "image-only", "0.01", "--submit", "--profile", "profile")
+    first, second = study.tacolab(*command), study.tacolab(*command)
+    assert first.returncode == 0, first.stderr
+    wait("the job to end", lambda: not study.queue(), minutes=15)
+    study.noted = first.stdout, second
+    assert study.run() == 0, study.log()
+    return study
+
+
 SCENARIOS: list[Callable[[Path], Study]] = [
     three_limits,
     undisturbed_here,
     time_limit,
     clock_alone,
+    submitted,
     six_lambdas,
     cancelled,
     three_heads,
@@ -286,3 +300,15 @@ def test_allowance_of_gpus(outcomes: dict[str, Future[Study]], undisturbed: Stud
     study.assert_equal(undisturbed, "0.01")
     assert study.noted == 2
     assert len(list(study.folder.glob("results/models/**/model.safetensors"))) == 6
+
+
+def test_submitted_without_a_head(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+    study = outcomes["submitted"].result()
+    study.assert_equal(undisturbed)
+    said, second = study.noted
+    match = re.match(r"job (\d+) trains", said)
+    assert match is not None
+    job = int(match[1])
+    assert {line["job"] for line in study.starts()} == {job} and len(study.starts()) >= 2
+    assert second.returncode == 2 and f"job {job} trains it already" in second.stderr
+    assert study.jobs() == []  # the workflow found the model

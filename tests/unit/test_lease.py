@@ -1,0 +1,149 @@
+"""One owner per folder: real processes that are killed, stopped, or come all at once."""
+
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from tacolab.lease import Lease, NotOurs, acquire, newest
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tacolab.lease"])
+PATIENT = 60.0  # longer than any of these tests
+
+
+def hold(folder: Path, seconds: float, held: Event, hand_over: bool) -> None:
+    """Hold the lease until asked for it; 0 when it was handed over, 3 when it was lost."""
+    lease = acquire(folder, seconds)
+    assert lease is not None
+    held.set()
+    while not lease.lost and not (hand_over and lease.asked):
+        time.sleep(0.01)
+    lost = lease.lost
+    lease.release()
+    raise SystemExit(3 if lost else 0)
+
+
+def holder(
+    folder: Path, seconds: float, hand_over: bool = True
+) -> multiprocessing.context.ForkServerProcess:
+    held = _processes.Event()
+    process = _processes.Process(target=hold, args=(folder, seconds, held, hand_over), daemon=True)
+    process.start()
+    assert held.wait(30)
+    return process
+
+
+def take(folder: Path, seconds: float = PATIENT) -> Lease:
+    lease = acquire(folder, seconds)
+    assert lease is not None
+    return lease
+
+
+def test_generations_rise(tmp_path: Path) -> None:
+    for generation in (1, 2, 3):
+        lease = take(tmp_path)
+        assert lease.generation == generation
+        lease.check()
+        lease.release()
+    assert len(list(tmp_path.glob("lease-*"))) == 1
+
+
+def test_killed_holder_is_replaced_at_once(tmp_path: Path) -> None:
+    process = holder(tmp_path, PATIENT)
+    process.kill()
+    process.join()
+    take(tmp_path).release()
+
+
+def test_living_holder_hands_over(tmp_path: Path) -> None:
+    process = holder(tmp_path, 3)
+    lease = take(tmp_path)
+    process.join(10)
+    assert process.exitcode == 0
+    assert lease.generation == 2
+    lease.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["lease-000002.json"]
+
+
+def test_stopped_holder_is_replaced_and_does_no_harm(tmp_path: Path) -> None:
+    process = holder(tmp_path, 2, hand_over=False)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    lease = take(tmp_path, 2)
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(10)
+    assert process.exitcode == 3  # it noticed by itself
+    lease.check()
+    owner = newest(tmp_path)
+    assert owner is not None and owner.pid == os.getpid() and not owner.released
+    lease.release()
+
+
+def test_overtaken_holder_may_not_write(tmp_path: Path) -> None:
+    """Before its thread has noticed: whoever asks before writing is told."""
+    sleeper = take(tmp_path)
+    old = newest(tmp_path)
+    assert old is not None
+    content = (tmp_path / "lease-000001.json").read_text()
+    (tmp_path / "lease-000002.json").write_text(
+        content.replace('"generation": 1', '"generation": 2')
+    )
+    with pytest.raises(NotOurs, match="was taken over"):
+        sleeper.check()
+    sleeper.release()
+    owner = newest(tmp_path)
+    assert owner is not None and owner.generation == 2 and not owner.released
+
+
+def test_living_holder_is_left_alone_where_nobody_may_ask(tmp_path: Path) -> None:
+    process = holder(tmp_path, 3)
+    with pytest.raises(NotOurs, match=f"process {process.pid}"):
+        acquire(tmp_path, 3, ask=False)
+    assert process.is_alive()
+    process.kill()
+
+
+def test_newcomer_may_give_up(tmp_path: Path) -> None:
+    process = holder(tmp_path, PATIENT, hand_over=False)
+    assert acquire(tmp_path, PATIENT, give_up=lambda: True) is None
+    assert process.is_alive()
+    process.kill()
+
+
+def test_half_written_lease_counts_as_dead_after_a_while(tmp_path: Path) -> None:
+    """Its writer died between creating and writing it."""
+    (tmp_path / "lease-000004.json").write_text("")
+    lease = take(tmp_path, 1)
+    assert lease.generation == 5
+    lease.release()
+
+
+def work(folder: Path, seconds: float) -> None:
+    """Hold the lease for a moment, and note when."""
+    lease = acquire(folder, seconds)
+    assert lease is not None
+    with (folder / "journal").open("a") as file:
+        file.write("begin\n")
+        file.flush()
+        time.sleep(0.05)
+        lease.check()
+        file.write("end\n")
+    lease.release()
+
+
+@pytest.mark.slow
+def test_all_at_once_and_still_one_at_a_time(tmp_path: Path) -> None:
+    processes = [_processes.Process(target=work, args=(tmp_path, PATIENT)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
+    assert (tmp_path / "journal").read_text().split() == ["begin", "end"] * 8
+    owner = newest(tmp_path)
+    assert owner is not None and owner.generation == 8
