@@ -25,7 +25,7 @@ ENVIRONMENT = {
 }
 
 # Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
-SHORT, MEDIUM, LONG = 300, 1200, 1800
+SHORT, MEDIUM, LONG = 300, 1200, 2400
 STEP_LINES = 20  # steps between two lines of train.jsonl
 
 
@@ -38,7 +38,7 @@ class Study:
         epochs: int,
         lambdas: tuple[str, ...] = ("0.01",),
         limited: bool = False,
-        warning: int | None = 30,
+        warning: int | None = 10,
         retries: int = 1,
         **execution: Any,
     ) -> None:

@@ -1,7 +1,7 @@
 """A training on a real SLURM ends with the weights of an undisturbed one, whatever happens.
 
-The scenarios run side by side, a few at a time, since each mostly waits for a limit or a queue; a
-test is the outcome of one of them. Faults come at a step of the training, never after a time.
+The scenarios run side by side, a few at a time, since each mostly waits for a limit or a queue;
+`test_x` judges the outcome of scenario `x`. Faults come at a step of the training, never after a time.
 """
 
 import os
@@ -18,7 +18,7 @@ import pytest
 from studies import LONG, MEDIUM, SHORT, Study, job_state, kill, slurm, wait
 
 pytestmark = pytest.mark.slurm
-AT_ONCE = 4
+AT_ONCE = 3
 EARLY, LATER = 40, 100  # steps at which a fault comes
 
 
@@ -177,7 +177,6 @@ def submitted(folder: Path) -> Study:
 
 SCENARIOS: list[Callable[[Path], Study]] = [
     three_limits,
-    undisturbed_here,
     time_limit,
     clock_alone,
     submitted,
@@ -193,12 +192,14 @@ SCENARIOS: list[Callable[[Path], Study]] = [
 
 @pytest.fixture(scope="module")
 def outcomes(
-    cluster: None, tmp_path_factory: pytest.TempPathFactory
+    cluster: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[dict[str, Future[Study]]]:
-    """The scenarios, begun longest first."""
+    """The scenarios of the tests that will run, begun longest first."""
     folder = tmp_path_factory.mktemp("survival")
+    tests = {item.name for item in request.session.items}
+    wanted = [f for f in SCENARIOS if f"test_{f.__name__}" in tests]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {f.__name__: pool.submit(f, folder / f.__name__) for f in SCENARIOS}
+        yield {f.__name__: pool.submit(f, folder / f.__name__) for f in [undisturbed_here, *wanted]}
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ def undisturbed(outcomes: dict[str, Future[Study]]) -> Study:
     return outcomes["undisturbed_here"].result()
 
 
-def test_three_limits_are_one_job(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_three_limits(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     """SLURM's warning: save, queue again, go on; Snakemake sees one long job and no failure."""
     study = outcomes["three_limits"].result()
     study.assert_equal(undisturbed)
@@ -219,7 +220,7 @@ def test_three_limits_are_one_job(outcomes: dict[str, Future[Study]], undisturbe
     assert "Trying to restart" not in study.log()
 
 
-def test_the_clock_is_enough(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_clock_alone(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["clock_alone"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 1 and len(study.starts()) >= 2
@@ -227,9 +228,7 @@ def test_the_clock_is_enough(outcomes: dict[str, Future[Study]], undisturbed: St
     assert all("s before the time limit" in why for why in ends[:-1])
 
 
-def test_a_job_at_its_limit_is_retried(
-    outcomes: dict[str, Future[Study]], undisturbed: Study
-) -> None:
+def test_time_limit(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["time_limit"].result()
     study.assert_equal(undisturbed)
     jobs = study.jobs()
@@ -237,16 +236,14 @@ def test_a_job_at_its_limit_is_retried(
     assert len(jobs) == len(study.starts()) >= 2
 
 
-def test_killed_trainer_is_retried(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_killed_trainer(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["killed_trainer"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 2
     assert 0 < study.starts()[1]["step"] < SHORT  # from a periodic checkpoint
 
 
-def test_cancelled_is_saved_and_not_revived(
-    outcomes: dict[str, Future[Study]], undisturbed: Study
-) -> None:
+def test_cancelled(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["cancelled"].result()
     study.assert_equal(undisturbed)
     log, segments, jobs = study.noted
@@ -257,14 +254,14 @@ def test_cancelled_is_saved_and_not_revived(
     assert study.starts()[1]["step"] == segments[1]["step"]
 
 
-def test_node_that_fails(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_node_down(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     """SLURM queues the job again by itself; Snakemake waits."""
     study = outcomes["node_down"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 1 and len(study.starts()) == 2
 
 
-def test_heads_in_turn(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_three_heads(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["three_heads"].result()
     study.assert_equal(undisturbed)
     log = study.log()
@@ -279,7 +276,7 @@ def test_heads_in_turn(outcomes: dict[str, Future[Study]], undisturbed: Study) -
     assert study.starts()[1]["step"] == study.segments()[1]["step"] >= EARLY
 
 
-def test_sleeper_does_no_harm(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_sleeper(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["sleeper"].result()
     study.assert_equal(undisturbed)
     assert "nothing is left to do here" in study.log()
@@ -295,14 +292,14 @@ def test_full_disk(outcomes: dict[str, Future[Study]], undisturbed: Study) -> No
     assert saved[0] > 0 and study.starts()[-1]["step"] == saved[-1]
 
 
-def test_allowance_of_gpus(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_six_lambdas(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["six_lambdas"].result()
     study.assert_equal(undisturbed, "0.01")
     assert study.noted == 2
     assert len(list(study.folder.glob("results/models/**/model.safetensors"))) == 6
 
 
-def test_submitted_without_a_head(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+def test_submitted(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
     study = outcomes["submitted"].result()
     study.assert_equal(undisturbed)
     said, second = study.noted
