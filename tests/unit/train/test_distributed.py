@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 import small_training
 from equality import assert_equal, assert_same
 from tacolab import config
-from tacolab.codec.text import locate
+from tacolab.pretrained import locate
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.train import distributed
