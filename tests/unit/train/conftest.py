@@ -1,29 +1,17 @@
 """The prepared inputs of the small training, and what it ends in when nobody disturbs it."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
 import small_training
-from tacolab import captions, config, data
-from tacolab.keys import Plan
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with packed photos and their captions."""
-    folder = tmp_path_factory.mktemp("prepared")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        plan = Plan(config.validate(small_training.study(), "test"))
-        data.run(plan, plan.find("data", dataset="set"))
-        captions.run(plan, plan.find("captions", dataset="set"))
-    finally:
-        os.chdir(before)
-    return folder
+    return small_training.prepare(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture

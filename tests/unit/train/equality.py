@@ -15,20 +15,20 @@ def assert_equal(model: Path, other: Path) -> None:
     ours, theirs = (checkpoint.latest(folder / "state") for folder in (model, other))
     assert ours is not None and theirs is not None
     for name in ours.keys() - {"seconds", "generation"}:
-        _assert_same(ours[name], theirs[name], name)
+        assert_same(ours[name], theirs[name], name)
 
 
-def _assert_same(a: Any, b: Any, where: str) -> None:
+def assert_same(a: Any, b: Any, where: str = "") -> None:
     assert type(a) is type(b), where
     if isinstance(a, torch.Tensor):
         assert torch.equal(a, b), where
     elif isinstance(a, dict):
         assert a.keys() == b.keys(), where
         for key in a:
-            _assert_same(a[key], b[key], f"{where}.{key}")
+            assert_same(a[key], b[key], f"{where}.{key}")
     elif isinstance(a, list | tuple):
         assert len(a) == len(b), where
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            _assert_same(x, y, f"{where}.{i}")
+            assert_same(x, y, f"{where}.{i}")
     else:
         assert a == b, where

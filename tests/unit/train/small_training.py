@@ -8,9 +8,12 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from killing import die, nth
 
@@ -76,6 +79,14 @@ def finish(folder: Path, **how: Any) -> int:
     return code
 
 
+def command(folder: Path, *options: str, **changes: Any) -> list[str]:
+    """The real command line on the small study."""
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study(**changes)))
+    tacolab = str(Path(sys.executable).with_name("tacolab"))
+    return [tacolab, "train", "taco", "0.01", "-c", str(path), "--threads", "1", *options]
+
+
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
     """Where the model of a study with these changes lies."""
     from tacolab import config
@@ -103,6 +114,22 @@ def _train(
         train.run(plan, plan.find("train", arm=arm), threads=1)
     except Interrupted:
         raise SystemExit(75) from None
+
+
+def prepare(folder: Path, **changes: Any) -> Path:
+    """Pack the photos and their captions in `folder`."""
+    from tacolab import captions, config, data
+    from tacolab.keys import Plan
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        plan = Plan(config.validate(study(**changes), "test"))
+        data.run(plan, plan.find("data", dataset="set"))
+        captions.run(plan, plan.find("captions", dataset="set"))
+    finally:
+        os.chdir(before)
+    return folder
 
 
 def copy_inputs(prepared: Path, folder: Path) -> Path:

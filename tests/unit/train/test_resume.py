@@ -3,12 +3,10 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 import small_training
 from equality import assert_equal
@@ -86,20 +84,15 @@ def test_two_checkpoints_are_kept(undisturbed: Path) -> None:
     assert [name.split("-")[2] for name in names] == ["000000011", "000000012"]
 
 
-def command(folder: Path, *options: str, **changes: object) -> list[str]:
-    """The real command line on the small study."""
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(small_training.study(**changes)))
-    tacolab = str(Path(sys.executable).with_name("tacolab"))
-    return [tacolab, "train", "taco", "0.01", "-c", str(path), "--threads", "1", *options]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path) -> None:
     rare = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 2}
     process = subprocess.Popen(
-        command(folder, execution=rare), cwd=folder, stderr=subprocess.PIPE, text=True
+        small_training.command(folder, execution=rare),
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     state = small_training.model_folder(folder) / "state"
     while "step 3/12" not in (state / "train.log").read_text() if state.exists() else True:
@@ -117,7 +110,10 @@ def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path)
 def test_stop_after_saves_and_exits_75(folder: Path, undisturbed: Path) -> None:
     for step in range(1, 3):
         stopped = subprocess.run(
-            command(folder, "--stop-after", "0"), cwd=folder, capture_output=True, text=True
+            small_training.command(folder, "--stop-after", "0"),
+            cwd=folder,
+            capture_output=True,
+            text=True,
         )
         assert stopped.returncode == 75
         assert f"--stop-after: saved at step {step} of 12" in stopped.stderr
@@ -147,7 +143,7 @@ def test_foreign_state_is_refused(folder: Path, undisturbed: Path) -> None:
     state.parent.mkdir(parents=True)
     state.symlink_to(undisturbed / "state")
     stopped = subprocess.run(
-        command(folder, training=other), cwd=folder, capture_output=True, text=True
+        small_training.command(folder, training=other), cwd=folder, capture_output=True, text=True
     )
     assert stopped.returncode == 2
     assert "another training (spec.training" in stopped.stderr
@@ -157,7 +153,7 @@ def test_foreign_state_is_refused(folder: Path, undisturbed: Path) -> None:
 def test_non_finite_loss_names_step_and_term(folder: Path) -> None:
     wild = {"learning_rate": 1e30, "clip_norm": 1e30}
     stopped = subprocess.run(
-        command(folder, training=wild), cwd=folder, capture_output=True, text=True
+        small_training.command(folder, training=wild), cwd=folder, capture_output=True, text=True
     )
     assert stopped.returncode == 1
     message = stopped.stderr.strip().splitlines()[-1]

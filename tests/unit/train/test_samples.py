@@ -50,6 +50,17 @@ def test_noise_belongs_to_the_sample_not_to_the_batch() -> None:
     assert not torch.equal(drawn, samples.Noise(100, 8, [3, 1, 4, 5])(like))
 
 
+@given(st.integers(1, 4), st.integers(1, 3))
+def test_slices_of_the_ranks_are_the_batch(world_size: int, size: int) -> None:
+    """Whatever is a function of the sample is so the same in one process and in several."""
+    batch = world_size * size
+    whole = list(samples.batches(100, 30, batch, 0, 40))
+    parts = [samples.slices(whole, rank, world_size) for rank in range(world_size)]
+    for step, slices in enumerate(zip(*parts, strict=True)):
+        assert [len(part) for part in slices] == [size] * world_size
+        assert [sample for part in slices for sample in part] == whole[step]
+
+
 def test_crops_are_cut_from_the_photo_and_differ_by_epoch(prepared, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(prepared)
     plan = Plan(config.validate(small_training.study(), "test"))

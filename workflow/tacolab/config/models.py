@@ -219,6 +219,7 @@ class Execution(Strict):
     """What changes no result and so is in no key."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: int = Field(1, ge=1, description="per training, on one node; divides training.batch")
     workers: int = Field(2, ge=0, description="processes that load training images")
     log_every: int = Field(100, ge=1, description="steps between two lines of train.jsonl")
     validate_every: int = Field(1, ge=1, description="[epochs]; only reported, steers nothing")

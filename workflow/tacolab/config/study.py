@@ -143,6 +143,12 @@ class Study(Strict):
                 f"{recipe.crop} is larger than the smallest image that "
                 f"datasets.{recipe.dataset}.min_side = {smallest} lets in",
             )
+        if recipe.batch % self.execution.gpus:
+            raise wrong(
+                place("batch"),
+                f"{recipe.batch} samples cannot be shared equally by execution.gpus = "
+                f"{self.execution.gpus}; change one of them",
+            )
         for epoch in recipe.export_epochs:
             if not 1 <= epoch <= recipe.epochs:
                 raise wrong(

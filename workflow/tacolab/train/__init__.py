@@ -30,12 +30,13 @@ def run(
 ) -> None:
     """Train (or go on, or only export) and write `model.safetensors`, `model.json`, exports.
 
-    threads: of torch; equality to the bit needs the same number. stop_after: minutes. stage_to: a
-    local disk for a copy of the data. retry: a workflow starts this by itself after a failure.
-    Raises Interrupted when it was asked to stop.
+    threads: of torch, in each process; equality to the bit needs the same number. stop_after:
+    minutes. stage_to: a local disk for a copy of the data. retry: a workflow starts this by itself
+    after a failure. Raises Interrupted when it was asked to stop.
     """
     import torch
 
+    from tacolab.train import distributed
     from tacolab.train.setup import set_up
 
     execution = plan.study.execution
@@ -58,7 +59,9 @@ def run(
         stop.lease = lease
         try:
             parts = set_up(plan, artefact, stage_to)
-            reason = _train(parts, stop, lease, segments)
+            again = (plan, artefact, threads, stage_to)
+            with distributed.started(execution.gpus, parts.device, _follow, *again):
+                reason = _train(parts, stop, lease, segments)
         except NotOurs:
             raise
         except Exception as error:
@@ -97,6 +100,18 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
     atomic.write_json(description, _description(parts, segments.count()))
     segments.end("finished")
     return None
+
+
+def _follow(plan: Plan, artefact: Artefact, threads: int | None, stage_to: str) -> None:
+    """What the processes of the other GPUs do."""
+    import torch
+
+    from tacolab.train.loop import follow
+    from tacolab.train.setup import set_up
+
+    if threads:
+        torch.set_num_threads(threads)
+    follow(set_up(plan, artefact, stage_to))
 
 
 def _leave(reason: Reason, segments: Segments) -> None:

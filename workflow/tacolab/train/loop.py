@@ -6,10 +6,11 @@ import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
 
@@ -17,7 +18,7 @@ from tacolab import atomic
 from tacolab.config import Training
 from tacolab.errors import StageError
 from tacolab.lease import Lease
-from tacolab.train import checkpoint, samples
+from tacolab.train import checkpoint, distributed, samples
 from tacolab.train.history import History
 from tacolab.train.losses import Losses
 from tacolab.train.progress import Progress
@@ -34,7 +35,7 @@ def train(run: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | No
     Raises StageError on a non-finite loss or a full disk (the last good checkpoint stays), NotOurs
     when another process has taken the folder.
     """
-    saved = checkpoint.latest(run.folder)
+    saved = distributed.first(checkpoint.latest(run.folder))
     if saved:
         run.state.restore(saved, run.artefact, run.folder)
     segments.start(lease.generation, run.state.step, run.steps)
@@ -67,11 +68,12 @@ def _train(
         stop.saved(time.monotonic() - begun)
 
     state.model.train()
+    net = distributed.averaging(state.model)
     with board, Progress(run, board) as progress:
         for batch in run.batches():
             epoch = state.step // run.steps_per_epoch
             rate = learning_rate(recipe, epoch)
-            terms = step(run, batch, rate)
+            terms = step(run, net, batch, rate)
             state.step += 1
             finished = state.step == run.steps
 
@@ -99,7 +101,7 @@ def _train(
             if finished:
                 save()
                 history.publish()
-            elif reason := stop.reason:
+            elif reason := distributed.first(stop.reason):
                 save()
                 return reason
             elif time.monotonic() - saved_at > run.execution.checkpoint_minutes * 60:
@@ -108,14 +110,35 @@ def _train(
     return None
 
 
-def step(run: Run, batch: list[samples.Sample], rate: float) -> dict[str, float]:
-    """One optimiser step; the loss terms."""
+def follow(run: Run) -> None:
+    """`train` on the ranks other than the first: the same steps, and nothing that can be seen."""
+    state = run.state
+    saved: dict[str, Any] | None = distributed.first()
+    if saved:
+        state.restore(saved, run.artefact, run.folder)
+    state.model.train()
+    net = distributed.averaging(state.model)
+    for batch in run.batches():
+        step(run, net, batch, learning_rate(run.recipe, state.step // run.steps_per_epoch))
+        state.step += 1
+        if state.step < run.steps:
+            reason: Reason | None = distributed.first()
+            if reason:
+                return
+
+
+def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> dict[str, float]:
+    """One optimiser step with this rank's slice of the batch; the loss terms of all of it.
+
+    `net` is the state's model, averaging its gradients over the ranks.
+    """
     state = run.state
     x = pixels(run, [sample.image for sample in batch])
     captions = [sample.caption for sample in batch]
     noise = samples.Noise(run.seed, state.step, [sample.index for sample in batch])
-    losses = run.criterion(state.model(x, hidden(run, captions), noise), x, captions)
-    terms = finite(losses, run)
+    out = net(x, hidden(run, captions), noise)
+    losses = run.criterion(out, x, captions, distributed.gather)
+    terms = finite(distributed.mean(torch.stack(losses)), run)
 
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -144,7 +167,7 @@ def validate(run: Run) -> dict[str, float]:
         x = pixels(run, [image for image, _ in part])
         captions = [caption for _, caption in part]
         losses = run.criterion(model(x, hidden(run, captions)), x, captions)
-        for name, value in finite(losses, run).items():
+        for name, value in finite(torch.stack(losses), run).items():
             sums[name] = sums.get(name, 0.0) + value * len(part)
     model.train()
     return {name: total / len(run.held_out) for name, total in sums.items()}
@@ -173,10 +196,9 @@ def hidden(run: Run, captions: list[str]) -> Tensor | None:
     return run.encoder(captions)[0] if run.encoder else None
 
 
-def finite(losses: Losses, run: Run) -> dict[str, float]:
-    """The terms as numbers (`loss` is the total). Raises StageError on inf or nan."""
-    values = torch.stack(losses).detach().tolist()  # one transfer from the GPU
-    terms = dict(zip(losses._fields, values, strict=True))
+def finite(losses: Tensor, run: Run) -> dict[str, float]:
+    """The stacked Losses as numbers (`loss` is the total). Raises StageError on inf or nan."""
+    terms = dict(zip(Losses._fields, losses.tolist(), strict=True))  # one transfer from the GPU
     for name in ("bpp", "mse", "lpips", "joint", "total"):
         if not math.isfinite(terms[name]):
             raise _not_finite(run, name)

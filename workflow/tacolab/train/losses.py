@@ -1,7 +1,7 @@
 """The published loss: rate + distortion + LPIPS + L_joint (spec: TACO, ICML 2024)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,14 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 LOGIT_SCALE = math.exp(2.6592)
 
+# Embeddings of a rank's slice of the batch -> those of the whole batch, with gradient.
+Gather = Callable[[Tensor], Tensor]
+
+
+def alone(part: Tensor) -> Tensor:
+    """The slice of a single process is the batch."""
+    return part
+
 
 class Joint(nn.Module):
     """L_joint: captions and reconstructions close in CLIP's space, and so are both images.
@@ -32,12 +40,18 @@ class Joint(nn.Module):
         self.clip = clip.requires_grad_(False).eval()
         self.distance_weight = distance_weight
 
-    def forward(self, x: Tensor, x_hat: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """B x 3 x H x W images (x_hat is not clamped), B x T tokens and mask -> scalar."""
+    def forward(
+        self, x: Tensor, x_hat: Tensor, tokens: Tensor, mask: Tensor, gather: Gather = alone
+    ) -> Tensor:
+        """B x 3 x H x W images (x_hat is not clamped), B x T tokens and mask -> scalar.
+
+        With `gather` these are slices of a batch, and the scalar is the loss of the whole batch.
+        """
         with torch.no_grad():
             text = _unit(self.clip.get_text_features(input_ids=tokens, attention_mask=mask))
             original = _unit(self.clip.get_image_features(pixel_values=self._pixels(x)))
         image = _unit(self.clip.get_image_features(pixel_values=self._pixels(x_hat)))
+        text, original, image = gather(text), gather(original), gather(image)
         logits = LOGIT_SCALE * text @ image.T
         pairs = torch.arange(len(logits), device=logits.device)
         contrastive: Tensor = (
@@ -88,8 +102,14 @@ class RateDistortion(nn.Module):
             self.joint = Joint(pretrained(CLIPModel, source), recipe.joint_distance_weight)
             self.tokenizer = pretrained(AutoTokenizer, source)
 
-    def forward(self, out: Mapping[str, Any], x: Tensor, captions: Sequence[str]) -> Losses:
-        """`out` is what the codec's forward returned for `x`, B x 3 x H x W in [0, 1]."""
+    def forward(
+        self, out: Mapping[str, Any], x: Tensor, captions: Sequence[str], gather: Gather = alone
+    ) -> Losses:
+        """`out` is what the codec's forward returned for `x`, B x 3 x H x W in [0, 1].
+
+        With `gather` these are slices of a batch: `joint` is that of the whole batch, the other
+        terms are means over the slice.
+        """
         x_hat = out["x_hat"]
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         bits = torch.stack([-torch.log2(p).sum() for p in out["likelihoods"].values()]).sum()
@@ -99,7 +119,7 @@ class RateDistortion(nn.Module):
         joint = torch.zeros((), device=x.device)
         if self.joint is not None:
             tokens = tokenise(self.tokenizer, captions, self.recipe.joint_tokens).to(x.device)
-            joint = self.joint(x, x_hat, tokens["input_ids"], tokens["attention_mask"])
+            joint = self.joint(x, x_hat, tokens["input_ids"], tokens["attention_mask"], gather)
         total = (
             bpp
             + self.lmbda * 255**2 * mse

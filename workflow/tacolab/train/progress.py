@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from tacolab.train import distributed
 from tacolab.train.setup import Run
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ class Progress:
     def __enter__(self) -> Self:
         run = self.run
         log.info(
-            "%s: from step %d to %d (%d epochs of %d samples, batch %d), %s, %d threads, %s",
+            "%s: from step %d to %d (%d epochs of %d samples, batch %d), %d x %s, %d threads, %s",
             run.artefact, self.first, run.steps, run.recipe.epochs, len(run.crops),
-            run.recipe.batch, run.device, torch.get_num_threads(), run.folder,
+            run.recipe.batch, distributed.world_size(), run.device, torch.get_num_threads(),
+            run.folder,
         )  # fmt: skip
         self.bar.start()
         names = run.artefact.names

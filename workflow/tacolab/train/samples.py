@@ -4,7 +4,7 @@ No worker, rank or library state enters, so a resumed run sees what an uninterru
 one process with batch 8 sees what two with batch 4 see.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,15 @@ def batches(seed: int, count: int, batch: int, first: int, last: int) -> Iterato
         if not order or position == 0:
             order = np.random.default_rng([_ORDER, seed, epoch]).permutation(count).tolist()
         yield [[epoch, index] for index in order[position * batch : (position + 1) * batch]]
+
+
+def slices(
+    batches: Iterable[list[list[int]]], rank: int, world_size: int
+) -> Iterator[list[list[int]]]:
+    """Of every batch the part that one of `world_size` processes takes, equally large for each."""
+    for batch in batches:
+        size = len(batch) // world_size
+        yield batch[rank * size : (rank + 1) * size]
 
 
 class Crops(Dataset[Sample]):

@@ -17,7 +17,7 @@ from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
 from tacolab.packed import Packed
 from tacolab.pictures import centre_crop
-from tacolab.train import samples
+from tacolab.train import distributed, samples
 from tacolab.train.losses import RateDistortion
 from tacolab.train.staging import staged
 from tacolab.train.state import TrainState
@@ -50,12 +50,13 @@ class Run:
         return self.recipe.epochs * self.steps_per_epoch
 
     def batches(self) -> Iterable[list[samples.Sample]]:
-        """The batches from the state's step to the end."""
+        """This rank's slices of the batches from the state's step to the end."""
+        batches = samples.batches(
+            self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
+        )
         return DataLoader(
             self.crops,
-            batch_sampler=samples.batches(
-                self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
-            ),
+            batch_sampler=samples.slices(batches, distributed.rank(), distributed.world_size()),
             collate_fn=list,
             num_workers=self.execution.workers,
             worker_init_fn=ignore_in_worker,

@@ -17,7 +17,7 @@ from tacolab.codec.elic import Elic
 from tacolab.config import Training
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
-from tacolab.train import checkpoint
+from tacolab.train import checkpoint, distributed
 from tacolab.train.history import History
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class TrainState:
 def _machine() -> dict[str, int | str]:
     """What equality to the bit depends on besides the recipe."""
     return {
-        "world_size": 1,
+        "world_size": distributed.world_size(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "processor": platform.machine(),
