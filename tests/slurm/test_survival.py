@@ -1,7 +1,8 @@
 """A training on a real SLURM ends with the weights of an undisturbed one, whatever happens.
 
 The scenarios run side by side, a few at a time, since each mostly waits for a limit or a queue;
-`test_x` judges the outcome of scenario `x`. Faults come at a step of the training, never after a time.
+`test_x` judges the outcome of scenario `x`. Faults come at a step of the training, never after a
+time.
 """
 
 import os
