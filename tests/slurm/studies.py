@@ -40,6 +40,7 @@ class Study:
         limited: bool = False,
         warning: int | None = 10,
         retries: int = 1,
+        gpus: int = 1,
         **execution: Any,
     ) -> None:
         """limited: to jobs of 2 minutes. warning: seconds before the limit at which SLURM sends
@@ -50,12 +51,13 @@ class Study:
         study = small_training.study(
             training={
                 "epochs": epochs,
-                "batch": 5,
+                "batch": 5 if gpus == 1 else 4,  # one step per epoch of five captions
                 "milestones": [],
                 "export_epochs": [n for n in (SHORT, MEDIUM) if n < epochs],
             },
             execution={
                 "device": "cpu",
+                "gpus": gpus,
                 "workers": 0,
                 "log_every": STEP_LINES,
                 "validate_every": SHORT,
@@ -72,7 +74,7 @@ class Study:
         (folder / "profile").mkdir(exist_ok=True)
         profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
         train = profile["set-resources"]["train"]
-        train |= {"runtime": 2, "mem_mb": 1000}
+        train |= {"runtime": 2, "mem_mb": 1000, "gpu": gpus}
         if not limited:
             train |= {"runtime": 20, "slurm_partition": "long"}
         signal_option = f"--signal=URG@{warning} " if warning else ""

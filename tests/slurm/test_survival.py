@@ -176,6 +176,14 @@ def submitted(folder: Path) -> Study:
     return study
 
 
+def two_gpus(folder: Path) -> Study:
+    """One training on both GPUs of a node."""
+    study = Study(folder, SHORT, gpus=2)
+    study.prepare()
+    assert study.run() == 0, study.log()
+    return study
+
+
 SCENARIOS: list[Callable[[Path], Study]] = [
     three_limits,
     time_limit,
@@ -188,6 +196,7 @@ SCENARIOS: list[Callable[[Path], Study]] = [
     node_down,
     sleeper,
     killed_trainer,
+    two_gpus,
 ]
 
 
@@ -310,3 +319,14 @@ def test_submitted(outcomes: dict[str, Future[Study]], undisturbed: Study) -> No
     assert {line["job"] for line in study.starts()} == {job} and len(study.starts()) >= 2
     assert second.returncode == 2 and f"job {job} trains it already" in second.stderr
     assert study.jobs() == []  # the workflow found the model
+
+
+def test_two_gpus(outcomes: dict[str, Future[Study]]) -> None:
+    """One task on one node, which starts both ranks; equality is the business of unit tests."""
+    study = outcomes["two_gpus"].result()
+    (job,) = study.jobs()
+    told = slurm("sacct", "-n", "-P", "-j", f"{job}", "-o", "JobID,NNodes,NTasks,AllocTRES")
+    rows = {line.split("|")[0]: line.split("|")[1:] for line in told.splitlines()}
+    assert rows[f"{job}"][0] == "1" and "gres/gpu=2" in rows[f"{job}"][2]
+    assert rows[f"{job}.0"][:2] == ["1", "1"]
+    assert study.starts()[0]["steps"] == SHORT and len(study.starts()) == 1
