@@ -1,0 +1,50 @@
+"""What a head refuses before its first job."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from studies import SHORT, Study, kill, slurm, wait
+
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
+
+
+def edit(study: Study, **train: object) -> None:
+    """Change resources of the rule `train` in the study's profile."""
+    path = study.folder / "profile/config.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["set-resources"]["train"] |= train
+    path.write_text(yaml.safe_dump(profile))
+
+
+def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", SHORT)
+    edit(study, slurm_partition="gpuu")
+    assert study.run(2) == 2
+    said = (study.folder / "head.log").read_text()
+    assert (
+        "partition 'gpuu' (rule train) does not exist on this cluster, which has cpu, gpu" in said
+    )
+    assert "submitted" not in said
+
+
+def test_job_that_would_wait_for_ever_is_named_at_once(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", SHORT)
+    edit(study, slurm_partition="gpu", runtime=3)
+    assert study.run(2) == 2
+    said = (study.folder / "head.log").read_text()
+    assert "may last 2 minutes and the profile asks for 3" in said
+    assert "submitted" not in said
+
+
+def test_second_head_is_refused(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", SHORT)
+    first = study.head()
+    wait("the first head to begin", lambda: list(study.folder.glob("results/head/lease-*")))
+    assert study.run(2) == 2
+    assert "another Snakemake works in this folder" in (study.folder / "head.log").read_text()
+    assert first.poll() is None
+    kill(first)
+    for job in study.queue():
+        slurm("scancel", str(job))
