@@ -101,14 +101,15 @@ def three_heads(folder: Path) -> Study:
     kill(first)
     second = study.head()
     study.wait_for_step(LATER, after=1)  # the second job took over
-    slurm("scontrol", "requeue", str(study.jobs()[-1]))
-    wait(
-        "the second job to wait in the queue",
-        lambda: study.queue()[study.jobs()[-1]] == "PENDING",
-    )
+    job = study.jobs()[-1]
+    slurm("scontrol", "requeuehold", str(job))
+    wait("the second job to wait in the queue", lambda: study.queue()[job] != "RUNNING")
     kill(second)
-    assert study.run() == 0, study.log()
-    wait("the older jobs to end", lambda: not study.queue())
+    third = study.head()
+    study.wait_for_step(LATER, after=2)  # the third job took over
+    slurm("scontrol", "release", str(job))
+    assert third.wait(900) == 0, study.log()
+    wait("the second job to end", lambda: not study.queue())
     return study
 
 
