@@ -94,7 +94,8 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
         "workflow/tacolab/evaluate/metrics.py", "MS_SSIM_MIN_SIDE = 161", "MS_SSIM_MIN_SIDE = 999"
     )
     assert demo.planned() == {"metrics": 6, "anchors": 2, "report": 1}
-    assert demo.run("tacolab", "status", "-c", DEMO).stdout.count("measured by other code") == 8
+    status = demo.run("tacolab", "status", "--all", "-c", DEMO).stdout
+    assert status.count("measured by other code") == 8
     run = demo.snakemake()
     assert run.returncode == 0, run.stderr
     for path in (demo.folder / "results/evaluation").glob("**/*.parquet"):

@@ -20,7 +20,7 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 
 from tacolab import config as configuration
-from tacolab import costs, keys
+from tacolab import costs, keys, statuspage
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
@@ -275,18 +275,27 @@ def report(
 
 
 @app.command()
-def status(config: ConfigFile = STUDY, overrides: Overrides = []) -> None:  # noqa: B006
-    """Show every artefact that the config means: its key, and whether it is there."""
-    table = Table("stage", "what", "key", "state", box=None)
-    rows = overview.rows(_plan(config, overrides))
-    for row in rows:
-        style = {"done": "green", "missing": "yellow"}.get(row.state, "cyan")
-        table.add_row(row.stage, row.names, row.key, row.state, style=style)
-    done = sum(row.state == "done" for row in rows)
+def status(
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 10 s.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every artefact and its key, not a line per stage.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show how far every training is, here and in SLURM, and what else is there or missing."""
+    if watch and (as_json or not sys.stdout.isatty()):
+        raise UserError("--watch: needs a terminal, and no --json, which is one document")
+    found = statuspage.Status(_plan(config, overrides))
     # Wide enough for a pipe: a key cut in two cannot be searched for.
     console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    console.print(f"{done} of {len(rows)} done")
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2, allow_nan=False))
+    elif watch:
+        found.watch(console, everything)
+    else:
+        found.show(console, everything)
 
 
 @app.command()

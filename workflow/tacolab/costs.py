@@ -15,7 +15,8 @@ from tacolab import fingerprint
 from tacolab.config import Coco, Constant, Empty, Human, Study
 from tacolab.data.sources import read, required
 from tacolab.keys import RESULTS, Artefact, Plan
-from tacolab.status import size, steps_done
+from tacolab.status import size
+from tacolab.train.traces import steps_done
 
 T = TypeVar("T")
 

@@ -132,7 +132,7 @@ def acquire(
     folder belongs to a newer SLURM job, and with `ask` false when its holder lives.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    watch = _Watch(seconds)
+    watch = Watch(seconds)
     asked = 0
     while True:
         owner = newest(folder)
@@ -172,7 +172,7 @@ def newest(folder: Path) -> Holder | None:
     return None
 
 
-class _Watch:
+class Watch:
     """Whether a holder lives, as one reader sees it."""
 
     def __init__(self, seconds: float) -> None:

@@ -3,12 +3,38 @@
 import os
 import re
 import subprocess
+from dataclasses import dataclass
+from datetime import datetime
 
 from tacolab.errors import StageError, UserError
 
 # States of a job whose processes may run; every other state in the queue waits.
 RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
 SECONDS = 60  # a busy controller may take long to answer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in the queue, as squeue tells of it."""
+
+    id: int
+    state: str
+    reason: str  # why it waits
+    nodes: str
+    left: float | None  # seconds to its time limit, all of them while it waits; None: no limit
+    limit: float | None  # seconds
+    starts: float | None  # seconds since 1970; of a waiting job SLURM's guess, if it made one
+    folder: str
+    name: str
+    comment: str
+
+    @property
+    def running(self) -> bool:
+        return self.state in RUNNING
+
+
+# Names and comments are free text: the comment stands last, and may hold the separator.
+_JOB = "%A|%T|%r|%N|%L|%l|%S|%Z|%j|%k"
 
 
 def job_id() -> int | None:
@@ -38,6 +64,42 @@ def seconds_left(job: int) -> float | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if asked.returncode else _seconds(asked.stdout.strip())
+
+
+def queue(seconds: float) -> list[Job] | None:
+    """Every job of this user that waits or runs, asked once; None on a machine without SLURM.
+
+    Raises StageError when there is no answer within `seconds`.
+    """
+    try:
+        asked = _run("squeue", "--me", "--noheader", f"--format={_JOB}", seconds=seconds)
+    except FileNotFoundError:
+        return None
+    except (OSError, subprocess.TimeoutExpired):
+        raise StageError(f"squeue gave no answer within {seconds:g} s") from None
+    if asked.returncode:
+        raise StageError(f"squeue: {(asked.stderr.strip() or 'failed').splitlines()[-1]}")
+    return jobs(asked.stdout)
+
+
+def jobs(text: str) -> list[Job]:
+    """Jobs from the lines that squeue prints; what is not one is left out."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split("|", _JOB.count("|"))
+        if len(fields) == _JOB.count("|") + 1 and fields[0].isdigit():
+            number, state, reason, nodes, left, limit, starts, *rest = fields
+            times = _seconds(left), _seconds(limit), _clock(starts)
+            found.append(Job(int(number), state, reason, nodes, *times, *rest))
+    return found
+
+
+def _clock(text: str) -> float | None:
+    """SLURM's local time as seconds since 1970; None for N/A."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
 
 
 def partition_limits() -> dict[str, float | None]:
@@ -75,5 +137,5 @@ def requeue(job: int) -> None:
         raise StageError(f"scontrol requeue {job} was refused: {asked.stderr.strip()}")
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+def _run(*command: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds)

@@ -1,67 +1,48 @@
 """What a config means and what of it is there; what lies in results/ and no config means."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tacolab import fingerprint
 from tacolab.errors import UserError
 from tacolab.keys import LAYOUT, RESULTS, Artefact, Plan
+from tacolab.trainings import Training
 
 _KEY = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One artefact; `state` is done, missing, how far a training is, or what is wrong with it."""
+    """One artefact. state: done, missing, what is wrong with it, or that of a training."""
 
-    stage: str
-    names: str
-    key: str
+    artefact: Artefact
     state: str
 
+    @property
+    def names(self) -> str:
+        return " ".join(self.artefact.names.values())
 
-def rows(plan: Plan) -> list[Row]:
+
+def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
     stages, metrics = list(LAYOUT), fingerprint.metrics()
-    ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
-    return [
-        Row(
-            artefact.stage,
-            " ".join(artefact.names.values()),
-            artefact.key,
-            _state(artefact, metrics),
-        )
-        for artefact in ordered
-    ]
+    trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
 
-
-def _state(artefact: Artefact, metrics: str) -> str:
-    if artefact.done:
-        return "measured by other code" if fingerprint.outdated(artefact, metrics) else "done"
-    if artefact.stage == "train" and (artefact.folder / "state").exists():
-        return f"begun, step {steps_done(artefact)}"
-    return "missing"
-
-
-def steps_done(model: Artefact) -> int:
-    """The last step that `train.jsonl` of a training tells of; 0 where there is none."""
-    history = model.folder / "state" / "train.jsonl"
-    steps = [line["step"] for line in _lines(history) if "step" in line] if history.exists() else []
-    return int(steps[-1]) if steps else 0
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    """JSON lines; a last one torn by a kill is left out."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    def state(artefact: Artefact) -> str:
+        if artefact.stage == "train":
+            return trained[str(artefact)]
         try:
-            yield json.loads(line)
-        except ValueError:
-            return
+            if not artefact.done:
+                return "missing"
+            return "measured by other code" if fingerprint.outdated(artefact, metrics) else "done"
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+
+    ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
+    return [Row(artefact, state(artefact)) for artefact in ordered]
 
 
 def orphans(plans: Iterable[Plan]) -> list[Path]:

@@ -65,7 +65,7 @@ def run(
         except NotOurs:
             raise
         except Exception as error:
-            segments.end(str(error))
+            segments.end(str(error), failed=True)
             raise
         finally:
             lease.release()

@@ -34,10 +34,10 @@ class Segments:
         """Steps that this segment has brought into a checkpoint."""
         return self.saved - self._first
 
-    def end(self, why: str, cancelled: bool = False) -> None:
-        """cancelled: by a person, so that no retry may revive it."""
+    def end(self, why: str, cancelled: bool = False, failed: bool = False) -> None:
+        """cancelled: by a person, so that no retry may revive it. failed: by an error."""
         log.info("segment ends, saved at step %d of %d: %s", self.saved, self.steps, why)
-        self._add("end", gained=self.gained, why=why, cancelled=cancelled)
+        self._add("end", gained=self.gained, why=why, cancelled=cancelled, failed=failed)
 
     def check_retry(self) -> None:
         """Raises StageError where an automatic retry could only harm."""
