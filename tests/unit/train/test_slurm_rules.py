@@ -1,0 +1,80 @@
+"""What a trainer in a SLURM job decides by itself; the cluster's part is in tests/slurm."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import small_training
+from equality import assert_equal
+from tacolab.errors import StageError
+from tacolab.train.segments import Segments
+
+RARE = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 0}
+
+
+@pytest.mark.slow
+def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed: Path) -> None:
+    """SIGURG in a job whose SLURM is out of reach: saved, to be submitted anew by a retry."""
+    outside = os.environ | {"SLURM_JOB_ID": "7", "PATH": str(Path(sys.executable).parent)}
+    process = subprocess.Popen(
+        small_training.command(folder, execution=RARE),
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=outside,
+    )
+    log = small_training.model_folder(folder) / "state/train.log"
+    while not (log.exists() and "step 3/12" in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGURG)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "SLURM's warning before the time limit: saved at step" in errors
+    assert "scontrol requeue 7" in errors
+    retried = subprocess.run(
+        small_training.command(folder, "--attempt", "2", execution=RARE), cwd=folder, env=outside
+    )
+    assert retried.returncode == 0
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+@pytest.mark.slow
+def test_no_retry_of_what_gained_nothing(folder: Path) -> None:
+    """A loss that is not finite in the first steps would be so again; a person may try again."""
+    wild = {"learning_rate": 1e30, "clip_norm": 1e30}
+    never = {"checkpoint_minutes": 1000, "workers": 0}
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        job = os.environ | {"SLURM_JOB_ID": options[-1]}
+        line = small_training.command(folder, *options[:-1], training=wild, execution=never)
+        return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=job)
+
+    first = run("7")
+    assert first.returncode == 1 and "is not finite" in first.stderr
+    retried = run("--attempt", "2", "8")
+    assert retried.returncode == 1
+    assert "the last segment gained no step" in retried.stderr
+    by_hand = run("9")
+    assert "is not finite" in by_hand.stderr
+
+
+def test_retry_does_not_revive_what_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments = Segments(tmp_path / "segments.jsonl")
+    segments.check_retry()  # nothing ran yet
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    segments.start(generation=1, step=0, steps=10)
+    segments.check_retry()  # killed: a retry is right
+    segments.saved = 4
+    segments.end("SIGTERM", cancelled=True)
+    segments.check_retry()  # the same job again: it was preempted, not cancelled
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    with pytest.raises(StageError, match="job 7 was cancelled at step 4"):
+        segments.check_retry()
