@@ -31,7 +31,17 @@ protocol:
   datasets: {photos: {controls: [empty]}}
   anchors: {jpeg: [50]}
 """
-COMMANDS = ["data", "captions", "train", "evaluate", "anchors", "report", "status", "prune"]
+COMMANDS = [
+    "data",
+    "captions",
+    "train",
+    "evaluate",
+    "anchors",
+    "report",
+    "status",
+    "prune",
+    "doctor",
+]
 TACOLAB = Path(sys.executable).with_name("tacolab")
 
 Run = Callable[..., tuple[int, str, str]]
