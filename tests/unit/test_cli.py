@@ -1,5 +1,6 @@
 """The command line: what it teaches, what it refuses, and how it ends."""
 
+import json
 import re
 import subprocess
 import sys
@@ -39,6 +40,7 @@ COMMANDS = [
     "anchors",
     "report",
     "status",
+    "plan",
     "prune",
     "doctor",
 ]
@@ -94,6 +96,8 @@ def test_without_a_command_all_are_listed(run: Run) -> None:
     ("arguments", "message"),
     [
         (["data", "photo"], "no data set 'photo' there; did you mean 'photos'?"),
+        (["data"], "data: name a data set to pack, or give --prefetch, not both"),
+        (["data", "photos", "--prefetch"], "data: name a data set to pack, or give --prefetch"),
         (["captions", "photos", "humn"], "no source 'humn' there; did you mean 'human'?"),
         (["train", "tacco", "0.015"], "no arm 'tacco' there; did you mean 'taco'?"),
         (["train", "taco", "0.0150"], "no lambda '0.0150' there; did you mean '0.015'?"),
@@ -176,15 +180,70 @@ def test_the_installed_command(tmp_path: Path) -> None:
     assert "did you mean 'photos'?" in only_line(wrong.stderr)
 
 
-def test_looking_at_the_plan_needs_no_torch(tmp_path: Path) -> None:
+def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
+    phases = 'phases: [["0.0016"], ["0.015"]]\n'
+    Path("study.yaml").write_text(STUDY + phases)
+    whole = Plan(config.load(Path("study.yaml")))
+    first = Plan(config.load(Path("study.yaml"), ["phase=1"]))
+    for path in (path for plan in (whole, first) for a in plan for path in a.files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert len(list(first)) < len(list(whole))
+    for limit, plan in (("", whole), ("phase: 1\n", first)):
+        Path("study.yaml").write_text(STUDY + phases + limit)
+        assert f"of {len(list(plan))} done" in run("status")[1]
+    assert "0.0 MiB  0 artefacts" in run("prune")[1]
+    # Once all is run, the first phase's report is drawn no more; nothing else is unused.
+    Path("study.yaml").write_text(STUDY + phases)
+    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.report().folder)]
+
+
+@pytest.mark.parametrize(("command", "shown"), [("status", "0 of 15 done"), ("plan", "GPU hours")])
+def test_looking_at_the_plan_needs_no_torch(tmp_path: Path, command: str, shown: str) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     code = (
         "import sys\nfrom tacolab import cli\n"
-        "sys.argv = ['tacolab', 'status', '--config', 'study.yaml']\n"
+        f"sys.argv = ['tacolab', '{command}', '--config', 'study.yaml']\n"
         "try:\n    cli.main()\nfinally:\n    assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "0 of 15 done" in done.stdout
+    assert shown in done.stdout
+
+
+def test_costs_as_a_table_and_as_json(run: Run) -> None:
+    phases = 'phases=[["0.015"], ["0.0016"]]'
+    # Two photos, five captions each, one photo held out; nothing tells this codec's speed.
+    table = run("plan", "--set", phases, "--set", _ONE_HELD_OUT)[1]
+    assert "?" in table and "give --samples-per-second" in table
+    options = ("--samples-per-second", "10", "--gpus-at-once", "1", "--hours-per-job", "2")
+    code, out, _ = run("plan", "--set", phases, "--set", _ONE_HELD_OUT, *options, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [row["lambdas"] for row in found["phases"]] == [["0.015"], ["0.0016"]]
+    # 50 epochs of five pairs in batches of one, in half a minute and five minutes to start.
+    assert found["total"]["samples"] == 2 * 50 * 5
+    assert found["total"]["gpu_hours"] == pytest.approx(2 * (25 / 3600 + 5 / 60))
+    assert found["total"]["days"] == pytest.approx(found["total"]["gpu_hours"] / 24)
+
+
+_ONE_HELD_OUT = (
+    "training={dataset: photos, crop: 64, joint_weight: 0, batch: 1, validation_images: 1}"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "phase=2"], "phase: there is no phase 2: `phases` has 1"),
+        (["--set", 'phases=[["0.015"]]'], "phases: '0.0016' is in none of them"),
+    ],
+)
+def test_a_phase_that_is_not_there_is_one_line(
+    run: Run, arguments: list[str], message: str
+) -> None:
+    code, _, err = run("plan", *arguments)
+    assert code == 2
+    assert message in only_line(err)

@@ -94,6 +94,16 @@ WRONG = [
     ("arms/taco/extra_seeds", {"0.0160": [1]}, "arms.taco.extra_seeds: '0.0160' is not among"),
     ("arms/taco/extra_seeds", {"0.00160": [1]}, "arms.taco.extra_seeds: '0.00160' and '0.0016' ar"),
     ("arms/taco/extra_seeds", {0.0016: [1]}, "arms.taco.extra_seeds: write it in quotes"),
+    # phases
+    ("phases", [["0.0016"]], "phases: '0.015' is in none of them"),
+    ("phases", [["0.015"], ["0.0016", "0.015"]], "phases: '0.015' stands there twice"),
+    ("phases", [["0.015"], ["0.00160"]], "phases: '0.00160' and '0.0016' are two spellings"),
+    ("phases", [["0.015"], [0.0016]], "phases.1.0: write it in quotes as a plain decimal"),
+    ("phases", [[], ["0.0016", "0.015"]], "phases.0: must have at least 1 entry"),
+    ("phases", ["0.0016", "0.015"], "phases.0: must be a list, like [a, b], not '0.0016'"),
+    ("phase", 2, "phase: there is no phase 2: `phases` has 1"),
+    ("phase", 0, "phase: must be at least 1, not 0"),
+    ("phase", "all", "phase: must be a whole number, not 'all'"),
     # seeds
     ("arms/taco/extra_seeds", {"0.0016": [7, 7]}, "arms.taco.extra_seeds.0.0016: names a seed twi"),
     ("arms/taco/extra_seeds", {"0.0016": [100]}, "arms.taco.extra_seeds.0.0016: names a seed twic"),
@@ -265,6 +275,13 @@ def test_wrong_overrides_are_named(override: str, message: str) -> None:
 def test_overrides_are_read_as_yaml() -> None:
     study = config.load(CONFIG / "demo.yaml", ["seed=7", 'lambdas=["0.1"]', "data_root=/d"])
     assert (study.seed, study.lambdas, study.data_root) == (7, ["0.1"], Path("/d"))
+
+
+def test_a_phase_that_trains_nothing_is_refused() -> None:
+    """Its lambdas have been taken out of `lambdas`, which alone is no error."""
+    study = changed("phases", [["0.004"], ["0.0016", "0.015"]])
+    assert len(config.validate(study, "my.yaml").runs()) == 4
+    assert problem(study | {"phase": 1}) == "phase: no arm has a lambda of phases 1 to 1"
 
 
 def test_a_null_in_an_arms_recipe_is_the_studys() -> None:

@@ -1,6 +1,7 @@
 """`tacolab doctor` finds what is broken on a real machine and names the remedy."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tacolab import config
-from tacolab.doctor import disk, machine
+from tacolab.doctor import Profile, disk, examine, machine
 from tacolab.keys import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -182,13 +183,15 @@ def test_quotas(
     assert left in finding.found
 
 
-def test_room_counts_weights_checkpoints_and_downloads(project: Path) -> None:
-    """14 models of 38.6 M parameters with two checkpoints each; MS-COCO is not there yet."""
+def test_data_and_weights_that_are_missing_and_the_room_for_them(project: Path) -> None:
+    """Nothing of the study is there: MS-COCO alone is 19 GB to download."""
     plan = Plan(config.load(Path("config/study.yaml")))
-    models = 4 * 38.6e6 * (8 * (3 + 6) + 6 * (1 + 6))
-    coded = 40_504 * 256**2 / 16 * (8 * 5 + 6)
-    assert disk.results_needed(plan) == pytest.approx(models + coded + 19e9)
-    assert "data: " in disk.room(plan).found and "at most 19.0 GB" in disk.room(plan).found
+    found = dict(examine(plan, Profile.read(Path("profiles/local"))))
+    assert found["data"].verdict == "failure"
+    assert "annotations of coco-train" in found["data"].found
+    assert "tacolab data --prefetch" in found["data"].remedy
+    download = re.search(r"data: .* about ([0-9.]+) GB", found["disk"].found)
+    assert download and float(download[1]) > 19
 
 
 def program(path: Path, output: str) -> None:

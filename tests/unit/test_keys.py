@@ -347,6 +347,40 @@ def test_runs_are_planned_lambda_by_lambda() -> None:
     ]
 
 
+PHASES: dict[str, Any] = {
+    "phases": [["0.015"], ["0.0016", "0.03"]],
+    "arms__taco__lambdas": ["0.0016", "0.015", "0.03"],
+    "arms__wide__lambdas": ["0.0016"],
+    "arms__taco__extra_seeds": {"0.015": [101]},
+}
+
+
+def test_a_phase_limits_the_runs_and_the_last_has_the_further_seeds() -> None:
+    runs = [plan(phase=phase, **PHASES).study.runs() for phase in (1, 2, None)]
+    assert runs[0] == [("taco", "0.015", 100), ("image-only", "0.015", 100)]
+    assert set(runs[1]) - set(runs[0]) == {
+        ("taco", "0.015", 101),
+        ("taco", "0.0016", 100),
+        ("taco", "0.03", 100),
+        ("wide", "0.0016", 100),
+        ("image-only", "0.0016", 100),
+    }
+    assert runs[1] == runs[2] == plan(**(PHASES | {"phases": []})).study.runs()
+
+
+def test_phases_are_in_no_key() -> None:
+    plain = paths(plan(**(PHASES | {"phases": []})))
+    limited = plan(phase=1, **PHASES)
+    # The report has the key of what it shows.
+    assert {a.stage for path, a in paths(limited).items() if path not in plain} == {"report"}
+    assert paths(plan(phase=2, **PHASES)).keys() == plain.keys()
+
+
+def test_a_model_of_a_later_phase_is_named_as_such() -> None:
+    with pytest.raises(UserError, match=r"no lambda '0\.0016' there up to phase 1"):
+        plan(phase=1, **PHASES).find("train", arm="taco", lmbda="0.0016")
+
+
 def test_changing_back_finds_everything_again() -> None:
     plan(training__crop=64)
     assert paths(plan(training__crop=128)).keys() == paths(BASE).keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, Project
+from conftest import DEMO, ROOT, Project
 
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -49,6 +49,22 @@ def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) 
         "metrics": evaluations,
         "anchors": 6,
     }
+
+
+def test_a_phase_limits_the_workflow(clone: Project) -> None:
+    phases = ("--config", 'phases=[["0.015"], ["0.004"]]')
+    assert clone.planned(*phases)["train"] == 4
+    first = clone.planned(*phases, "phase=1")
+    assert (first["train"], first["metrics"]) == (2, 3)
+    # What `tacolab plan` counts before it runs.
+    options = ("--set", phases[1], "--set", "phase=1", "--json")
+    told = json.loads(clone.run("tacolab", "plan", "-c", DEMO, *options).stdout)["total"]
+    assert told["models"] == first.pop("train")
+    assert told["evaluations"] == first.pop("code") + first.pop("metrics")
+    assert told["other_jobs"] == sum(first.values())
+    dry = clone.snakemake("-n", *phases, "phase=3")
+    assert dry.returncode == 2
+    assert "phase: there is no phase 3: `phases` has 2" in dry.stderr
 
 
 def test_study_without_data_names_data_root(clone: Project) -> None:

@@ -1,5 +1,6 @@
 """What runs again after which edit, counted on the real DAG of the finished demo."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -98,6 +100,21 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
     for path in (demo.folder / "results/evaluation").glob("**/*.parquet"):
         assert pd.read_parquet(path)["ms_ssim"].isna().all()
     assert demo.planned() == {}
+
+
+def test_a_finished_study_costs_nothing_and_tells_what_more_would(demo: Project) -> None:
+    def told() -> dict[str, Any]:
+        return json.loads(demo.run("tacolab", "plan", "-c", DEMO, "--json").stdout)
+
+    total = told()["total"]
+    assert (total["models_done"], total["models"], total["gpu_hours"]) == (4, 0, 0)
+    assert (total["evaluations"], total["other_jobs"]) == (0, 0)
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009", "0.015"]')
+    more = told()
+    models = (demo.folder / "results/models").glob("*/*/*/*/model.json")
+    steps = {json.loads(path.read_text())["steps"] for path in models}
+    assert {more["total"]["samples"]} == {2 * n for n in steps}  # batches of one
+    assert any("measured: mean of 4 finished" in note for note in more["notes"])
 
 
 def test_added_lambda_trains_only_that(demo: Project) -> None:

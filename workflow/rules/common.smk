@@ -1,14 +1,13 @@
 # What all rules share: the plan of the present config, and how rules ask it.
-import json
 import os
 import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import atomic, fingerprint, head
+from tacolab import fingerprint, head
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.keys import RESULTS, TARGETS, Plan, digest
+from tacolab.keys import RESULTS, TARGETS, Plan, snapshot
 from tacolab.report import layout
 
 # `tacolab` of this environment, also where nobody activated it.
@@ -27,12 +26,7 @@ except UserError as error:
     print(f"tacolab: {error}", file=sys.stderr)
     sys.exit(2)
 
-# Jobs read the merged config (--configfile and --config) from a file that never changes: an edit
-# of the config while jobs wait in a queue cannot change what they do.
-CONFIG = RESULTS / "config" / f"{digest(config)}.json"
-MERGED = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
-if not CONFIG.exists() or CONFIG.read_bytes() != MERGED:
-    atomic.write_bytes(CONFIG, MERGED)
+CONFIG = snapshot(config)  # merged from --configfile and --config
 
 METRICS = fingerprint.metrics()
 

@@ -4,10 +4,12 @@ Only this module prints errors and exits: 0 done, 75 stopped on purpose and to b
 2 wrong usage or config, 1 anything else.
 """
 
+import json
 import logging
 import sys
 import traceback
 import warnings
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +17,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
+from rich.table import Column, Table
 
 from tacolab import config as configuration
+from tacolab import costs, keys
 from tacolab import status as overview
-from tacolab.config import OWN
+from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.keys import Artefact, Plan
 
@@ -65,7 +68,7 @@ def _common(
         handler = logging.StreamHandler()
         form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, handlers=[handler])
-    for chatty in ("httpx", "datasets", "matplotlib", "fontTools", "absl"):
+    for chatty in ("httpx2", "datasets", "matplotlib", "fontTools", "absl"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # compressai's and torchvision's business, not the reader's
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
@@ -88,16 +91,50 @@ def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
 
 @app.command()
 def data(
-    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nobody mutates it
     key: Key = None,
+    prefetch: Annotated[
+        bool,
+        typer.Option("--prefetch", help="Download what the config needs (instead of packing)."),
+    ] = False,
 ) -> None:
-    """Verify and pack a data set's images, captions and manifest."""
+    """Verify and pack a data set's images, captions and manifest.
+
+    With --prefetch, for a machine with internet: fetch the images, lists, captions and
+    pretrained weights that are not there yet. Stopped or cut off, the same command goes on.
+    """
     from tacolab import data as stage
 
     plan = _plan(config, overrides)
+    if (dataset is None) != prefetch:
+        raise UserError("data: name a data set to pack, or give --prefetch, not both")
+    if dataset is None:
+        _prefetch(plan.study)
+        return
     stage.run(plan, _find(plan, "data", key, dataset=dataset))
+
+
+def _prefetch(study: Study) -> None:
+    """Show what is needed, then fetch what is missing."""
+    from tacolab.data import prefetch
+
+    table = Table("needed", "for", "state", "MB to fetch", "from", box=None)
+    table.columns[3].justify = "right"
+    needs = prefetch.survey(study)
+    for need in needs:
+        source = "the hub" if need.hub else "; ".join(row.url for row in need.downloads[:2])
+        source += f"; {len(need.downloads) - 2} more" if len(need.downloads) > 2 else ""
+        n_bytes = prefetch.size(need, study.data_root) if need.problem else 0
+        megabytes = "?" if n_bytes is None else f"{n_bytes / 1e6:,.1f}" if n_bytes else ""
+        style = "yellow" if need.problem else "green"
+        state = need.problem or "there"
+        table.add_row(need.name, need.what, state, megabytes, need.by_hand or source, style=style)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    typer.echo(f"{prefetch.total(needs, study.data_root) / 1e6:,.1f} MB to fetch in all")
+    prefetch.fetch(study)
+    typer.echo("all is there; jobs need no internet (set HF_HUB_OFFLINE=1 for them)")
 
 
 @app.command()
@@ -134,6 +171,13 @@ def train(
         str,
         typer.Option(metavar="DIR", help="Read the packed data from a copy on this local disk."),
     ] = "",
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="As a SLURM job of its own, outside the workflow; returns."),
+    ] = False,
+    profile: Annotated[
+        Path, typer.Option(metavar="DIR", help="Whose resources --submit asks for.")
+    ] = Path("profiles/slurm"),
     attempt: Annotated[
         int, typer.Option(min=1, hidden=True, help="Of the workflow: above 1 for its own retries.")
     ] = 1,
@@ -149,7 +193,19 @@ def train(
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
     artefact = _find(plan, "train", key, **names)
-    stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+    if not submit:
+        stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+        return
+    if threads or stop_after or stage_to:
+        raise UserError("--submit takes threads, time limit and local disk from --profile")
+    from tacolab.train.submit import submit as submit_job
+
+    fixed = keys.snapshot(configuration.merged(config, overrides))
+    job = submit_job(fixed, artefact, profile)
+    typer.echo(
+        f"job {job} trains {artefact}; it needs no other process. `tacolab status` shows it, "
+        f"`scancel {job}` saves and ends it. Log: results/logs/submitted/{job}/"
+    )
 
 
 @app.command()
@@ -265,6 +321,58 @@ def doctor(
 
 
 @app.command()
+def plan(
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    samples_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3,
+            help="Training samples per second of one GPU. Default: as measured, else as published.",
+        ),
+    ] = None,
+    gpus_at_once: Annotated[int, typer.Option(min=1, help="GPUs that may be used at once.")] = 2,
+    hours_per_job: Annotated[float, typer.Option(min=1, help="Longest time of one job.")] = 48,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show what the config still costs: jobs, GPU hours, days, disk, dollars, by phase."""
+    found = costs.estimate(
+        _plan(config, overrides), samples_per_second, gpus_at_once, hours_per_job
+    )
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    jobs = ("models done", "to train", "evaluation jobs", "other jobs")
+    needs = ("samples", "GPU hours", "days", "jobs per model", "disk [GiB]", "API [$]")
+    numbers = [Column(name, justify="right") for name in (*jobs, *needs)]
+    table = Table("phase", "lambdas", *numbers, box=None)
+    for row in (*found.phases, found.total):
+        table.add_row(
+            row.phase,
+            ", ".join(row.lambdas if row is not found.total else ()),
+            str(row.models_done),
+            str(row.models),
+            str(row.evaluations),
+            str(row.other_jobs),
+            _or_unknown(row.samples, ","),
+            _or_unknown(row.gpu_hours, ",.1f"),
+            _or_unknown(row.days, ",.1f"),
+            _or_unknown(row.segments, ""),
+            f"{row.disk / 2**30:,.1f}",
+            f"{row.dollars:.2f}",
+            style="bold" if row is found.total else None,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for note in found.notes:
+        console.print(note, highlight=False)
+
+
+def _or_unknown(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
+
+
+@app.command()
 def prune(
     configs: Annotated[
         list[Path] | None,
@@ -277,7 +385,9 @@ def prune(
     if not paths:
         raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
     total = 0
-    found = overview.orphans([_plan(path, []) for path in paths])
+    # A later phase is meant, too; a report has the key of what it shows, so of the present phase.
+    limits: tuple[list[str], ...] = ([], ["phase=null"])
+    found = overview.orphans([_plan(path, limit) for path in paths for limit in limits])
     for path in found:
         size = overview.size(path)
         total += size

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tacolab import atomic
 from tacolab.config import OWN, Samples, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
@@ -51,6 +52,18 @@ def digest(content: Any) -> str:
     """The key of plain data: eight hex digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def snapshot(config: Mapping[str, Any]) -> Path:
+    """A file with the merged config that never changes.
+
+    Jobs read it: an edit of the config while they wait in a queue cannot change what they do.
+    """
+    path = RESULTS / "config" / f"{digest(config)}.json"
+    content = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    if not path.exists() or path.read_bytes() != content:
+        atomic.write_bytes(path, content)
+    return path
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,8 @@ class Plan:
             valid = dict.fromkeys(a.names.get(name, "") for a in fitting)
             if value not in valid:
                 word = {"lmbda": "lambda", "dataset": "data set"}.get(name, name)
-                return f"the config means no {word} '{value}' there{nearest(value, valid)}"
+                limit = f" up to phase {self.study.phase}" if self.study.phase else ""
+                return f"the config means no {word} '{value}' there{limit}{nearest(value, valid)}"
             fitting = [a for a in fitting if a.names[name] == value]
         return (
             f"the config means key {', '.join(a.key for a in fitting)} now; was it edited since "

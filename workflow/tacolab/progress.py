@@ -3,11 +3,20 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+    track,
+)
 
 T = TypeVar("T")
 SECONDS = 60.0  # between two lines of a log file
@@ -24,3 +33,28 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         if time.monotonic() - last > SECONDS:
             last = time.monotonic()
             logging.getLogger(__name__).info("%s: %d of %d", label, done, total)
+
+
+@contextmanager
+def transferred(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function that is told how many of `total` bytes are there."""
+    if sys.stderr.isatty():
+        columns = [BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+        with Progress(
+            TextColumn("{task.description}"),
+            *columns,
+            console=Console(stderr=True),
+            transient=True,
+        ) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    last = time.monotonic()
+
+    def log(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SECONDS:
+            last = time.monotonic()
+            logging.getLogger(__name__).info("%s: %.1f of %.1f MB", label, done / 1e6, total / 1e6)
+
+    yield log

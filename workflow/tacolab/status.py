@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tacolab import fingerprint
 from tacolab.errors import UserError
@@ -42,14 +43,19 @@ def rows(plan: Plan) -> list[Row]:
 def _state(artefact: Artefact, metrics: str) -> str:
     if artefact.done:
         return "measured by other code" if fingerprint.outdated(artefact, metrics) else "done"
-    history = artefact.folder / "state" / "train.jsonl"
-    if artefact.stage == "train" and history.exists():
-        steps = [line["step"] for line in _lines(history) if "step" in line]
-        return f"begun, step {steps[-1]}" if steps else "begun"
+    if artefact.stage == "train" and (artefact.folder / "state").exists():
+        return f"begun, step {steps_done(artefact)}"
     return "missing"
 
 
-def _lines(path: Path) -> Iterable[dict[str, object]]:
+def steps_done(model: Artefact) -> int:
+    """The last step that `train.jsonl` of a training tells of; 0 where there is none."""
+    history = model.folder / "state" / "train.jsonl"
+    steps = [line["step"] for line in _lines(history) if "step" in line] if history.exists() else []
+    return int(steps[-1]) if steps else 0
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
     """JSON lines; a last one torn by a kill is left out."""
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -108,6 +108,18 @@ def test_two_lambdas_make_a_report_without_bjontegaard(make_plan: Make) -> None:
     assert "Not computed" in text and "needs 4 points, taco has 2" in text
 
 
+def test_a_report_of_the_first_phase_speaks_of_its_arms_alone(make_plan: Make) -> None:
+    """The baseline comes later; nothing can be compared with it yet."""
+    arms = report_study.study()["arms"]
+    arms["taco"] |= {"lambdas": ["0.009"], "extra_seeds": {}}
+    arms["image-only"]["lambdas"] = ["0.0016"]
+    plan = make_plan(phases=[["0.0016"], ["0.009"]], phase=1, arms=arms)
+    report.run(plan, plan.report())
+    folder = plan.report().folder
+    assert "1: arms image-only; λ 0.0016; seed 100" in Page(folder / "index.html").text
+    assert set(pd.read_csv(folder / "tables/bd.csv")["arm"]) == {"image-only"}
+
+
 def test_old_files_do_not_linger_and_a_foreign_latest_is_kept(make_plan: Make) -> None:
     plan = make_plan()
     report.run(plan, plan.report())

@@ -1,8 +1,6 @@
 """Text encoders: captions -> (hidden states, mask). The codec does not know which one it hears."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tacolab.config import ClipText, TextEncoder, TransformersText
 from tacolab.errors import UserError
+from tacolab.pretrained import locate
 
 
 class FrozenText(nn.Module):
@@ -72,19 +71,6 @@ def build(config: TextEncoder) -> FrozenText:
     return FrozenText(model, pretrained(AutoTokenizer, source), config.max_tokens)
 
 
-def locate(model: str) -> str:
-    """`package:NAME/FOLDER` becomes a path inside an installed package; else unchanged."""
-    if not model.startswith("package:"):
-        return model
-    package, _, folder = model.removeprefix("package:").partition("/")
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise UserError(
-            f"package {package} (weights of a text encoder) is not installed; run `make`"
-        )
-    return str(Path(spec.origin).parent / folder)
-
-
 def pretrained(kind: Any, source: str) -> Any:
     """`kind.from_pretrained(source)` with a message that says what to do without a hub."""
     disable_progress_bar()  # one bar per file of weights says nothing
@@ -98,6 +84,6 @@ def pretrained(kind: Any, source: str) -> Any:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{source}: cannot be loaded ({reason}); download it once on a machine with internet "
-            "(HF_HOME names the cache) or give a folder in the config"
+            f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
+            "there is internet (HF_HOME names the cache), or give a folder in the config"
         ) from None

@@ -5,7 +5,7 @@
 """
 
 from tacolab.config.fields import OWN, FileRef, nearest
-from tacolab.config.loading import load, read, schema, validate
+from tacolab.config.loading import load, merged, read, schema, validate
 from tacolab.config.models import (
     ClipText,
     Coco,
@@ -41,6 +41,7 @@ __all__ = [
     "Training",
     "TransformersText",
     "load",
+    "merged",
     "nearest",
     "read",
     "schema",

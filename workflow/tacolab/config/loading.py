@@ -123,6 +123,11 @@ def read(path: Path) -> dict[str, Any]:
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Study:
     """A `Study` from a YAML file; `overrides` are `key=value` for top-level keys."""
+    return validate(merged(path, overrides), str(path))
+
+
+def merged(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The plain data of a YAML file with its overrides. Raises `UserError`."""
     data = read(path)
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -132,7 +137,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Study:
             data[key] = _yaml(value)
         except ValueError as error:
             raise UserError(f"--set {override}: not valid YAML: {error}") from None
-    return validate(data, str(path))
+    return data
 
 
 def _yaml(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,10 @@ class Study(Strict):
     note: str = Field("", description="printed at the head of the report")
     data_root: Path = Field(Path("data"), description="where the downloaded data lies")
     lambdas: list[Lmbda] = Field(min_length=1)
+    phases: list[Annotated[list[Lmbda], Field(min_length=1)]] = Field(
+        [], description="every lambda in one of them; further seeds come in the last; []: one phase"
+    )
+    phase: int | None = Field(None, ge=1, description="run phases 1 to this one; null: all")
     seed: Seed = 100
     datasets: dict[Name, Dataset]
     captions: dict[Name, Captions]
@@ -52,8 +56,19 @@ class Study(Strict):
         """Lambdas of an arm, as they are spelled in paths."""
         return self.arms[arm].lambdas or self.lambdas
 
+    @property
+    def last_phase(self) -> int:
+        """The last phase that `phase` lets in, from 1."""
+        return self.phase or max(1, len(self.phases))
+
+    def phase_of(self, lmbda: str, seed: int) -> int:
+        """The phase of a training run, from 1."""
+        if seed != self.seed:
+            return max(1, len(self.phases))
+        return next((n for n, lambdas in enumerate(self.phases, 1) if lmbda in lambdas), 1)
+
     def runs(self) -> list[tuple[str, str, int]]:
-        """Every (lambda-major) training run: arm, lambda, seed."""
+        """Every (lambda-major) training run up to the last phase: arm, lambda, seed."""
         ordered = list(dict.fromkeys(lm for arm in self.arms for lm in self.lambdas_of(arm)))
         return [
             (name, lmbda, seed)
@@ -61,11 +76,17 @@ class Study(Strict):
             for name, arm in self.arms.items()
             if lmbda in self.lambdas_of(name)
             for seed in [self.seed, *arm.extra_seeds.get(lmbda, [])]
+            if self.phase_of(lmbda, seed) <= self.last_phase
         ]
+
+    def trained_arms(self) -> list[str]:
+        """Arms with a run up to the last phase, in their order."""
+        return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         self._check_lambdas()
+        self._check_phases()
         self._check_sources()
         for name, arm in self.arms.items():
             self._check_arm(name, arm)
@@ -79,6 +100,7 @@ class Study(Strict):
     def _check_lambdas(self) -> None:
         spellings: dict[Decimal, str] = {}
         places = [("lambdas", lmbda) for lmbda in self.lambdas]
+        places += [("phases", lmbda) for lambdas in self.phases for lmbda in lambdas]
         for name, arm in self.arms.items():
             places += [(f"arms.{name}.lambdas", lmbda) for lmbda in arm.lambdas or []]
             places += [(f"arms.{name}.extra_seeds", lmbda) for lmbda in arm.extra_seeds]
@@ -89,6 +111,19 @@ class Study(Strict):
         _check_distinct("lambdas", self.lambdas)
         for name, arm in self.arms.items():
             _check_distinct(f"arms.{name}.lambdas", arm.lambdas or [])
+
+    def _check_phases(self) -> None:
+        phased = [lmbda for lambdas in self.phases for lmbda in lambdas]
+        _check_distinct("phases", phased)
+        # The other way round is no slip: a lambda that is taken out may come back.
+        for lmbda in (lm for arm in self.arms for lm in self.lambdas_of(arm)):
+            if phased and lmbda not in phased:
+                raise wrong("phases", f"'{lmbda}' is in none of them")
+        count = max(1, len(self.phases))
+        if self.last_phase > count:
+            raise wrong("phase", f"there is no phase {self.phase}: `phases` has {count}")
+        if not self.runs():
+            raise wrong("phase", f"no arm has a lambda of phases 1 to {self.phase}")
 
     def _check_arm(self, name: str, arm: Arm) -> None:
         path = f"arms.{name}"

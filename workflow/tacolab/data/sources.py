@@ -83,6 +83,11 @@ def read(study: Study, dataset: str) -> Listing:
                 f"data set '{dataset}': {path} is missing; data_root is '{study.data_root}': "
                 f"{fileref.SET_DATA_ROOT}"
             )
+    return listed(study, dataset)
+
+
+def listed(study: Study, dataset: str) -> Listing:
+    """The same where the images themselves need not be there yet."""
     source = study.datasets[dataset]
     if isinstance(source, Samples):
         listing = _samples(source, f"datasets.{dataset}.photos")

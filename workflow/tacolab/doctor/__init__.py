@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from tacolab.data.sources import check_sources
+from tacolab.data.prefetch import missing
+from tacolab.data.sources import first_few
 from tacolab.doctor import cluster, disk, machine
 from tacolab.doctor.finding import Finding
 from tacolab.doctor.profile import Profile
@@ -36,6 +37,9 @@ def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
 
 
 def _data(plan: Plan) -> Finding:
-    """Compute nodes have no internet: all must be there before. Raises UserError."""
-    check_sources(plan)
-    return Finding.ok("all that the config reads is below data_root, or made from it already")
+    """Data and weights must be there before: compute nodes have no internet."""
+    needs = missing(plan.study)
+    if needs:
+        what = first_few([f"{need.name} ({need.what}): {need.problem}" for need in needs])
+        return Finding.failure(what, first_few(dict.fromkeys(need.remedy for need in needs)))
+    return Finding.ok("files and weights for all that is still to be made are there")

@@ -5,25 +5,17 @@ import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tacolab import atomic
-from tacolab.config import Coco, Samples, Study
+from tacolab import atomic, costs
+from tacolab.config import Study
+from tacolab.data import prefetch
 from tacolab.doctor.finding import Finding
-from tacolab.keys import RESULTS, Artefact, Plan
+from tacolab.keys import RESULTS, Plan
 
 GB = 1e9
-
-# Images and bytes of what is not downloaded yet, by annotation file.
-MS_COCO_2014 = {
-    "captions_train2014.json": (82_783, 13 * GB),
-    "captions_val2014.json": (40_504, 6 * GB),
-}
-PHOTO = 5e6  # bytes of a sample photo, at most
-PARAMETERS, N = 38.6e6, 192  # of the published network
 FILES = 200_000  # that lie in results/ at once while MS-COCO is coded with five captions
-CODED_BPP, PNG_BPP = 0.5, 12.0  # of a file that the codec writes, and of a photo as PNG
 
 
 def writable(folder: Path = RESULTS) -> Finding:
@@ -72,7 +64,7 @@ def _trials(folder: Path) -> list[tuple[str, Callable[[], None]]]:
 
 
 def room(plan: Plan) -> Finding:
-    """Free space against a rough estimate from above of what is still to be written."""
+    """Free space against what is still to be downloaded and written."""
     wanted = {RESULTS: results_needed(plan), plan.study.data_root: _to_download(plan.study)}
     found: list[str] = []
     disks: dict[int, tuple[float, float]] = {}  # needed and free bytes
@@ -80,7 +72,7 @@ def room(plan: Plan) -> Finding:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         device, free = there.stat().st_dev, shutil.disk_usage(there).free
         disks[device] = (disks.get(device, (0.0, 0.0))[0] + needed, free)
-        found.append(f"{folder}: {free / GB:.1f} GB free, at most {needed / GB:.1f} GB to come")
+        found.append(f"{folder}: {free / GB:.1f} GB free, about {needed / GB:.1f} GB to come")
     lacking = sum(max(0, needed - free) for needed, free in disks.values())
     if lacking:
         return Finding.failure(
@@ -91,44 +83,14 @@ def room(plan: Plan) -> Finding:
 
 
 def results_needed(plan: Plan) -> float:
-    """Bytes, at most, of what is not finished: packed images, weights, checkpoints, coded files."""
-    pictures = {name: _pictures(plan.study, name) for name in plan.study.datasets}
-    return sum(_needed(plan.study, artefact, pictures) for artefact in plan.needed())
-
-
-def _needed(study: Study, artefact: Artefact, pictures: Mapping[str, tuple[int, float]]) -> float:
-    if artefact.stage == "train":
-        exports = 1 + len(study.recipe(artefact.names["arm"]).export_epochs)
-        # Two checkpoints are kept, each with the weights and both of Adam's moments.
-        return 4 * PARAMETERS * (study.codec.N / N) ** 2 * (exports + 2 * 3)
-    if artefact.stage == "data":
-        return pictures[artefact.names["dataset"]][1]
-    if artefact.stage == "code":
-        images, n_bytes = pictures[artefact.names["dataset"]]
-        crop = artefact.spec["crop"]
-        pixels = images * crop**2 if crop else 8 * n_bytes / PNG_BPP
-        return float(artefact.spec["captions"] * pixels * CODED_BPP / 8)
-    return 0.0  # tables, figures, a few examples
+    """Bytes of what is not finished. Raises UserError for damaged files below `data_root`."""
+    return costs.estimate(plan, rate=None, gpus_at_once=1, hours_per_job=48).total.disk
 
 
 def _to_download(study: Study) -> float:
-    """Bytes of MS-COCO where it is not there yet; the other sets are small."""
-    sets = {s.images: name for name, s in study.datasets.items() if isinstance(s, Coco)}
-    absent = [name for images, name in sets.items() if not (study.data_root / images).exists()]
-    return sum(_pictures(study, name)[1] for name in absent)
-
-
-def _pictures(study: Study, dataset: str) -> tuple[int, float]:
-    """Images of a data set and their bytes: as they lie there, else as published."""
-    source = study.datasets[dataset]
-    if isinstance(source, Samples):
-        return len(source.photos), PHOTO * len(source.photos)
-    if (folder := study.data_root / source.images).is_dir():
-        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-        return len(sizes), sum(sizes)
-    if isinstance(source, Coco):
-        return MS_COCO_2014.get(source.annotations.path.name, (0, 0.0))
-    return 0, 0.0
+    """Bytes below `data_root`, without the models of the hub: that would have to be asked."""
+    needs = [need for need in prefetch.missing(study) if not need.hub]
+    return sum(prefetch.size(need, study.data_root) or 0 for need in needs)
 
 
 def quota(plan: Plan) -> Finding:

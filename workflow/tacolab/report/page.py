@@ -53,8 +53,8 @@ def render(
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
     infos = [model.info for model in inputs.models]
-    trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.arms)
-    recipes = [study.recipe(arm) for arm in study.arms]
+    trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
+    recipes = [study.recipe(arm) for arm in study.trained_arms()]
     steps = tables.spread([info.get("steps") for info in infos])
     epochs = tables.spread([recipe.epochs for recipe in recipes])
     batch = tables.spread([recipe.batch for recipe in recipes])
@@ -71,7 +71,7 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
             _losses(study),
         ],
         "Models": [
-            f"{len(infos)}: arms {', '.join(study.arms)}; λ {', '.join(lambdas)}; "
+            f"{len(infos)}: arms {', '.join(study.trained_arms())}; λ {', '.join(lambdas)}; "
             f"seed {', '.join(seeds)}"
         ],
         "Codec": [
@@ -85,12 +85,12 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
 def _encoders(study: Study) -> list[str]:
     lines = []
     for name, encoder in study.encoders.items():
-        arms = [arm for arm in study.arms if study.arms[arm].text == name]
+        arms = [arm for arm in study.trained_arms() if study.arms[arm].text == name]
         if arms:
             size = f"{encoder.max_tokens} tokens, {encoder.width} wide"
             kind = "CLIP" if isinstance(encoder, ClipText) else "transformers"
             lines.append(f"{name} ({kind}: {encoder.model}; {size}): arm {', '.join(arms)}")
-    without = [arm for arm in study.arms if study.arms[arm].text is None]
+    without = [arm for arm in study.trained_arms() if study.arms[arm].text is None]
     return lines + ([f"none: arm {', '.join(without)}"] if without else [])
 
 
@@ -113,7 +113,7 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
 
 
 def _losses(study: Study) -> str:
-    recipes = [study.recipe(arm) for arm in study.arms]
+    recipes = [study.recipe(arm) for arm in study.trained_arms()]
     ranges = ", ".join(dict.fromkeys(recipe.lpips_range for recipe in recipes))
     joint = tables.spread([recipe.joint_weight for recipe in recipes])
     return (
@@ -124,7 +124,7 @@ def _losses(study: Study) -> str:
 
 def _parameters(study: Study, inputs: Inputs) -> list[str]:
     lines = []
-    for arm in study.arms:
+    for arm in study.trained_arms():
         codec: dict[str, Any] = next(
             (m.info.get("codec", {}) for m in inputs.models if m.arm == arm), {}
         )
@@ -136,7 +136,7 @@ def _parameters(study: Study, inputs: Inputs) -> list[str]:
 
 
 def _figures(study: Study, dataset: str) -> dict[str, Any]:
-    arms = ", ".join(study.arms)
+    arms = ", ".join(study.trained_arms())
     return {
         "dataset": dataset,
         "panels": [

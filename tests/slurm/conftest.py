@@ -1,0 +1,23 @@
+"""A SLURM cluster on this machine."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """SLURM with GPU nodes g1 ... g7; the partition's limit of 2 minutes stands for 48 hours."""
+    if os.geteuid() != 0:
+        pytest.skip("a SLURM cluster for tests needs root")
+    if shutil.which("slurmctld") is None or shutil.which("mariadbd") is None:
+        pytest.skip("SLURM is not installed here (.ci/run does it)")
+    subprocess.run([HERE / "cluster.sh", "start"], check=True, timeout=300)
+    yield
+    subprocess.run([HERE / "cluster.sh", "stop"], check=True, timeout=300)

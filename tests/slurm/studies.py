@@ -1,0 +1,226 @@
+"""Small studies in folders of their own: a head on the cluster, faults that wait for a step."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import small_training
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("SLURM_")},
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": str(ROOT / "workflow"),
+    "OMP_NUM_THREADS": "1",
+}
+
+# Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
+SHORT, TRIPLE, MEDIUM, LONG = 200, 600, 1800, 2400
+STEP_LINES = 20  # steps between two lines of train.jsonl
+
+
+class Study:
+    """A study of one arm in `folder`, and its head."""
+
+    def __init__(
+        self,
+        folder: Path,
+        epochs: int,
+        lambdas: tuple[str, ...] = ("0.01",),
+        warning: int | None = 45,
+        retries: int = 1,
+        **execution: Any,
+    ) -> None:
+        """warning: seconds before the limit at which SLURM sends SIGURG; None: never."""
+        self.folder, self.lambdas, self.epochs = folder, lambdas, epochs
+        self.noted: Any = None  # by a scenario, on its way
+        folder.mkdir(exist_ok=True)
+        study = small_training.study(
+            training={
+                "epochs": epochs,
+                "batch": 5,
+                "milestones": [],
+                "export_epochs": [n for n in (SHORT, TRIPLE, MEDIUM) if n < epochs],
+            },
+            execution={
+                "device": "cpu",
+                "workers": 0,
+                "log_every": STEP_LINES,
+                "validate_every": SHORT,
+                "checkpoint_minutes": 0.1,
+                "margin_seconds": None,
+                "lease_seconds": 12,
+                **execution,
+            },
+            lambdas=list(lambdas),
+            arms={"image-only": {"text": None, "captions": "human"}},
+        )
+        study["protocol"]["baseline"] = "image-only"
+        (folder / "study.yaml").write_text(yaml.safe_dump(study))
+        (folder / "profile").mkdir(exist_ok=True)
+        profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+        train = profile["set-resources"]["train"]
+        train |= {"runtime": 2, "mem_mb": 1000}
+        signal_option = f"--signal=URG@{warning} " if warning else ""
+        train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
+        profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
+        profile["set-threads"]["train"] = 1
+        profile |= {
+            "retries": retries,
+            "latency-wait": 5,
+            "slurm-init-seconds-before-status-checks": 5,
+        }
+        (folder / "profile/config.yaml").write_text(yaml.safe_dump(profile))
+
+    def head(self) -> subprocess.Popen[bytes]:
+        """The command that a person types, in the background; its words go to head.log."""
+        with (self.folder / "head.log").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    *("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", "profile"),
+                    *("--until", "train", "--configfile", "study.yaml"),
+                ],
+                cwd=self.folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def run(self, minutes: float = 15) -> int:
+        """A head until its end; its exit code."""
+        head = self.head()
+        try:
+            return head.wait(minutes * 60)
+        finally:
+            head.kill()
+
+    def tacolab(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["tacolab", *command, "-c", "study.yaml"],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+        )
+
+    def train_here(self) -> None:
+        """The same without SLURM, in one go."""
+        for command in (
+            ("data", "set"),
+            ("captions", "set", "human"),
+            ("train", "image-only", self.lambdas[0], "--threads", "1"),
+        ):
+            done = self.tacolab(*command)
+            assert done.returncode == 0, done.stderr
+
+    def model(self, lmbda: str = "") -> Path:
+        """The folder of the one model of this lambda."""
+        found = self.folder.glob(f"results/models/image-only/{lmbda or self.lambdas[0]}/100/*")
+        (folder,) = (path for path in found if path.is_dir())
+        return folder
+
+    @property
+    def state(self) -> Path:
+        return self.model() / "state"
+
+    def segments(self) -> list[dict[str, Any]]:
+        lines = (self.state / "segments.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def starts(self) -> list[dict[str, Any]]:
+        return [line for line in self.segments() if line["event"] == "start"]
+
+    def jobs(self) -> list[int]:
+        """SLURM jobs of the trainings, in the order in which they were submitted."""
+        text = (self.folder / "head.log").read_text()
+        submitted = re.findall(r"SLURM jobid (\d+) \(log: (\S+)\)", text)
+        return [int(job) for job, log in submitted if "rule_train" in log]
+
+    def queue(self, partition: str = "") -> dict[int, str]:
+        """State of each job of this folder that SLURM has not ended yet."""
+        option = [f"--partition={partition}"] if partition else []
+        lines = slurm("squeue", "--noheader", "--format=%i %T %Z", *option).splitlines()
+        jobs = (line.split(maxsplit=2) for line in lines)
+        return {int(job): state for job, state, folder in jobs if folder == str(self.folder)}
+
+    def wait_for_step(self, step: int, after: int = 0) -> None:
+        """Until train.jsonl holds this step, written by a generation above `after`."""
+
+        def reached() -> bool:
+            try:
+                history = self.state / "train.jsonl"
+                generation = int(history.readlink().stem.split("-")[1])
+                lines = history.read_text().splitlines()
+            except (OSError, ValueError):
+                return False
+            steps = [json.loads(line).get("step", 0) for line in lines if line.endswith("}")]
+            return generation > after and max(steps, default=0) >= step
+
+        wait(f"step {step} in {self.folder.name}", reached)
+
+    def trainer(self) -> int:
+        """Process of the present trainer."""
+        newest = max(self.state.glob("lease-*.json"))
+        pid: int = json.loads(newest.read_text())["pid"]
+        return pid
+
+    def log(self) -> str:
+        """What heads, SLURM's jobs and trainers said."""
+        parts = [self.folder / "head.log", *self.folder.glob("results/logs/**/*.log")]
+        parts += self.folder.glob("results/models/**/train.log")
+        return "\n".join(f"--- {path}\n{path.read_text()}" for path in parts if path.exists())
+
+    def assert_equal(self, reference: "Study", lmbda: str = "") -> None:
+        """Weights and history are those of the undisturbed training, to the bit."""
+        from safetensors.torch import load_file
+
+        model = self.model(lmbda)
+        ours = load_file(model / "model.safetensors")
+        whole = self.epochs == reference.epochs
+        name = "model.safetensors" if whole else f"epoch-{self.epochs}.safetensors"
+        theirs = load_file(reference.model() / name)
+        assert ours.keys() == theirs.keys()
+        assert all(ours[key].equal(theirs[key]) for key in ours)
+        history = (model / "state/train.jsonl").read_bytes()
+        assert (reference.state / "train.jsonl").read_bytes().startswith(history)
+        lines = [json.loads(line) for line in history.splitlines()]
+        steps = [line["step"] for line in lines if "step" in line]
+        assert steps == list(range(STEP_LINES, self.epochs + 1, STEP_LINES))
+
+
+def wait(what: str, happened: Callable[[], object], minutes: float = 8) -> None:
+    """Look twice a second; fails loudly rather than for ever."""
+    end = time.monotonic() + minutes * 60
+    while not happened():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.5)
+
+
+def slurm(*command: str) -> str:
+    """The output of one of SLURM's commands."""
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def job_state(job: int) -> str:
+    """As in SLURM's accounts: COMPLETED, TIMEOUT, CANCELLED ..."""
+    text = slurm("sacct", "-X", "-n", "-P", "-j", str(job), "-o", "State")
+    return text.split()[0] if text else ""
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()

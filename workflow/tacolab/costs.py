@@ -1,0 +1,317 @@
+"""What a study costs before it runs, by phase: jobs, GPU hours, calendar days, disk, API dollars.
+
+Arithmetic on the plan and on what is there already; no torch. What is finished costs nothing, what
+is begun what is left of it. What nobody can know yet is None; what is assumed is said in a note.
+"""
+
+import heapq
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tacolab import fingerprint
+from tacolab.config import Coco, Constant, Empty, Human, Study
+from tacolab.data.sources import read, required
+from tacolab.keys import RESULTS, Artefact, Plan
+from tacolab.status import size, steps_done
+
+T = TypeVar("T")
+
+# The published network (N = 192) on crops of 256 pixels: two V100 trained 69 samples/s together.
+PUBLISHED_N, PUBLISHED_CROP, PUBLISHED_SPEED = 192, 256, 34.5
+PARAMETERS = 38.6e6  # with text adapter; 4 % fewer without
+
+START = 5 / 60  # hours: a requeued job waits 2 minutes, then loads code and data
+SAVING = 5 / 60  # hours before its limit at which a job is warned
+
+CODED_BPP = 0.5  # about the published rate on Kodak at lambda 0.009
+PNG_BPP = 12.0  # of photos: tells the pixels of whole images from the size of their files
+
+# Images, captions and bytes by annotation file, for a plan before anything is downloaded.
+MS_COCO_2014 = {
+    "captions_train2014.json": (82_783, 414_113, 13e9),
+    "captions_val2014.json": (40_504, 202_654, 6e9),
+}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set: images, human captions, bytes of the image files, and who says so."""
+
+    images: int
+    captions: int
+    n_bytes: float
+    origin: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Training samples per second of one GPU; None where nothing tells."""
+
+    rate: float | None
+    origin: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left of a training: samples, hours on one GPU, and jobs that share them."""
+
+    samples: int | None
+    hours: float | None
+    segments: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a phase, or the whole, still costs.
+
+    samples, gpu_hours: of training. days: with all GPUs of the allowance at work. segments: jobs
+    of limited length that the longest model needs, one after the other. disk: bytes.
+    """
+
+    phase: str
+    lambdas: list[str]
+    models_done: int
+    models: int
+    evaluations: int
+    other_jobs: int
+    samples: int | None
+    gpu_hours: float | None
+    days: float | None
+    segments: int | None
+    disk: float
+    dollars: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A row per phase, one for all at once, and what the numbers rest on."""
+
+    phases: list[Row]
+    total: Row
+    notes: list[str]
+
+
+def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: float) -> Costs:
+    """The costs of a plan, up to the config's `phase`.
+
+    rate: samples/s of one GPU; None: as finished models of this size measured it, else as
+    published. gpus_at_once: the allowance; one model on each. hours_per_job: the wall limit of a
+    job, at least 1. Raises UserError for files below `data_root` that are damaged or changed.
+    """
+    study = plan.study
+    todo = _todo(plan)
+    data = {a.inputs["data"].names["dataset"]: a.inputs["data"] for a in todo if "data" in a.inputs}
+    sets = {name: _pictures(study, artefact) for name, artefact in data.items()}
+    trainings = [artefact for artefact in todo if artefact.stage == "train"]
+    crops = sorted({study.recipe(artefact.names["arm"]).crop for artefact in trainings})
+    speeds = {crop: _speed(study, crop, rate) for crop in crops}
+    work = {str(a): _work(study, a, sets, speeds, hours_per_job) for a in trainings}
+
+    def row(phase: str, artefacts: Sequence[Artefact]) -> Row:
+        names = {str(artefact) for artefact in artefacts}
+        jobs = [artefact for artefact in todo if str(artefact) in names]
+        planned = [artefact for artefact in artefacts if artefact.stage == "train"]
+        models = [work[str(artefact)] for artefact in planned if str(artefact) in work]
+        evaluations = sum(artefact.stage in ("code", "metrics") for artefact in jobs)
+        samples = _all(model.samples for model in models)
+        hours = _all(model.hours for model in models)
+        segments = _all(model.segments for model in models)
+        return Row(
+            phase=phase,
+            lambdas=list(dict.fromkeys(artefact.names["lmbda"] for artefact in planned)),
+            models_done=len(planned) - len(models),
+            models=len(models),
+            evaluations=evaluations,
+            other_jobs=len(jobs) - len(models) - evaluations,
+            samples=None if samples is None else sum(samples),
+            gpu_hours=None if hours is None else sum(hours),
+            days=None if hours is None else schedule(hours, gpus_at_once) / 24,
+            segments=None if segments is None else max(segments, default=0),
+            disk=sum(_disk(study, artefact, sets) for artefact in jobs),
+            dollars=0.0,  # no kind of caption source is paid for
+        )
+
+    phases = [row(str(n), artefacts) for n, artefacts in _by_phase(plan).items()]
+    notes = [*_speed_notes(speeds), *_set_notes(sets)]
+    if any(model.samples is None for model in work.values()):
+        notes.append(
+            "Unknown (?) until the captions are made: `snakemake --until captions`, then again."
+        )
+    notes += [
+        f"GPU hours: of training alone, with {START * 60:.0f} minutes to start each job of at most "
+        f"{hours_per_job:g} h. Days: {gpus_at_once} models at once, the longest first; how long "
+        "jobs wait in the queue is unknown and not in it.",
+        "Disk, an estimate: packed images, weights with exports and two checkpoints each, files "
+        f"coded at {CODED_BPP} bit per pixel.",
+        "API: no caption source of this config costs money.",
+    ]
+    return Costs(phases, row("all", list(plan)), notes)
+
+
+def schedule(hours: Iterable[float], gpus: int) -> float:
+    """Hours until all models are trained, one on each GPU, the longest first."""
+    busy = [0.0] * gpus
+    for model in sorted(hours, reverse=True):
+        heapq.heapreplace(busy, busy[0] + model)
+    return max(busy)
+
+
+def _todo(plan: Plan) -> list[Artefact]:
+    """What the workflow would make."""
+    metrics = fingerprint.metrics()
+    anew = [a for a in plan if a.done and fingerprint.outdated(a, metrics)]
+    todo = [*plan.needed(), *anew]
+    report = plan.report()
+    return [*todo, report] if anew and report.done else todo
+
+
+def _by_phase(plan: Plan) -> dict[int, list[Artefact]]:
+    """Every artefact at the first phase that means it; of the reports only the last one."""
+    last = plan.study.last_phase
+    first: dict[str, int] = {}
+    for phase in range(1, last + 1):
+        for artefact in Plan(plan.study.model_copy(update={"phase": phase})):
+            first.setdefault(str(artefact), phase)
+    return {
+        phase: [artefact for artefact in plan if first[str(artefact)] == phase]
+        for phase in range(1, last + 1)
+    }
+
+
+def _work(
+    study: Study,
+    model: Artefact,
+    sets: Mapping[str, Pictures | None],
+    speeds: Mapping[int, Speed],
+    hours_per_job: float,
+) -> Work:
+    recipe = study.recipe(model.names["arm"])
+    pairs = _pairs(study, model, sets[recipe.dataset])
+    if pairs is None:
+        return Work(None, None, None)
+    steps = recipe.epochs * (pairs // recipe.batch)
+    samples = max(0, steps - steps_done(model)) * recipe.batch
+    rate = speeds[recipe.crop].rate
+    if rate is None:
+        return Work(samples, None, None)
+    hours = samples / rate / 3600
+    segments = max(1, math.ceil(hours / (hours_per_job - START - SAVING)))
+    return Work(samples, hours + segments * START, segments)
+
+
+def _pairs(study: Study, model: Artefact, pictures: Pictures | None) -> int | None:
+    """(image, caption) pairs of an epoch: all but those of the images held out for validation."""
+    table = model.inputs["captions"]
+    source = study.captions[table.names["source"]]
+    if table.done:
+        summary = json.loads(table.files[1].read_text(encoding="utf-8"))
+        images, captions = summary["images"], summary["captions"]
+    elif pictures and isinstance(source, Human):
+        images, captions = pictures.images, pictures.captions
+    elif pictures and isinstance(source, Empty | Constant):
+        images = captions = pictures.images
+    else:
+        return None
+    held_out = study.recipe(model.names["arm"]).validation_images
+    return int(max(0, captions * (images - held_out) // images))
+
+
+def _pictures(study: Study, data: Artefact) -> Pictures | None:
+    """From the packed set, else from the files below `data_root`, else as published."""
+    if data.done:
+        manifest = json.loads(data.path.read_text(encoding="utf-8"))
+        return Pictures(manifest["count"], manifest["captions"], manifest["bytes"], "packed")
+    dataset = data.names["dataset"]
+    source = study.datasets[dataset]
+    if all(path.exists() for path in required(study, dataset)):
+        records = [
+            record
+            for record in read(study, dataset).records
+            if record.size is None or min(record.size) >= source.min_side
+        ]
+        return Pictures(
+            len(records),
+            sum(len(record.captions) for record in records),
+            sum(record.path.stat().st_size for record in records if record.path.exists()),
+            "as listed, not packed yet",
+        )
+    if isinstance(source, Coco) and source.annotations.path.name in MS_COCO_2014:
+        return Pictures(
+            *MS_COCO_2014[source.annotations.path.name],
+            f"estimated: the whole of MS-COCO 2014, since data_root '{study.data_root}' lacks it",
+        )
+    return None
+
+
+def _speed(study: Study, crop: int, given: float | None) -> Speed:
+    """Given, else measured by finished models of the same codec and crop, else as published."""
+    if given is not None:
+        return Speed(given, "as given")
+    samples = seconds = models = 0
+    for path in RESULTS.glob("models/*/*/*/*/model.json"):
+        info = json.loads(path.read_text(encoding="utf-8"))
+        spec = info["text"]["spec"]
+        alike = spec["codec"] == study.codec.model_dump(mode="json")
+        if alike and spec["training"]["crop"] == crop:
+            samples += info["steps"] * spec["training"]["batch"]
+            seconds += info["seconds"]
+            models += 1
+    if seconds:
+        return Speed(samples / seconds, f"measured: mean of {models} finished in {RESULTS}/models")
+    if (study.codec.N, crop) == (PUBLISHED_N, PUBLISHED_CROP):
+        return Speed(PUBLISHED_SPEED, "assumed: half of what two V100 did together")
+    return Speed(
+        None,
+        "unknown for this codec and crop until a model is finished; give --samples-per-second "
+        "(train.log of a begun training shows it)",
+    )
+
+
+def _disk(study: Study, artefact: Artefact, sets: Mapping[str, Pictures | None]) -> float:
+    """Bytes that an artefact is still going to take."""
+    if artefact.stage == "train":
+        weights = 4 * PARAMETERS * (study.codec.N / PUBLISHED_N) ** 2
+        exports = 1 + len(study.recipe(artefact.names["arm"]).export_epochs)
+        # Two checkpoints are kept, each with the weights and both of Adam's moments.
+        there = size(artefact.folder) if artefact.folder.exists() else 0
+        return max(0.0, weights * (exports + 2 * 3) - there)
+    pictures = sets.get(artefact.names.get("dataset", ""))
+    if pictures is None:
+        return 0.0
+    if artefact.stage == "data":
+        return pictures.n_bytes
+    if artefact.stage == "code":
+        crop = artefact.spec["crop"]
+        pixels = pictures.images * crop**2 if crop else 8 * pictures.n_bytes / PNG_BPP
+        return float(artefact.spec["captions"] * pixels * CODED_BPP / 8)
+    return 0.0  # tables, figures, a few examples
+
+
+def _speed_notes(speeds: Mapping[int, Speed]) -> list[str]:
+    return [
+        f"Speed on crops of {crop} pixels: "
+        + (f"{speed.rate:.4g} samples/s on one GPU, " if speed.rate else "")
+        + f"{speed.origin}."
+        for crop, speed in speeds.items()
+    ]
+
+
+def _set_notes(sets: Mapping[str, Pictures | None]) -> list[str]:
+    return [
+        f"Data set {name}: {known.images:,} images, {known.captions:,} human captions, "
+        f"{known.origin}."
+        if known
+        else f"Data set {name}: its size is unknown, and left out of the disk, until its files lie "
+        "below data_root."
+        for name, known in sets.items()
+    ]
+
+
+def _all(values: Iterable[T | None]) -> list[T] | None:
+    """The values, or None where one of them is unknown."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) else None

@@ -1,0 +1,135 @@
+"""Where pretrained weights lie: in the hub's cache, a folder or an installed package. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from fnmatch import fnmatch
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tacolab.errors import StageError, UserError
+
+# What `transformers` reads of a model on the hub, and nothing else: repositories also hold
+# weights of other frameworks. Weights by preference, as `transformers` has it; whole or in parts.
+SMALL = ("*.json", "*.txt", "*.model")
+WEIGHTS = (
+    ("model.safetensors", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model-*-of-*.bin"),
+)
+SUBFOLDERS = "*/*"
+
+
+def locate(model: str) -> str:
+    """`package:NAME/FOLDER` becomes a path inside an installed package; else unchanged."""
+    if not model.startswith("package:"):
+        return model
+    package, _, folder = model.removeprefix("package:").partition("/")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UserError(f"package {package} (pretrained weights) is not installed; run `make`")
+    return str(Path(spec.origin).parent / folder)
+
+
+def on_hub(model: str) -> bool:
+    """Whether a `model` of the config names a model of the hub; else a folder or a package."""
+    return not model.startswith(("package:", "/", ".", "~")) and not Path(model).is_dir()
+
+
+def cached(model: str) -> bool:
+    """Whether the cache that HF_HOME names holds all of a hub's model; asks no network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for weights in WEIGHTS:
+        try:
+            folder = Path(
+                snapshot_download(
+                    model,
+                    local_files_only=True,
+                    allow_patterns=[*SMALL, *weights],
+                    ignore_patterns=SUBFOLDERS,
+                )
+            )
+        except LocalEntryNotFoundError:
+            continue
+        # Where the cache was filled file by file, the hub's list that it checked is not known.
+        if (folder / "config.json").exists() and any(any(folder.glob(w)) for w in weights):
+            return True
+    return False
+
+
+@cache
+def hub_files(model: str) -> dict[str, tuple[int, str | None]]:
+    """Files that are needed of a hub's model: name -> size in bytes, sha256 where the hub has one.
+
+    Raises StageError when the hub cannot be asked, UserError when it has no such model.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        siblings = HfApi().model_info(model, files_metadata=True).siblings or []
+    except OfflineModeIsEnabled:
+        raise UserError("HF_HUB_OFFLINE is set; unset it where there is internet") from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise UserError(
+            f"{model}: neither a folder nor a model on the hub that you may read "
+            "(HF_TOKEN holds the token, if it needs one)"
+        ) from None
+    except (HTTPError, OSError) as error:
+        raise StageError(f"{model}: the hub does not answer ({_reason(error)})") from None
+    files = {
+        file.rfilename: (file.size or 0, file.lfs.sha256 if file.lfs else None)
+        for file in siblings
+        if not fnmatch(file.rfilename, SUBFOLDERS)
+    }
+    for weights in WEIGHTS:
+        if any(_matches(name, weights) for name in files):
+            return {name: about for name, about in files.items() if _matches(name, SMALL + weights)}
+    raise UserError(f"{model}: has no weights on the hub that transformers reads with torch")
+
+
+def fetch(model: str) -> None:
+    """A hub's model into the cache that HF_HOME names; what is there already is not loaded again.
+
+    Raises as `hub_files`, and StageError when the transfer ends early or brings wrong bytes.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+
+    files = hub_files(model)
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=list(files)))
+    except (HTTPError, OSError, RuntimeError) as error:
+        raise StageError(
+            f"{model}: the transfer from the hub ended early ({_reason(error)}); what is there is "
+            "kept, and the same command goes on"
+        ) from None
+    for name, (_, sha256) in files.items():
+        blob = (folder / name).resolve()  # the snapshot links to it
+        if sha256 is None:
+            continue
+        with blob.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != sha256:
+            blob.unlink()
+            (folder / name).unlink(missing_ok=True)
+            raise StageError(
+                f"{model}: {name} came with other bytes (sha256 {actual[:12]}..., the hub says "
+                f"{sha256[:12]}...) and was removed; start again"
+            )
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,103 @@
+"""A training outside the workflow: one SLURM job that needs no head (`tacolab train --submit`).
+
+It has the same state folder and lease as the workflow's jobs, saves before its time limit and
+queues itself again; the workflow later finds the model finished.
+"""
+
+import json
+import logging
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tacolab import config as configuration
+from tacolab import slurm
+from tacolab.errors import Interrupted, UserError
+from tacolab.keys import RESULTS, Artefact, Plan
+from tacolab.lease import newest
+
+
+def submit(config: Path, artefact: Artefact, profile: Path) -> int:
+    """Submit the training with the resources of the profile's `train`; the job's id.
+
+    config: a snapshot that does not change while the job waits. Raises UserError when the model is
+    there, another job works on it, or SLURM refuses.
+    """
+    import submitit
+
+    if artefact.done:
+        raise UserError(f"{artefact.path}: is there already; nothing was submitted")
+    holder = newest(artefact.folder / "state")
+    if holder and holder.job and slurm.state(holder.job) not in (None, "GONE"):
+        raise UserError(
+            f"{artefact}: job {holder.job} trains it already; `scancel {holder.job}` ends that one"
+        )
+    resources, threads = _resources(profile)
+    # %j is the job's id: submitit keeps its log and the pickled call there.
+    executor = submitit.SlurmExecutor(folder=RESULTS / "logs" / "submitted" / "%j")
+    executor.update_parameters(**_parameters(resources, threads, str(artefact)))
+    try:
+        job = executor.submit(
+            train_in_job,
+            config.resolve(),
+            artefact.key,
+            artefact.names,
+            threads,
+            str(resources.get("stage_to", "")).strip("'"),
+        )
+    except submitit.core.utils.FailedJobError as error:
+        raise UserError(f"sbatch refused the job: {str(error).splitlines()[-1]}") from None
+    return int(job.job_id)
+
+
+def train_in_job(
+    config: Path, key: str, names: Mapping[str, str], threads: int, stage_to: str
+) -> None:
+    """What the job runs; every time that SLURM starts it again, too."""
+    from tacolab import train
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    plan = Plan(configuration.validate(json.loads(config.read_text()), str(config)))
+    artefact = plan.find("train", key, **names)
+    artefact.require_inputs()
+    try:
+        train.run(plan, artefact, threads, stage_to=stage_to)
+    except Interrupted as stop:
+        logging.getLogger(__name__).warning("%s", stop)
+        raise SystemExit(75) from None
+
+
+def _resources(profile: Path) -> tuple[dict[str, Any], int]:
+    """Resources and threads of the rule `train`."""
+    path = profile / "config.yaml"
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; --profile names the folder of a profile") from None
+    resources = entries.get("default-resources", {}) | entries["set-resources"]["train"]
+    return resources, entries.get("set-threads", {}).get("train", 1)
+
+
+def _parameters(resources: Mapping[str, Any], threads: int, name: str) -> dict[str, Any]:
+    """The profile's resources as submitit names them."""
+    additional: dict[str, Any] = {"requeue": True}
+    for option in shlex.split(str(resources.get("slurm_extra", "")).strip("'")):
+        key, _, value = option.removeprefix("--").partition("=")
+        additional[key] = value or True
+    if "slurm_account" in resources:
+        additional["account"] = resources["slurm_account"]
+    if resources.get("gpu"):
+        additional["gpus"] = resources["gpu"]
+    return {
+        "job_name": f"tacolab {name}",
+        "partition": resources["slurm_partition"],
+        "time": resources["runtime"],
+        "mem": f"{resources['mem_mb']}M",
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "cpus_per_task": threads,
+        "additional_parameters": additional,
+    }
