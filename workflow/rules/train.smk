@@ -23,4 +23,4 @@ rule train:
     shell:
         "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
         " --config {CONFIG} --key {wildcards.key} --threads {threads}"
-        " --attempt {resources.attempt} --stage-to {resources.stage_to:q} 2> {log}"
+        " --attempt {resources.attempt} --stage-to={resources.stage_to:q} 2> {log}"
