@@ -32,7 +32,18 @@ protocol:
   datasets: {photos: {controls: [empty]}}
   anchors: {jpeg: [50]}
 """
-COMMANDS = ["data", "captions", "train", "evaluate", "anchors", "report", "status", "plan", "prune"]
+COMMANDS = [
+    "data",
+    "captions",
+    "train",
+    "evaluate",
+    "anchors",
+    "report",
+    "status",
+    "plan",
+    "prune",
+    "doctor",
+]
 TACOLAB = Path(sys.executable).with_name("tacolab")
 
 Run = Callable[..., tuple[int, str, str]]

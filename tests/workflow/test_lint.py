@@ -9,9 +9,6 @@ AGAINST_THE_DESIGN = {
         "says what has changed"
     ),
     "Shell command directly uses variable REPORT": "its key stands in the rule's output",
-    "Specify a conda environment or container for each rule": (
-        "the whole pipeline runs in the one environment that `make` installs from the lock"
-    ),
     "Environment variable PATH used but not asserted": "every process has one",
 }
 

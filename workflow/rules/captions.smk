@@ -7,6 +7,8 @@ rule captions:
         "results/captions/{dataset}/{source}/{key}.json",
     log:
         "results/logs/captions/{dataset}/{source}/{key}.log",
+    conda:
+        "../../envs/captions.yaml"
     message:
         "captions of {wildcards.dataset} from source {wildcards.source}"
     shell:

@@ -10,8 +10,17 @@ from tacolab.errors import UserError
 from tacolab.keys import RESULTS, TARGETS, Plan, snapshot
 from tacolab.report import layout
 
-# `tacolab` of this environment, also where nobody activated it.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# `tacolab` of this checkout and Python of this environment, also where nobody activated it.
+os.environ["PATH"] = os.pathsep.join(
+    [
+        str(Path(workflow.basedir) / "workflow/bin"),
+        str(Path(sys.executable).parent),
+        os.environ["PATH"],
+    ]
+)
+# With --sdm conda a rule's environment must come before all these. Conda would put it where the
+# active one stands, if it knew of one.
+os.environ.pop("CONDA_SHLVL", None)
 
 try:
     for path in workflow.configfiles:

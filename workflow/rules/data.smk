@@ -3,6 +3,8 @@ rule data:
         "results/data/{dataset}/{key}/manifest.json",
     log:
         "results/logs/data/{dataset}/{key}.log",
+    conda:
+        "../../envs/captions.yaml"
     message:
         "verifying and packing data set {wildcards.dataset}"
     shell:

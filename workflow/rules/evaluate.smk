@@ -12,6 +12,8 @@ rule code:
         "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.json",
     log:
         "results/logs/code/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+    conda:
+        "../../envs/train.yaml"
     message:
         "coding {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
@@ -32,6 +34,8 @@ rule metrics:
         "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.examples.zip",
     log:
         "results/logs/metrics/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+    conda:
+        "../../envs/train.yaml"
     params:
         fingerprint=METRICS,
     message:
@@ -51,6 +55,8 @@ rule anchors:
         "results/evaluation/anchors/{dataset}/{codec}/{key}.json",
     log:
         "results/logs/anchors/{dataset}/{codec}/{key}.log",
+    conda:
+        "../../envs/train.yaml"
     params:
         fingerprint=METRICS,
     message:

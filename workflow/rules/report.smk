@@ -18,6 +18,8 @@ rule report:
         ),
     log:
         f"results/logs/report/{REPORT.key}.log",
+    conda:
+        "../../envs/report.yaml"
     params:
         fingerprint=fingerprint.report(),
     message:

@@ -9,6 +9,8 @@ rule train:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
     # The longest jobs first: they would otherwise end up alone at the end.
     priority: 10
+    conda:
+        "../../envs/train.yaml"
     resources:
         # Snakemake's own retries must not revive what a person cancelled.
         attempt=lambda wildcards, attempt: attempt,
@@ -23,4 +25,4 @@ rule train:
     shell:
         "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
         " --config {CONFIG} --key {wildcards.key} --threads {threads}"
-        " --attempt {resources.attempt} --stage-to {resources.stage_to:q} 2> {log}"
+        " --attempt {resources.attempt} --stage-to={resources.stage_to:q} 2> {log}"

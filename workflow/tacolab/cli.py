@@ -299,6 +299,37 @@ def status(
 
 
 @app.command()
+def doctor(
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Default: profiles/slurm where there is SLURM, else profiles/local."
+        ),
+    ] = None,
+) -> None:
+    """Check this machine, and the cluster of the profile, before a first run.
+
+    Names the remedy for everything that is wrong; exit code 1 if something would fail.
+    """
+    from tacolab import doctor as examination
+
+    plan = _plan(config, overrides)
+    table = Table("check", "", "found", "remedy", box=None)
+    failed = 0
+    for name, finding in examination.examine(plan, examination.Profile.read(profile)):
+        style = {"ok": "green", "warning": "yellow", "failure": "red"}.get(finding.verdict)
+        table.add_row(name, finding.verdict, finding.found, finding.remedy, style=style)
+        failed += finding.verdict == "failure"
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False)
+    console.print(table)
+    if failed:
+        console.print(f"{failed} to be mended before a run")
+        raise typer.Exit(1)
+
+
+@app.command()
 def plan(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006

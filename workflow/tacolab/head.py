@@ -3,7 +3,7 @@
 import atexit
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,12 @@ def check_partitions(jobs: Iterable[Any]) -> None:
         partition, runtime = job.resources.get("slurm_partition"), job.resources.get("runtime")
         if partition:
             wanted.setdefault((str(partition), int(runtime or 0)), set()).add(job.rule.name)
-    if not wanted:
-        return
+    if wanted:
+        check_limits(wanted)
+
+
+def check_limits(wanted: Mapping[tuple[str, int], Iterable[str]]) -> None:
+    """As above, for rules by partition and runtime in minutes."""
     limits = slurm.partition_limits()
     for (partition, runtime), rules in sorted(wanted.items()):
         which = f"partition '{partition}' (rule {', '.join(sorted(rules))})"
@@ -54,5 +58,5 @@ def check_partitions(jobs: Iterable[Any]) -> None:
         if limit is not None and runtime * 60 > limit:
             raise UserError(
                 f"{which}: its jobs may last {limit / 60:.0f} minutes and the profile asks for "
-                f"{runtime}: they would wait for ever. Lower runtime in profiles/slurm/config.yaml"
+                f"{runtime}: they would wait for ever; lower runtime in profiles/slurm/config.yaml"
             )

@@ -28,11 +28,19 @@ def provenance() -> dict[str, str | None]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in PACKAGES},
+        **{name: _version(name) for name in PACKAGES},
         "revision": _revision(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "command": " ".join(sys.argv),
     }
+
+
+def _version(package: str) -> str | None:
+    """None where a stage needs none of it: its environment may be a smaller one."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _revision() -> str | None:

@@ -118,6 +118,16 @@ def partition_limits() -> dict[str, float | None]:
     return {name: _seconds(limit) for name, limit in pairs}
 
 
+def gpus(partition: str) -> list[tuple[str, int]]:
+    """Kind ("" where it has no name) and number of the GPUs of one node, each kind of node once."""
+    try:
+        asked = _run("sinfo", "--noheader", f"--partition={partition}", "--format=%G")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"sinfo: {error}; is SLURM's controller up?") from None
+    found = re.findall(r"\bgpu:(?:([^:,()\s]+):)?(\d+)", asked.stdout)
+    return [(name, int(number)) for name, number in dict.fromkeys(found)]
+
+
 def _seconds(text: str) -> float | None:
     """`days-hours:minutes:seconds` and shorter; None for UNLIMITED, infinite, INVALID."""
     match = re.fullmatch(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)", text)

@@ -18,9 +18,9 @@ from tacolab.provenance import provenance
 
 def run(plan: Plan, artefact: Artefact) -> None:
     """A row per image and quality."""
+    metrics = Metrics(pick_device(plan.study.execution.device))
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    metrics = Metrics(pick_device(plan.study.execution.device))
     path, description = artefact.files
     state = artefact.folder / f"{artefact.key}.{fingerprint.metrics()}.rows.jsonl"
     ledger = Ledger(state)

@@ -36,10 +36,12 @@ def run(
     """
     import torch
 
+    from tacolab.device import pick_device
     from tacolab.train import distributed
     from tacolab.train.setup import set_up
 
     execution = plan.study.execution
+    pick_device(execution.device)  # before it could ask a trainer that works to leave
     stop = Stop(stop_after, execution.margin_seconds)
     state = artefact.folder / "state"
     state.mkdir(parents=True, exist_ok=True)

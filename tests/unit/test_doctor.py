@@ -1,0 +1,200 @@
+"""`tacolab doctor` finds what is broken on a real machine and names the remedy."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tacolab import config
+from tacolab.doctor import Profile, disk, examine, machine
+from tacolab.keys import Plan
+
+ROOT = Path(__file__).parents[2]
+TACOLAB = Path(sys.executable).with_name("tacolab")
+LOCAL = ("--profile", "profiles/local")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What doctor reads of the project, without results."""
+    for name in ("config", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def doctor(*options: str, within: tuple[str, ...] = (), **environment: str) -> tuple[int, str]:
+    """Exit code and table of a real process; `within`: a command that starts it."""
+    done = subprocess.run(
+        [*within, str(TACOLAB), "doctor", "-c", "config/demo.yaml", *options],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def no_slurm(project: Path) -> str:
+    """A PATH with a shell and nothing else."""
+    path = project / "bin"
+    path.mkdir()
+    for name in ("bash", "sh"):
+        (path / name).symlink_to(f"/bin/{name}")
+    return str(path)
+
+
+def rows(table: str, verdict: str) -> list[str]:
+    """Names of the checks with this verdict."""
+    lines = [line.split(f" {verdict} ")[0] for line in table.splitlines() if f" {verdict} " in line]
+    return [line.strip() for line in lines]
+
+
+@pytest.mark.slow
+def test_the_demo_can_run_here(project: Path) -> None:
+    """Without SLURM its checks are left out, with a word."""
+    code, table = doctor(PATH=no_slurm(project))
+    assert code == 0, table
+    assert "not looked at: profiles/local" in table
+    assert rows(table, "failure") == []
+    assert "results" in rows(table, "ok") and "disk" in rows(table, "ok")
+    assert list((project / "results").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_every_broken_thing_is_named_with_its_remedy_in_one_go(project: Path) -> None:
+    """Another numpy than the lock's, no UTF-8, results/ where nothing can be written, no SLURM."""
+    lock = project / "requirements.lock"
+    lock.write_text(lock.read_text().replace("numpy==1.26.4", "numpy==1.26.3"))
+    (project / "results").symlink_to("/proc")
+    code, table = doctor(
+        *("--profile", "profiles/slurm"),
+        *("--set", "execution={device: cuda}"),
+        PATH=no_slurm(project),
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+    )
+    assert code == 1
+    broken = ["packages", "text", "results", "disk", "SLURM", "controller", "job states"]
+    assert set(rows(table, "failure")) >= {*broken, "partition gpu", "GPUs of gpu"}
+    assert "numpy 1.26.4, not 1.26.3" in table
+    assert "export LC_ALL=C.UTF-8" in table
+    assert f"{len(rows(table, 'failure'))} to be mended" in table
+
+
+def mounted(options: str) -> tuple[str, ...]:
+    """Starts a command with a small disk of its own at results/."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    script = f'mount -t tmpfs -o {options} none results && exec "$0" "$@"'
+    return "unshare", "--mount", "sh", "-c", script
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "broken", "message"),
+    [("size=9m", "disk", "results: 0.0 GB free"), ("ro", "results", "Read-only file system")],
+)
+def test_a_disk_without_room_or_that_is_read_only(
+    project: Path, options: str, broken: str, message: str
+) -> None:
+    (project / "results").mkdir()
+    code, table = doctor(*LOCAL, within=mounted(options))
+    assert code == 1
+    assert rows(table, "failure") == [broken]
+    assert message in table
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+def test_partitions_are_looked_up_on_the_cluster(project: Path) -> None:
+    if shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("needs a SLURM cluster on this machine")
+    profile = project / "profiles/slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("&gpu gpu", "&gpu gpuu"))
+    code, table = doctor()
+    assert code == 1
+    assert {"partition gpuu", "GPUs of gpuu"} <= set(rows(table, "failure"))
+    assert "does not exist on this cluster" in " ".join(table.split())
+    assert {"SLURM", "controller"} <= set(rows(table, "ok"))
+
+
+def test_python_and_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.python((3, 11)).verdict == "ok"
+    assert "3.11" in machine.python((3, 12)).remedy
+    assert machine.libc("glibc 2.36").verdict == "ok"
+    monkeypatch.setenv("PATH", "")
+    old = machine.libc("glibc 2.28")
+    assert old.verdict == "failure" and "module load gcc" in old.remedy
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+def test_a_missing_gpu_matters_where_jobs_compute_here() -> None:
+    assert machine.gpu("cpu", on_cluster=False).verdict == "ok"
+    assert machine.gpu("auto", on_cluster=False).verdict == "warning"
+    assert machine.gpu("cuda", on_cluster=False).verdict == "failure"
+    assert machine.gpu("auto", on_cluster=True).verdict == "-"
+
+
+def test_a_driver_without_a_gpu_for_torch_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without GPU")
+    program(tmp_path / "nvidia-smi", "Tesla V100-SXM2-32GB, 470.57.02")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    finding = machine.gpu("auto", on_cluster=False)
+    assert finding.verdict == "failure"
+    assert "Tesla V100-SXM2-32GB, driver 470.57.02" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "verdict", "left"),
+    [
+        ("quota", "/dev/sda1 100000 0 50000000 0 10 0 900000 0", "ok", "51.1 GB and 899990 files"),
+        ("quota", "/dev/sda1 49990000* 0 50000000 0 10 0 0 0", "warning", "0.0 GB and inf files"),
+        ("lfs", "results/\n 100000 40000000 0 - 150000 0 200000 -", "warning", "and 50000 files"),
+        ("lfs", "results/ 100000 0 0 - 150000 0 0 -", "ok", "inf GB and inf files"),
+    ],
+)
+def test_quotas(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    answer: str,
+    verdict: str,
+    left: str,
+) -> None:
+    """In the formats of quota-tools (after two lines of headings) and of Lustre."""
+    heading = "Disk quotas for user me (uid 7):\nFilesystem blocks quota limit grace\n"
+    program(project / command, (heading if command == "quota" else "") + answer)
+    monkeypatch.setenv("PATH", f"{project}:/usr/bin:/bin")
+    finding = disk.quota(Plan(config.load(Path("config/demo.yaml"))))
+    assert finding.verdict == verdict
+    assert left in finding.found
+
+
+def test_data_and_weights_that_are_missing_and_the_room_for_them(project: Path) -> None:
+    """Nothing of the study is there: MS-COCO alone is 19 GB to download."""
+    plan = Plan(config.load(Path("config/study.yaml")))
+    found = dict(examine(plan, Profile.read(Path("profiles/local"))))
+    assert found["data"].verdict == "failure"
+    assert "annotations of coco-train" in found["data"].found
+    assert "tacolab data --prefetch" in found["data"].remedy
+    download = re.search(r"data: .* about ([0-9.]+) GB", found["disk"].found)
+    assert download and float(download[1]) > 19
+
+
+def program(path: Path, output: str) -> None:
+    """An executable that prints this."""
+    path.write_text(f"#!/bin/sh\ncat <<'EOF'\n{output}\nEOF\n")
+    path.chmod(0o755)

@@ -1,0 +1,45 @@
+"""What could go wrong on this machine or its cluster, looked at before a first run."""
+
+from collections.abc import Callable, Iterator
+
+from tacolab.data.prefetch import missing
+from tacolab.data.sources import first_few
+from tacolab.doctor import cluster, disk, machine
+from tacolab.doctor.finding import Finding
+from tacolab.doctor.profile import Profile
+from tacolab.errors import UserError
+from tacolab.keys import Plan
+
+__all__ = ["Finding", "Profile", "examine"]
+
+
+def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
+    """The name of each check and what it found, one after the other."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("Python", machine.python),
+        ("packages", machine.packages),
+        ("libraries", machine.libraries),
+        ("C library", machine.libc),
+        ("text", machine.text),
+        ("GPU", lambda: machine.gpu(plan.study.execution.device, profile.uses_slurm)),
+        ("results", disk.writable),
+        ("disk", lambda: disk.room(plan)),
+        ("quota", lambda: disk.quota(plan)),
+        ("data", lambda: _data(plan)),
+        *cluster.checks(plan, profile),
+    ]
+    for name, check in checks:
+        try:
+            yield name, check()
+        except UserError as error:  # `what is wrong; the remedy`
+            found, _, remedy = str(error).rpartition("; ")
+            yield name, Finding.failure(found or remedy, remedy if found else "")
+
+
+def _data(plan: Plan) -> Finding:
+    """Data and weights must be there before: compute nodes have no internet."""
+    needs = missing(plan.study)
+    if needs:
+        what = first_few([f"{need.name} ({need.what}): {need.problem}" for need in needs])
+        return Finding.failure(what, first_few(dict.fromkeys(need.remedy for need in needs)))
+    return Finding.ok("files and weights for all that is still to be made are there")
