@@ -110,8 +110,9 @@ class Observer:
             seconds_left = _seconds_left(computing, job, traced.segments, gap)
 
         problems = [*self._problems(model, traced, state, job), *traced.problems]
-        if sum(job.running for job in jobs) > 1:
-            problems.append(f"several jobs run: {', '.join(str(job.id) for job in jobs)}")
+        running = [str(job.id) for job in jobs if job.running]
+        if len(running) > 1:
+            problems.append(f"several jobs run: {', '.join(running)}")
         return Training(
             arm=model.names["arm"],
             lmbda=model.names["lmbda"],
