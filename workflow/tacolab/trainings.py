@@ -104,9 +104,10 @@ class Observer:
 
         seconds_left = None
         if steps and traced.rate and state != "done":
-            # What is logged and not saved is not lost while it runs.
-            at = traced.logged if state in ("running", "unknown") else traced.saved
-            computing = (steps - (at or 0)) / traced.rate
+            at = traced.saved or 0
+            if state in ("running", "unknown"):  # what is not saved yet is not lost
+                at = max(at, traced.logged or 0)
+            computing = (steps - at) / traced.rate
             seconds_left = _seconds_left(computing, job, traced.segments, gap)
 
         problems = [*self._problems(model, traced, state, job), *traced.problems]
