@@ -104,14 +104,16 @@ class Observer:
 
         seconds_left = None
         if steps and traced.rate and state != "done":
-            # What is logged and not saved is not lost while it runs.
-            at = traced.logged if state in ("running", "unknown") else traced.saved
-            computing = (steps - (at or 0)) / traced.rate
+            at = traced.saved or 0
+            if state in ("running", "unknown"):  # what is not saved yet is not lost
+                at = max(at, traced.logged or 0)
+            computing = (steps - at) / traced.rate
             seconds_left = _seconds_left(computing, job, traced.segments, gap)
 
         problems = [*self._problems(model, traced, state, job), *traced.problems]
-        if sum(job.running for job in jobs) > 1:
-            problems.append(f"several jobs run: {', '.join(str(job.id) for job in jobs)}")
+        running = [str(job.id) for job in jobs if job.running]
+        if len(running) > 1:
+            problems.append(f"several jobs run: {', '.join(running)}")
         return Training(
             arm=model.names["arm"],
             lmbda=model.names["lmbda"],

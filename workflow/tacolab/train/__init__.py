@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def run(
         except NotOurs:
             raise
         except Exception as error:
-            segments.end(str(error), failed=True)
+            with suppress(OSError):  # on a full disk; what is raised says more
+                segments.end(str(error), failed=True)
             raise
         finally:
             lease.release()
