@@ -258,7 +258,7 @@ def _speed(study: Study, crop: int, given: float | None) -> Speed:
         alike = spec["codec"] == study.codec.model_dump(mode="json")
         if alike and spec["training"]["crop"] == crop:
             samples += info["steps"] * spec["training"]["batch"]
-            seconds += info["seconds"]
+            seconds += info["seconds"] * info["gpus"]
             models += 1
     if seconds:
         return Speed(samples / seconds, f"measured: mean of {models} finished in {RESULTS}/models")

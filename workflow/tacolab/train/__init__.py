@@ -158,6 +158,7 @@ def _description(parts: Run, segments: int) -> dict[str, object]:
         "epochs": parts.recipe.epochs,
         "samples": len(parts.crops),
         "seconds": round(state.seconds, 1),
+        "gpus": parts.execution.gpus,
         "segments": segments,
         "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
         "codec": {
