@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/tacolab"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
+STAGES = {"data", "captions", "train", "evaluate", "report"}
 # Outside the rules: `tacolab train --submit`.
 NOT_IN_JOBS = {"submitit"}
 
@@ -67,8 +68,10 @@ def needed(stage: str) -> set[str]:
             (f for f in (base.with_suffix(".py"), base / "__init__.py") if f.exists()), None
         )
         if name.startswith("tacolab") and file:
-            # The command line imports a stage when it is asked for.
-            todo |= imported(file, everywhere=name != "tacolab.cli") - modules
+            # The command line, and what it uses of other stages, import the rest when asked for.
+            part = name.split(".")[1:2]
+            foreign = part == ["cli"] or (part != [stage] and part and part[0] in STAGES)
+            todo |= imported(file, everywhere=not foreign) - modules
     of = metadata.packages_distributions()
     tops = {name.split(".")[0] for name in modules} - {"tacolab"}
     names = {re.sub(r"[_.]", "-", of[top][0]).lower() for top in tops if top in of}
