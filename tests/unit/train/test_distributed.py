@@ -14,9 +14,9 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 import small_training
 from equality import assert_equal, assert_same
 from tacolab import config
-from tacolab.pretrained import locate
 from tacolab.errors import UserError
 from tacolab.keys import Plan
+from tacolab.pretrained import locate
 from tacolab.train import distributed
 from tacolab.train.loop import step
 from tacolab.train.setup import set_up
