@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from studies import LONG, MEDIUM, SHORT, Study, job_state, kill, slurm, wait
+from studies import ENVIRONMENT, LONG, MEDIUM, ROOT, SHORT, Study, job_state, kill, slurm, wait
 
 pytestmark = pytest.mark.slurm
 AT_ONCE = 3
@@ -185,11 +185,32 @@ def two_gpus(folder: Path) -> Study:
     return study
 
 
+def head_as_a_job(folder: Path) -> Study:
+    """profiles/slurm/head.sbatch, past the head's own time limit."""
+    study = Study(folder, MEDIUM)
+    study.prepare()
+    (folder / "profiles").mkdir()
+    (folder / "profiles/slurm").symlink_to("../profile")
+    job = subprocess.run(
+        [
+            *("sbatch", "--parsable", "--partition=gpu", "--time=2", "--signal=B:USR1@10"),
+            *("--mem=1G", str(ROOT / "profiles/slurm/head.sbatch")),
+            *("--snakefile", str(ROOT / "Snakefile"), "--until", "train"),
+            *("--configfile", "study.yaml"),
+        ],
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    wait("the head to end", lambda: not study.queue(), minutes=15)
+    study.noted = int(job), (folder / f"head-{job}.log").read_text()
+    return study
+
+
 SCENARIOS: list[Callable[[Path], Study]] = [
     three_limits,
     time_limit,
     clock_alone,
     submitted,
+    head_as_a_job,
     six_lambdas,
     cancelled,
     three_heads,
@@ -331,3 +352,12 @@ def test_two_gpus(outcomes: dict[str, Future[Study]]) -> None:
     assert rows[f"{job}"][0] == "1" and "gres/gpu=2" in rows[f"{job}"][2]
     assert rows[f"{job}.0"][:2] == ["1", "1"]
     assert study.starts()[0]["steps"] == SHORT and len(study.starts()) == 1
+
+
+def test_head_as_a_job(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+    study = outcomes["head_as_a_job"].result()
+    study.assert_equal(undisturbed)
+    job, said = study.noted
+    assert job_state(job) == "COMPLETED"
+    assert said.count("Building DAG of jobs...") >= 2 and "LockException" not in said
+    assert "handed over to SLURM job" in study.log()
