@@ -62,8 +62,9 @@ def run(
         stop.lease = lease
         try:
             parts = set_up(plan, artefact, stage_to)
-            again = (plan, artefact, threads, stage_to)
-            with distributed.started(execution.gpus, parts.device, _follow, *again):
+            with distributed.started(
+                execution.gpus, parts.device, _follow, plan, artefact, threads, stage_to
+            ):
                 reason = _train(parts, stop, lease, segments)
         except NotOurs:
             raise
