@@ -19,7 +19,7 @@ import pytest
 from studies import ENVIRONMENT, LONG, MEDIUM, ROOT, SHORT, Study, job_state, kill, slurm, wait
 
 pytestmark = pytest.mark.slurm
-AT_ONCE = 3
+AT_ONCE = 4
 EARLY, LATER = 40, 100  # steps at which a fault comes
 
 
