@@ -6,6 +6,7 @@ rule code:
         model=made_from("code", "model"),
         data=made_from("code", "data"),
         captions=made_from("code", "captions"),
+        weights=made_from("code", "weights"),
     output:
         "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.parquet",
         "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/streams.zip",

@@ -2,6 +2,7 @@ rule train:
     input:
         data=made_from("train", "data"),
         captions=made_from("train", "captions"),
+        weights=made_from("train", "weights"),
     output:
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",

