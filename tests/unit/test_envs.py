@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/tacolab"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
-STAGES = {"data", "captions", "train", "evaluate", "report"}
+STAGES = {"data", "captions", "weights", "train", "evaluate", "report"}
 # Outside the rules: `tacolab train --submit`.
 NOT_IN_JOBS = {"submitit"}
 
@@ -91,8 +91,12 @@ def env_of_rules() -> dict[str, str]:
 
 def test_every_rule_has_an_environment_with_what_its_stage_imports() -> None:
     stages = {"code": "evaluate", "metrics": "evaluate", "anchors": "evaluate"}
+    stages["vocabulary"] = "weights"
     envs = env_of_rules()
-    assert set(envs) == {"data", "captions", "train", "code", "metrics", "anchors", "report"}
+    assert set(envs) == {
+        *("data", "captions", "vocabulary", "weights"),
+        *("train", "code", "metrics", "anchors", "report"),
+    }
     lacking = {rule: needed(stages.get(rule, rule)) - set(pins(env)) for rule, env in envs.items()}
     assert not any(lacking.values()), lacking
     assert set(envs.values()) == set(ENVS)

@@ -67,6 +67,25 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
     assert "phase: there is no phase 3: `phases` has 2" in dry.stderr
 
 
+def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:
+    """One vocabulary of the training captions; a table for these, the test set and its control."""
+    plain = clone.planned()
+    arm = "arms:\n  keywords: {text: minilm, captions: human, token_weighting: tokens}\n"
+    clone.edit("config/demo.yaml", "arms:\n", arm)
+    more = clone.planned()
+    assert "weights" not in plain
+    assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
+    # Two lambdas, each coded with its own and with empty captions.
+    assert {rule: more[rule] - plain[rule] for rule in more if more[rule] != plain[rule]} == {
+        "train": 2,
+        "code": 4,
+        "metrics": 4,
+    }
+    clone.edit("config/demo.yaml", "arms:\n", "weights: {tfidf: false}\narms:\n")
+    less = clone.planned()
+    assert "vocabulary" not in less and less["weights"] == 3
+
+
 def test_study_without_data_names_data_root(clone: Project) -> None:
     dry = clone.run("snakemake", "-n", "--profile", "profiles/local")
     assert dry.returncode == 2

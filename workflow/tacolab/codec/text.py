@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, CLIPTextModel
-from transformers.utils.logging import disable_progress_bar
 
 from tacolab.config import ClipText, TextEncoder, TransformersText
 from tacolab.errors import UserError
-from tacolab.pretrained import locate
+from tacolab.pretrained import locate, pretrained
 
 
 class FrozenText(nn.Module):
@@ -69,21 +68,3 @@ def build(config: TextEncoder) -> FrozenText:
             f"text encoder {config.model}: max_tokens is {config.max_tokens}, it reads {positions}"
         )
     return FrozenText(model, pretrained(AutoTokenizer, source), config.max_tokens)
-
-
-def pretrained(kind: Any, source: str) -> Any:
-    """`kind.from_pretrained(source)` with a message that says what to do without a hub."""
-    disable_progress_bar()  # one bar per file of weights says nothing
-    try:
-        # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
-        return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError):
-        pass
-    try:
-        return kind.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
-            "there is internet (HF_HOME names the cache), or give a folder in the config"
-        ) from None
