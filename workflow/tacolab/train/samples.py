@@ -81,6 +81,10 @@ class Crops(Dataset[Sample]):
             for number, caption in enumerate(captions.for_image(images.ids[image]))
         ]
 
+    @property
+    def captions(self) -> list[str]:
+        return [caption for _, _, caption in self.pairs]
+
     def __len__(self) -> int:
         return len(self.pairs)
 
