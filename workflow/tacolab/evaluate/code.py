@@ -52,7 +52,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
         if all((image_id, index) in done for index in range(len(captions))):
             continue
         x = to_tensor(images.rgb(position), device)
-        rows = torch.from_numpy(weights.for_image(image_id)) if weights else None
+        rows = torch.tensor(weights.for_image(image_id)) if weights else None
         for index, caption in enumerate(captions):
             if (image_id, index) in done:
                 continue

@@ -28,7 +28,7 @@ class Sample:
     index: int
     image: Tensor  # 3 x crop x crop, uint8
     caption: str
-    weights: np.ndarray | None = None  # of the positions that the text encoder reads, float16
+    weights: np.ndarray | None = None  # of each position that the text encoder reads, float16
 
 
 def hold_out(count: int, validation: int) -> tuple[list[int], list[int]]:
