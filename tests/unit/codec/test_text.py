@@ -43,9 +43,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def clip_text(folder: str, max_tokens: int = 38, windows: int = 1) -> ClipText:
-    return ClipText(
-        kind="clip", model=folder, max_tokens=max_tokens, windows=windows, width=WIDTH
-    )
+    return ClipText(kind="clip", model=folder, max_tokens=max_tokens, windows=windows, width=WIDTH)
 
 
 def by_transformers(folder: str, captions: Sequence[str], max_tokens: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -103,7 +103,8 @@ def build(config: TextEncoder, weighting: Weighting = "none") -> FrozenText:
     return FrozenText(model, Tokenizer(config), weighting)
 
 
-def _tower(config: TextEncoder) -> nn.Module:
+def _tower(config: TextEncoder) -> Any:
+    """A text model of `transformers`."""
     if isinstance(config, LongClipText) and Path(config.model).suffix == ".pt":
         return longclip.read(Path(config.model))
     source = locate(config.model)

@@ -82,8 +82,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
             )
     tokens = None
     if encoder and table:
-        captions = [caption for _, _, caption in table]
-        tokens = tokencounts.count(captions, encoder.tokenizer)
+        tokens = tokencounts.count([caption for _, _, caption in table], encoder.tokenizer)
     finish(artefact, ledger, state, tokens)
 
 

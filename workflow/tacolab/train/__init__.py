@@ -150,9 +150,7 @@ def keep_log(path: Path) -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _description(
-    parts: Run, segments: int, tokens: dict[str, float] | None
-) -> dict[str, object]:
+def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> dict[str, object]:
     """model.json: what the model is and what made it."""
     from tacolab.codec.adapter import Extractor, Injector
 
