@@ -491,7 +491,12 @@ def compress(
     """Compress one picture with a trained model. The caption is not stored."""
     from tacolab.codec.files import PictureCodec
 
-    bpp = PictureCodec(model).compress(picture, caption, output)
+    codec, weights = PictureCodec(model), None
+    if codec.weights_key and caption is not None:
+        from tacolab.weights.single import weigh
+
+        weights = weigh(caption, model, codec.weights_key)
+    bpp = codec.compress(picture, caption, output, weights)
     typer.echo(f"{output}: {bpp:.4f} bits per pixel")
 
 

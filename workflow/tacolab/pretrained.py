@@ -56,8 +56,9 @@ def pretrained(kind: Any, source: str) -> Any:
 
 
 def on_hub(model: str) -> bool:
-    """Whether a `model` of the config names a model of the hub; else a folder or a package."""
-    return not model.startswith(("package:", "/", ".", "~")) and not Path(model).is_dir()
+    """Whether a `model` of the config names a model of the hub; else a folder, file or package."""
+    here = model.startswith(("package:", "/", ".", "~")) or model.endswith(".pt")
+    return not here and not Path(model).is_dir()
 
 
 def cached(model: str) -> bool:

@@ -471,3 +471,18 @@ def test_a_hub_that_does_not_help_is_named(
 ) -> None:
     server.headers["/api/models/tiny/clip"] = {"X-Error-Code": "RepoNotFound"}
     assert message in python(FETCH, server, **environment).stderr
+
+
+def test_the_authors_longclip_is_a_file_beside_the_tokenizer_of_the_hub(folder: Path) -> None:
+    """Their file holds weights alone, and no hub has it in a layout that transformers reads."""
+    encoder = {"kind": "longclip", "model": "longclip-B.pt"}
+    needs = {
+        need.name: need
+        for need in prefetch.survey(study(encoders={"minilm": encoder}))
+        if need.what in ("text encoder", "tokenizer")
+    }
+    assert not needs["longclip-B.pt"].hub and needs["longclip-B.pt"].problem == "is missing"
+    assert needs["openai/clip-vit-base-patch32"].hub
+    (folder / "longclip-B.pt").touch()
+    again = prefetch.survey(study(encoders={"minilm": encoder}))
+    assert {need.problem for need in again if need.name == "longclip-B.pt"} == {""}

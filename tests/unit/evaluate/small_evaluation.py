@@ -47,6 +47,7 @@ def plan(examples: int = 2, **how: Any) -> Plan:
         "arms": {
             "taco": {"text": "minilm", "captions": "human"},
             "image-only": {"text": None, "captions": "human"},
+            "keywords": {"text": "minilm", "captions": "human", "token_weighting": "pooled"},
         },
         "protocol": {
             "baseline": "taco",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tacolab import pretrained
 from tacolab.atomic import write_bytes
-from tacolab.config import Coco, FileRef, Samples, Study
+from tacolab.config import ClipText, Coco, FileRef, Samples, Study
 from tacolab.data import download
 from tacolab.data.download import Download
 from tacolab.data.sources import first_few, listed
@@ -230,8 +230,10 @@ def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
     for artefact in artefacts:
         if artefact.stage in ("train", "code"):
             model = artefact if artefact.stage == "train" else artefact.inputs["model"]
-            if model.spec["text"]:
-                models.setdefault(model.spec["text"]["model"], "text encoder")
+            if text := model.spec["text"]:
+                models.setdefault(text["model"], "text encoder")
+                if text["model"].endswith(".pt"):  # the authors' Long-CLIP holds no tokenizer
+                    models.setdefault(ClipText(kind="clip").model, "tokenizer")
         if artefact.stage == "train" and artefact.spec["training"]["joint_weight"] > 0:
             models.setdefault(artefact.spec["training"]["joint_model"], "L_joint")
         if artefact.stage in ("train", "metrics", "anchors"):
@@ -242,7 +244,7 @@ def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
             yield Need(name, what, problem, hub=True)
             continue
         try:
-            there = Path(pretrained.locate(name)).is_dir()
+            there = Path(pretrained.locate(name)).exists()
         except UserError:
             there = False
         package = name.startswith("package:")

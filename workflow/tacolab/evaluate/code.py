@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from tacolab import atomic
+from tacolab import atomic, tokencounts
 from tacolab.captiontable import CaptionTable
-from tacolab.codec import Elic, Taco
+from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
@@ -21,11 +21,12 @@ from tacolab.evaluate.ledger import Ledger
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
+from tacolab.weighttable import WeightTable
 
 
 def load_model(model: Artefact, device: torch.device) -> Elic:
     """The trained codec, ready to code."""
-    return load_network(model.path, Taco if model.spec["text"] else Elic).to(device)
+    return load_network(model.path, model.spec).to(device)
 
 
 @torch.no_grad()
@@ -33,9 +34,9 @@ def run(plan: Plan, artefact: Artefact) -> None:
     """Write `streams.zip` and `codes.parquet`, a row per image and caption."""
     device = pick_device(plan.study.execution.device)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    table = (
-        CaptionTable(artefact.inputs["captions"].path) if "captions" in artefact.inputs else None
-    )
+    inputs = artefact.inputs
+    table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
+    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
     model = load_model(artefact.inputs["model"], device)
     encoder = build_text(plan.study, artefact.names["arm"])
     if encoder:
@@ -51,11 +52,15 @@ def run(plan: Plan, artefact: Artefact) -> None:
         if all((image_id, index) in done for index in range(len(captions))):
             continue
         x = to_tensor(images.rgb(position), device)
+        rows = torch.tensor(weights.for_image(image_id)) if weights else None
         for index, caption in enumerate(captions):
             if (image_id, index) in done:
                 continue
             started = time.perf_counter()
-            hidden = encoder([caption])[0] if encoder and caption is not None else None
+            hidden = None
+            if encoder and caption is not None:
+                row = rows[index : index + 1] if rows is not None else None
+                hidden, _ = encoder([caption], row)
             encoded = model.encode(x, hidden)
             seconds = time.perf_counter() - started
             content = pack(encoded.strings, encoded.shape)
@@ -75,7 +80,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
                     "encode_seconds": seconds,
                 }
             )
-    finish(artefact, ledger, state)
+    tokens = None
+    if encoder and table:
+        tokens = tokencounts.count([caption for _, _, caption in table], encoder.tokenizer)
+    finish(artefact, ledger, state, tokens)
 
 
 def stream_name(image_id: str, index: int) -> str:
@@ -83,7 +91,9 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
+def finish(
+    artefact: Artefact, ledger: Ledger, state: Path, tokens: dict[str, float] | None
+) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
     names = [stream_name(row["image_id"], row["index"]) for row in ledger.rows]
 
@@ -95,7 +105,12 @@ def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
     codes, streams, description = artefact.files
     atomic.write(streams, save)
     atomic.write(codes, lambda path: pd.DataFrame(ledger.rows).to_parquet(path, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "provenance": provenance()}
+    content = {
+        "key": artefact.key,
+        "text": artefact.text,
+        "tokens": tokens,
+        "provenance": provenance(),
+    }
     atomic.write_json(description, content)
     ledger.remove()
     shutil.rmtree(state)  # with the temporary files of killed runs
