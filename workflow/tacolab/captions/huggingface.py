@@ -60,46 +60,56 @@ class HuggingFaceCaptioner:
             self._tokenizer = self._read(AutoTokenizer.from_pretrained, folder)
         if not self._model.config.is_encoder_decoder:
             self._tokenizer.padding_side = "left"  # what is written continues the prompt
+        self._question = self._asked()
 
     def _read(self, load: Callable[..., Any], folder: Path, **options: Any) -> Any:
         try:
             return load(folder, local_files_only=True, **options)
         except Exception as error:  # about anything, with pages of text
-            reason = str(error).split("\n")[0]
             raise UserError(
-                f"{self._name}: no image-to-text model of transformers ({reason}); name another"
-            ) from None
+                f"{self._name}: no image-to-text model of transformers ({_line(error)}); "
+                "name another"
+            ) from error
 
     @torch.no_grad()
     def __call__(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[str]:
         """images: uint8, height x width x 3 each, any size."""
-        inputs = self._inputs(images).to(self._device, self._model.dtype)
-        written = self._model.generate(**inputs, **self._search)
+        words: dict[str, Any] = {}
+        if self.prompt:
+            words = {"text": [self._question] * len(images), "padding": True}
+        try:
+            inputs = self._processor(images=list(images), return_tensors="pt", **words)
+            inputs = inputs.to(self._device, self._model.dtype)
+            written = self._model.generate(**inputs, **self._search)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            raise UserError(
+                f"{self._name}: does not take images with the prompt '{self.prompt}' "
+                f"({_line(error)}); change `prompt`"
+            ) from error
         asked = inputs.get("input_ids")
         if asked is not None and torch.equal(written[:, : asked.shape[1]], asked):
             written = written[:, asked.shape[1] :]
         texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [self._after_prompt(text.strip()) for text in texts]
 
-    def _inputs(self, images: Sequence[npt.NDArray[np.uint8]]) -> Any:
-        words: dict[str, Any] = {}
-        if self.prompt:
-            words = {"text": [self._asked()] * len(images), "padding": True}
-        try:
-            return self._processor(images=list(images), return_tensors="pt", **words)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            reason = str(error).split("\n")[0]
-            raise UserError(
-                f"{self._name}: its {type(self._processor).__name__} does not take images with "
-                f"the prompt '{self.prompt}' ({reason}); change `prompt`"
-            ) from None
+    def _after_prompt(self, text: str) -> str:
+        """Some models repeat the prompt and go on, BLIP in small letters."""
+        repeats = text.lower().startswith(self.prompt.strip().lower())
+        return text[len(self.prompt.strip()) :].strip() if repeats else text
 
     def _asked(self) -> str:
         """The prompt, for a model that chats as what a user says about an image."""
         if not getattr(self._processor, "chat_template", None):
             return self.prompt
+        if not self.prompt:
+            raise UserError(f"{self._name}: describes what it is asked; give it a `prompt`")
         content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
         text: str = self._processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True
         )
         return text
+
+
+def _line(error: Exception) -> str:
+    """The first line: transformers explains at length."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
