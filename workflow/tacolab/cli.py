@@ -160,7 +160,7 @@ def captions(
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source), threads)
+    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source), threads=threads)
 
 
 @app.command()
