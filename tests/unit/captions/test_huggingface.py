@@ -49,6 +49,7 @@ def tokenizer(marked: bool) -> PreTrainedTokenizerFast:
         models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]")
     )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.add_special_tokens(["<image>"])  # stands there many times without a space
     if marked:
         words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     names = dict(zip(("pad", "unk", "cls", "sep"), MARKS, strict=False))

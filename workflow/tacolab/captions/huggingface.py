@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
@@ -78,7 +79,8 @@ class HuggingFaceCaptioner:
         if self.prompt:
             words = {"text": [self._question] * len(images), "padding": True}
         try:
-            inputs = self._processor(images=list(images), return_tensors="pt", **words)
+            pictures = [Image.fromarray(image) for image in images]
+            inputs = self._processor(images=pictures, return_tensors="pt", **words)
             inputs = inputs.to(self._device, self._model.dtype)
             written = self._model.generate(**inputs, **self._search)
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
