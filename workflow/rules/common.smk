@@ -1,10 +1,12 @@
 # What all rules share: the plan of the present config, and how rules ask it.
 import os
+import re
 import sys
 from pathlib import Path
 
 from tacolab import config as configuration
 from tacolab import fingerprint, head
+from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, TARGETS, Plan, snapshot
@@ -58,6 +60,18 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     control="[^/]+",
+
+
+def sources(*kinds):
+    """A pattern of the names of the caption sources of these kinds."""
+    captions = PLAN.study.captions.items()
+    names = [re.escape(name) for name, source in captions if isinstance(source, kinds)]
+    return "|".join(names) or "(?!)"
+
+
+def other_sources(*kinds):
+    """A pattern of all other names."""
+    return f"(?!(?:{sources(*kinds)})/)[^/]+"
 
 
 def made(*stages):

@@ -152,12 +152,16 @@ def captions(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
+    threads: Threads = None,
 ) -> None:
-    """Make the caption table of a data set and a source."""
+    """Make the caption table of a data set and a source.
+
+    Killed at any moment, the same command goes on where it was.
+    """
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source))
+    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source), threads=threads)
 
 
 @app.command()

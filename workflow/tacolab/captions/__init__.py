@@ -20,8 +20,8 @@ from tacolab.keys import Artefact, Plan
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
-    """Make `artefact`: Parquet table and JSON summary.
+def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
+    """Make `artefact`: Parquet table and JSON summary. threads: of torch, where it is used.
 
     Raises UserError where an image has no caption; nothing is written then.
     """
@@ -36,7 +36,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
         rows = sources.human(data)
     elif isinstance(source, Published | File):
         file = FileRef.model_validate(artefact.spec["file"])
-        rows = sources.published(data, file, plan.study.data_root)
+        rows = sources.given(data, file, plan.study.data_root)
     elif isinstance(source, Gpt4o):
         from tacolab.captions import chat
 
@@ -44,7 +44,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     elif isinstance(source, Ofa | HuggingFace):
         from tacolab.captions import describe
 
-        rows, facts = describe.captions(plan.study, artefact, data)
+        rows, facts = describe.captions(plan.study, artefact, data, threads)
     elif isinstance(source, Empty):
         rows = sources.same(data, "")
     elif isinstance(source, Constant):
@@ -53,4 +53,6 @@ def run(plan: Plan, artefact: Artefact) -> None:
         rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
         facts = {"images_with_equal_text": equal}
     save(rows, artefact, facts)
+    if isinstance(source, Ofa | HuggingFace):
+        describe.forget(artefact)
     log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))

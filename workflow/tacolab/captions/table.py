@@ -29,16 +29,19 @@ SCHEMA = pa.schema(
 )
 
 
-def table(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> pa.Table:
-    """Rows in the order of the images `ids` and of each image's captions."""
+def table(ids: Sequence[str], captions: Sequence[Sequence[str]], **same: Any) -> pa.Table:
+    """Rows in the order of the images `ids` and of each image's captions.
+
+    same: values of further columns, the same in every row.
+    """
     rows = [
         (image_id, index, caption)
         for image_id, texts in zip(ids, captions, strict=True)
         for index, caption in enumerate(texts)
     ]
     known = dict(zip(("image_id", "index", "caption"), zip(*rows, strict=True), strict=True))
-    nothing = [None] * len(rows)
-    return pa.table({name: known.get(name, nothing) for name in SCHEMA.names}, schema=SCHEMA)
+    columns = {name: known.get(name, [same.get(name)] * len(rows)) for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
 
 
 def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:

@@ -225,9 +225,11 @@ def _lacking(
 
 
 def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
-    """Pretrained models: of the text encoders, of L_joint, of LPIPS."""
+    """Pretrained models: that describe images, of the text encoders, of L_joint, of LPIPS."""
     models: dict[str, str] = {}
     for artefact in artefacts:
+        if artefact.stage == "captions" and artefact.spec["kind"] in ("ofa", "hf"):
+            models.setdefault(artefact.spec["model"], f"captions {artefact.names['source']}")
         if artefact.stage in ("train", "code"):
             model = artefact if artefact.stage == "train" else artefact.inputs["model"]
             if text := model.spec["text"]:
