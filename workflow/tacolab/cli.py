@@ -151,12 +151,31 @@ def captions(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="USD",
+            help="Never spend more on this table, all runs together; instead of the config's.",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
+    ] = False,
 ) -> None:
-    """Make the caption table of a data set and a source."""
+    """Make the caption table of a data set and a source.
+
+    Captions of a paid API: every answer is kept below data_root and never asked for again.
+    Stopped (exit code 75) or killed, the same command goes on.
+    """
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source))
+    artefact = _find(plan, "captions", key, dataset=dataset, source=source)
+    if estimate:
+        typer.echo(stage.estimate(plan.study, artefact))
+    else:
+        stage.run(plan, artefact, max_cost)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,12 @@ class Packed:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def sha256(self) -> list[str]:
+        """Of each image's file, as it was packed."""
+        digests: list[str] = self._table["sha256"].to_pylist()
+        return digests
 
     def __reduce__(self) -> tuple[type[Packed], tuple[Path]]:
         return Packed, (self.folder,)
