@@ -20,7 +20,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,10 +34,13 @@ class MockOpenAI:
     """What the server knows and does.
 
     faults: for one chat request each, in their order: an HTTP status, (status, headers, code),
-    "cut", "slow", "malformed", "no choices", "refusal", "blank", "length", "filter". batch_faults:
-    for one batch each: "expired", "cancelled", "half" (of its requests fail), "mixed" (lines twice
-    and in another order), "failed", "full" (the queue), "lost" (the reply to its creation).
-    bad: sha256 of images (as sent) that are always refused.
+    "cut", "slow", "malformed", "no choices", "refusal", "words" (that refuse), "blank", "length",
+    "filter"; anything else is none. headers: of one good answer each. batch_faults: for one batch
+    each: "expired", "cancelled", "half" (of its requests fail), "nothing" (all do), "mixed" (lines
+    twice and in another order), "failed", "full" (the queue), "lost" (the reply to its creation).
+    bad: sha256 of images (as sent) that are always refused. step_faults: of other requests, by
+    method and path: an HTTP status or "cut". before, after: called once when such a request has
+    come, and when it has been obeyed but not replied to.
 
     paid: answers given, by sha256 of the image and by custom_id of batches. requests: of any kind,
     by method and path. most: chat requests in flight at once.
@@ -49,12 +52,17 @@ class MockOpenAI:
         self.batch_seconds = 0.2
         self.faults: list[Any] = []
         self.batch_faults: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.bad: set[str] = set()
+        self.step_faults: dict[str, list[Any]] = {}
+        self.before: dict[str, Callable[[], object]] = {}
+        self.after: dict[str, Callable[[], object]] = {}
         self.key: str | None = None  # the only right one
         self.plain = False  # captions without a look at the image
         self.paid: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.uploads: list[int] = []  # requests in each uploaded file
+        self.bytes: list[int] = []  # and its size
         self.tokens_queued = self.most_tokens_queued = 0
         self.in_flight = self.most = 0
         self.files: dict[str, tuple[str, bytes]] = {}
@@ -66,7 +74,19 @@ class MockOpenAI:
     async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
         """(status, headers, content), or a word: "cut"."""
         path, _, query = path.removeprefix("/v1").partition("?")
-        self.requests[f"{method} {re.sub(r'/(file|batch)-[0-9]+', '/ID', path)}"] += 1
+        what = f"{method} {re.sub(r'/(file|batch)-[0-9]+', '/ID', path)}"
+        self.requests[what] += 1
+        self.before.pop(what, lambda: None)()
+        if faults := self.step_faults.get(what):
+            fault = faults.pop(0)
+            return fault if fault == "cut" else _error(fault, "the server has trouble", None)
+        reply = await self._obey(method, path, query, headers, body)
+        self.after.pop(what, lambda: None)()
+        return reply
+
+    async def _obey(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes
+    ) -> Any:
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
             sent = headers.get("authorization", "")
             return _error(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
@@ -100,7 +120,7 @@ class MockOpenAI:
         if fault == "malformed":
             return 200, {}, b'{"choices": [{"mess'
         status, completion = self.complete(json.loads(body), fault)
-        return status, {"x-request-id": "req"}, _json(completion)
+        return status, self.headers.pop(0) if self.headers else {}, _json(completion)
 
     def complete(self, request: dict[str, Any], fault: str | None = None) -> tuple[int, Any]:
         """Status and body of a chat request."""
@@ -145,6 +165,7 @@ class MockOpenAI:
             file = f"file-{next(self._ids)}"
             self.files[file] = (name, content)
             self.uploads.append(content.count(b"\n"))
+            self.bytes.append(len(content))
             return 200, {}, _json(self._file(file))
         if not parts:
             return 200, {}, _list([self._file(file) for file in self.files])
@@ -210,6 +231,7 @@ class MockOpenAI:
             batch["status"] = "failed"
             return
         half = len(requests) // 2 if fault in ("expired", "cancelled", "half") else len(requests)
+        half = 0 if fault == "nothing" else half
         good = [_line(request, *self.complete(request["body"])) for request in requests[:half]]
         for request in requests[:half]:
             self.paid[request["custom_id"]] += 1

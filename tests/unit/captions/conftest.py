@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from chat_study import KEY, ChatStudy
+
 from mock_openai import MockOpenAI, serving
 from tacolab import captions, config, data
 from tacolab.captions import batch, pace, sync

@@ -2,8 +2,8 @@
 
 A part is a batch on its way: prepared -> uploaded -> created, then collected or dissolved. Its
 file in `batches/` beside the answers says how far it is, and is written before and after each step,
-so that a kill costs no second batch: what a cut step may have left at the server is looked for there
-by the part's name. Requests of a part that brought no answer are asked again in another part.
+so that a kill costs no second batch: what a cut step may have left at the server is looked for
+there by the part's name. Requests that brought no answer are asked again in another part.
 """
 
 from __future__ import annotations

@@ -90,18 +90,18 @@ def _ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts:
 
 def _ask_now(asker: Asker, batches: Batches) -> None:
     """What a batch already asks for is paid for: it is waited for instead."""
-    while True:
+    answers, attempts = asker.answers, asker.attempts
+    while answers.count_missing(attempts):
         busy = batches.in_flight()
-        asker.run(p for p in asker.answers.missing(asker.attempts) if p not in busy)
+        asker.run(place for place in answers.missing(attempts) if place not in busy)
         if asker.unanswered:
             why = next(iter(asker.unanswered.values()))
             raise StageError(
                 f"{len(asker.unanswered)} requests got no answer ({why}); the others are kept, and "
                 "the same command goes on"
             )
-        if not busy:
-            return
-        batches.run(submit=False)
+        if busy:
+            batches.run(submit=False)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 TRIES = 10  # of one request, before it is left for another run: some three minutes
 WITHOUT_ANSWER = 5  # the same for a server that never answered
-REFUSED = 5  # requests that a server takes exception to, before any caption: it is the config
+REFUSED = 5  # images that a server takes exception to, before any caption: it is the config
 GRACE = 25.0  # seconds for answers in flight after a signal; SLURM kills after 30
 SYNC_SECONDS = 0.5  # between two fsyncs
 
@@ -58,7 +58,8 @@ class Asker:
         self.api, self.answers, self.attempts = api, answers, attempts
         self.budget, self.stop, self.picture, self.show = budget, stop, picture, show
         self.unanswered: dict[Place, str] = {}  # and why
-        self._answered = self._refused = 0
+        self._answered = 0
+        self._doubted: dict[Place, str] = {}  # refused before there was any caption
         self._end: Exception | None = None
 
     def run(self, places: Iterator[Place]) -> None:
@@ -99,6 +100,8 @@ class Asker:
                 for task in [*late, *helpers]:
                     task.cancel()
                 await _all([*workers, *helpers, work])
+            if not self._ended.is_set():
+                self._judge()
         finally:
             self.stop.tell(lambda: None)
             self.answers.close()
@@ -146,7 +149,7 @@ class Asker:
 
     async def _work(self, queue: asyncio.Queue[tuple[Place, str] | None]) -> None:
         try:
-            while item := await queue.get():
+            while not self._ended.is_set() and (item := await queue.get()):
                 await self._settle(*item)
         except Exception as error:
             self._finish(error)
@@ -173,6 +176,8 @@ class Asker:
             elif problem.kind == "slow":
                 pause = self._pace.refused(problem.headers)
                 log.info("%s; %s, again in %.1f s", problem.text, self._pace, pause)
+            elif problem.kind == "refused":
+                return
             else:
                 failures += 1
                 if failures >= (TRIES if self._answered else WITHOUT_ANSWER):
@@ -214,9 +219,9 @@ class Asker:
             if problem.kind != "refused":
                 return problem
             if not self.answers.good.any():
-                self._refused += 1
-                if self._refused == REFUSED:
-                    raise StageError(f"the server refuses these requests: {problem.text}") from None
+                self._doubted[place] = problem.text
+                if len({image for image, _ in self._doubted}) == REFUSED:
+                    raise self._refusal() from None
                 return problem
             answer = Answer.rejected(problem.text)
         else:
@@ -224,11 +229,26 @@ class Asker:
         if answer is None:
             self.budget.lose()
             return Trouble("again", "the answer is no chat completion", paid=True)
-        self._answered += 1
-        line = self.answers.line(place, answer, "sync", client.server(self.api))
-        self.answers.append(line)
-        self.show()
+        self._store(place, answer)
         return None
+
+    def _store(self, place: Place, answer: Answer) -> None:
+        self._answered += 1
+        self.answers.append(self.answers.line(place, answer, "sync", client.server(self.api)))
+        self.show()
+
+    def _judge(self) -> None:
+        """With a caption there, what was refused before the first one is the images' fault."""
+        if self._doubted and not self.answers.good.any():
+            raise self._refusal()
+        for place, text in self._doubted.items():
+            self._store(place, Answer.rejected(text))
+        self._doubted = {}
+
+    def _refusal(self) -> StageError:
+        return StageError(
+            f"the server refuses these requests: {next(iter(self._doubted.values()))}"
+        )
 
 
 async def _all(tasks: Sequence[asyncio.Task[Any]]) -> None:
