@@ -43,6 +43,10 @@ class CaptionTable:
         """The images, in the data set's order."""
         return list(self._numbers)
 
+    def __contains__(self, image_id: str) -> bool:
+        """Whether the image has a caption; a source may be allowed to miss some."""
+        return image_id in self._numbers
+
     def for_image(self, image_id: str) -> list[str]:
         """The image's captions, in their order; at least one."""
         try:

@@ -413,7 +413,7 @@ def plan(
             _or_unknown(row.days, ",.1f"),
             _or_unknown(row.segments, ""),
             f"{row.disk / 2**30:,.1f}",
-            f"{row.dollars:.2f}",
+            _or_unknown(row.dollars, ",.2f"),
             style="bold" if row is found.total else None,
         )
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -203,7 +203,7 @@ class Answers:
 
 _STORED = pa.schema(
     {
-        "text": pa.large_string(),
+        "text": pa.string(),
         "created": pa.int64(),
         "prompt_tokens": pa.int32(),
         "completion_tokens": pa.int32(),

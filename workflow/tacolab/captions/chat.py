@@ -52,13 +52,13 @@ def captions(
     assert isinstance(source, Gpt4o)
     answers = prices.answers(study, artefact, data)
     if next(answers.missing(source.attempts), None) is not None:
-        _ask(api, artefact, data, answers, source.attempts)
+        ask(api, artefact, data, answers, source.attempts)
     gaps = _gaps(answers, data)
     _refuse(gaps, artefact, source, len(data) * answers.per_image)
     return _rows(answers, data), _facts(api, answers, gaps)
 
 
-def _ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: int) -> None:
+def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: int) -> None:
     """Until every caption is there or has used up its attempts."""
     client.key()
     answers.prepare()
@@ -71,7 +71,8 @@ def _ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts:
         first = {sha256: i for i, sha256 in reversed(list(enumerate(data.sha256)))}
 
         def picture(number: int) -> str:
-            return data_url(data.rgb(first[answers.images[number]]), answers.question.image_side)
+            image = data.picture(first[answers.images[number]])
+            return data_url(image, answers.question.image_side)
 
         with tallied(str(artefact), answers.good.size, answers.done) as tell:
 

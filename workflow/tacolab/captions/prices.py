@@ -72,9 +72,13 @@ def prompt_tokens(question: Question) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is still to be asked, and what it costs. prompt, completion: tokens of one request."""
+    """What is still to be asked, and what it costs.
 
-    requests: int
+    requests: None where nobody knows how many images there are. prompt, completion: tokens of one;
+    most: of the longest answer.
+    """
+
+    requests: int | None
     prompt: float
     completion: float
     most: int
@@ -84,7 +88,7 @@ class Estimate:
         """Of all requests, as expected; None: unknown."""
         if self.requests == 0:
             return 0.0
-        if self.price is None:
+        if self.price is None or self.requests is None:
             return None
         return self.requests * self.price.usd(self.prompt, self.completion, mode)
 
@@ -93,6 +97,8 @@ class Estimate:
         return self.price.usd(self.prompt, self.most, mode) if self.price else 0.0
 
     def __str__(self) -> str:
+        if self.requests is None:
+            return "unknown until the data set's files are there"
         tokens = f"{self.requests:,} requests, about {self.requests * self.prompt:,.0f} input and "
         tokens += f"{self.requests * self.completion:,.0f} output tokens"
         sync, batch = self.usd("sync"), self.usd("batch")
@@ -102,7 +108,9 @@ class Estimate:
         return f"{tokens}: {money}" + (f" ({self.price.origin})" if self.price else "")
 
 
-def estimate(question: Question, api: Api, requests: int, known: Answers | None = None) -> Estimate:
+def estimate(
+    question: Question, api: Api, requests: int | None, known: Answers | None = None
+) -> Estimate:
     """Tokens as the answers so far had them, else as assumed."""
     prompt: float = prompt_tokens(question)
     completion: float = min(CAPTION_TOKENS, question.max_tokens)
@@ -119,8 +127,11 @@ def answers(study: Study, artefact: Artefact, data: Packed) -> Answers:
     return Answers(study.data_root, question, data.sha256, artefact.spec["per_image"])
 
 
-def outstanding(study: Study, artefact: Artefact, images: int) -> Estimate:
-    """What a table still costs; before its data set is packed, as if nothing were answered."""
+def outstanding(study: Study, artefact: Artefact, images: int | None) -> Estimate:
+    """What a table still costs; before its data set is packed, as if nothing were answered.
+
+    images: of the data set; None: unknown.
+    """
     made_from = artefact.inputs["data"]
     source = study.captions[artefact.names["source"]]
     assert isinstance(source, Gpt4o)
@@ -128,7 +139,7 @@ def outstanding(study: Study, artefact: Artefact, images: int) -> Estimate:
         known = answers(study, artefact, Packed(made_from.folder))
         missing = known.count_missing(source.attempts)
         return estimate(known.question, study.execution.api, missing, known)
-    requests = images * artefact.spec["per_image"]
+    requests = None if images is None else images * artefact.spec["per_image"]
     return estimate(Question.of(artefact.spec), study.execution.api, requests)
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 JPEG_QUALITY = 90
@@ -73,10 +72,12 @@ class Question:
         }
 
 
-def data_url(pixels: np.ndarray, side: int) -> str:
-    """H x W x 3 uint8 as a JPEG whose longer side is at most `side` [pixels], in a data URL."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+def data_url(image: Image.Image, side: int) -> str:
+    """RGB as a JPEG whose longer side is at most `side` [pixels], in a data URL."""
+    scale = side / max(image.size)
+    if scale < 1:
+        width, height = (max(1, round(scale * length)) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -45,7 +45,9 @@ def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
     """Write the artefact: table, then summary. facts: more entries for the summary."""
     parquet, summary = artefact.files
     write(parquet, lambda path: pq.write_table(rows, path, compression="zstd"))
-    words = [len(caption.split()) for caption in rows["caption"].to_pylist()]
+    words = 0
+    for some in rows.select(["caption"]).to_batches(max_chunksize=20_000):
+        words += sum(len(caption.split()) for caption in some["caption"].to_pylist())
     write_json(
         summary,
         {
@@ -53,7 +55,7 @@ def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
             "text": artefact.text,
             "images": len(rows["image_id"].unique()),
             "captions": len(rows),
-            "mean_words": round(sum(words) / len(words), 3),
+            "mean_words": round(words / len(rows), 3),
             **facts,
             "provenance": provenance(),
         },

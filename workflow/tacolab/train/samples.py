@@ -4,6 +4,7 @@ No worker, rank or library state enters, so a resumed run sees what an uninterru
 one process with batch 8 sees what two with batch 4 see.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset
 from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
 from tacolab.packed import Packed
+
+log = logging.getLogger(__name__)
 
 # Separate streams of random numbers; also keeps (seed, epoch) apart from (seed, step).
 _ORDER, _CROP, _NOISE, _HOLD_OUT = range(4)
@@ -61,14 +64,25 @@ def slices(
 
 
 class Crops(Dataset[Sample]):
-    """Random crops of every (image, caption) pair; indexed by [epoch, sample index]."""
+    """Random crops of every (image, caption) pair; indexed by [epoch, sample index].
+
+    Images without a caption are left out: a source may be allowed to miss some.
+    """
 
     def __init__(
         self, images: Packed, captions: CaptionTable, used: Sequence[int], crop: int, seed: int
     ) -> None:
         self.images, self.crop, self.seed = images, crop, seed
+        captioned = [image for image in used if images.ids[image] in captions]
+        if len(captioned) < len(used):
+            log.warning(
+                "%s: no caption for %d of %d training images; they are left out",
+                *(captions.path, len(used) - len(captioned), len(used)),
+            )
         self.pairs = [
-            (image, caption) for image in used for caption in captions.for_image(images.ids[image])
+            (image, caption)
+            for image in captioned
+            for caption in captions.for_image(images.ids[image])
         ]
 
     def __len__(self) -> int:
