@@ -254,7 +254,7 @@ def test_what_a_chat_model_still_has_to_be_asked(tmp_path: Path) -> None:
     # 5 x 5 for training, 3 for the test, 120 tokens in and 150 out each, in batches.
     one = (120 * 2.5 + 150 * 10) / 1e6 / 2
     assert found.total.dollars == found.phases[0].dollars == pytest.approx(28 * one)
-    assert any("25 requests" in note and "$0.05 sync, $0.02 batch" in note for note in found.notes)
+    assert any("25 requests" in note and "$0.04 sync, $0.02 batch" in note for note in found.notes)
     assert found.total.samples == 2 * 20 * (20 + 20)  # each trains on five captions of four photos
     data.run(study, study.find("data", dataset="photos"))
     table = study.find("captions", source="context", dataset="photos")

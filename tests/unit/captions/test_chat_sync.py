@@ -112,6 +112,10 @@ def test_a_study_without_a_price_or_usage_still_gets_its_captions(
         study.source["prompt"] = "Why?"
         study.run(max_cost=1)
     assert asked(mock) == 4
+    study.api["price"] = [2.5, 10]  # each answer may have been the longest: $0.0053
+    with pytest.raises(StageError, match="one more request may cost"):
+        study.run(max_cost=0.015)
+    assert asked(mock) == 6
 
 
 # -- a server that misbehaves ---------------------------------------------------------------------
@@ -256,6 +260,10 @@ def test_no_server_and_no_key(chat: Chat, server: Server, monkeypatch: pytest.Mo
     study.api["base_url"] = "http://127.0.0.1:9/v1"
     with pytest.raises(StageError, match=r"127\.0\.0\.1:9/v1: no answers: Connect"):
         study.run()
+    study.api["base_url"] = f"https://me:{KEY}@127.0.0.1:9/v1"
+    with pytest.raises(UserError, match="base_url holds a name or password") as failure:
+        study.run()
+    assert KEY not in str(failure.value)
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(UserError, match=r"OPENAI_API_KEY is not set.*export OPENAI_API_KEY=none"):
         study.run()
@@ -325,6 +333,19 @@ def test_the_limit_of_costs(server: Server, chat: Chat) -> None:
     assert answered(mock) == len(study.stored())
     study.run(max_cost=1)
     assert answered(mock) == 60
+
+
+@pytest.mark.slow
+def test_the_command_shows_what_it_costs_and_refuses_more(server: Server, chat: Chat) -> None:
+    mock, _ = server
+    study = chat(20)
+    output, _ = study.start("--estimate", OPENAI_API_KEY="").communicate(timeout=60)
+    assert "40 requests, about 4,800 input and 6,000 output tokens: $0.07 sync" in output
+    process = study.start("--max-cost", "0.05")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "more than --max-cost 0.05" in errors.splitlines()[-1]
+    assert asked(mock) == 0
 
 
 def test_an_answer_that_never_came_counts_as_paid(server: Server, chat: Chat) -> None:

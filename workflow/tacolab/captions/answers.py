@@ -38,9 +38,11 @@ class Usage:
     answers: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    unmetered: int = 0  # answers of a server that does not say what they took
 
     def add(self, line: Mapping[str, Any]) -> None:
         self.answers += 1
+        self.unmetered += line["prompt_tokens"] is None or line["completion_tokens"] is None
         self.prompt_tokens += line["prompt_tokens"] or 0
         self.completion_tokens += line["completion_tokens"] or 0
 

@@ -36,7 +36,7 @@ from tacolab.progress import tallied
 log = logging.getLogger(__name__)
 
 NAMED = 5  # captions that could not be had, in a message
-PATIENCE = 30.0  # seconds between two looks whether another process is done
+PATIENCE = 1.0  # seconds between two looks whether another process is done
 
 
 def captions(
@@ -74,7 +74,8 @@ def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: 
             image = data.picture(first[answers.images[number]])
             return data_url(image, answers.question.image_side)
 
-        with tallied(str(artefact), answers.good.size, answers.done) as tell:
+        label = f"{artefact.names['dataset']} {artefact.names['source']}"
+        with tallied(label, answers.good.size, answers.done) as tell:
 
             def show(waiting: int = 0) -> None:
                 note = f"${budget.spent:.2f} spent" if expected.price else ""
@@ -163,6 +164,7 @@ def _rows(answers: Answers, data: Packed) -> pa.Table:
     picks = rows[[answers.number[sha256] for sha256 in data.sha256]]
     image, index = np.nonzero(picks >= 0)
     taken = stored.take(pa.array(picks[image, index]))
+    del stored  # 300 MB for MS-COCO
     question = answers.question
     known: dict[str, Any] = {
         "image_id": pa.array(data.ids).take(pa.array(image)),
@@ -193,10 +195,12 @@ def _facts(api: Api, answers: Answers, gaps: Sequence[Mapping[str, Any]]) -> dic
     for mode, took in usage.items():
         tokens = took["prompt_tokens"], took["completion_tokens"]
         took["usd"] = round(known.usd(*tokens, mode), 4) if known else None
-    heads = ("mode", "answers", "prompt_tokens", "completion_tokens", "usd")
-    table = [heads, *([mode, *(took[head] for head in heads[1:])] for mode, took in usage.items())]
-    for row in table:
-        log.info("%-6s" + "%20s" * 4, *row)
+    form = "%-6s%10s%15s%15s%12s"
+    log.info(form, "mode", "answers", "input tokens", "output tokens", "USD")
+    for mode, took in usage.items():
+        usd = "?" if took["usd"] is None else f"{took['usd']:.4f}"
+        tokens = took["prompt_tokens"], took["completion_tokens"]
+        log.info(form, mode, took["answers"], *tokens, usd)
     return {
         "question": answers.question.name,
         "usage": usage,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -20,7 +21,12 @@ TIMEOUT = httpx2.Timeout(120.0, connect=15.0)
 
 
 def server(api: Api) -> str:
-    return (api.base_url or OPENAI).rstrip("/")
+    """Its address, as it is shown and kept with the answers. Raises UserError for a secret in it."""
+    if urlsplit(url := (api.base_url or OPENAI).rstrip("/")).username is not None:
+        raise UserError(
+            f"execution.api.base_url holds a name or password; take it out, {KEY} is for the key"
+        )
+    return url
 
 
 def key() -> str:

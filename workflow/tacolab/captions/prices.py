@@ -165,7 +165,8 @@ def spent(answers: Answers, price: Price | None) -> float:
 class Budget:
     """Money spent on a table and money that may be owed for what is in flight [USD].
 
-    in_flight: requests being answered now; queued: those of batches. Each may cost `worst`.
+    in_flight: requests being answered now; queued: those of batches. Each may cost `worst`, and did
+    where the server does not say what an answer took.
     """
 
     def __init__(
@@ -199,7 +200,8 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        return spent(self._answers, self._price) + self._lost
+        unmetered = sum(usage.unmetered for usage in self._answers.usage.values())
+        return spent(self._answers, self._price) + unmetered * self.worst + self._lost
 
     def allows(self, requests: int = 1) -> bool:
         """Whether so many more can be sent without a risk."""

@@ -29,6 +29,9 @@ SCHEMA = pa.schema(
 )
 
 
+ROWS = 50_000  # that a writer holds at a time
+
+
 def table(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> pa.Table:
     """Rows in the order of the images `ids` and of each image's captions."""
     rows = [
@@ -44,7 +47,10 @@ def table(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> pa.Table:
 def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
     """Write the artefact: table, then summary. facts: more entries for the summary."""
     parquet, summary = artefact.files
-    write(parquet, lambda path: pq.write_table(rows, path, compression="zstd"))
+    write(
+        parquet,
+        lambda path: pq.write_table(rows, path, compression="zstd", row_group_size=ROWS),
+    )
     words = 0
     for some in rows.select(["caption"]).to_batches(max_chunksize=20_000):
         words += sum(len(caption.split()) for caption in some["caption"].to_pylist())
