@@ -153,15 +153,31 @@ def captions(
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
     threads: Threads = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="USD",
+            help="Never spend more on this table, all runs together; instead of the config's.",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
+    ] = False,
 ) -> None:
     """Make the caption table of a data set and a source.
 
-    Killed at any moment, the same command goes on where it was.
+    Captions of a paid API: every answer is kept below data_root and never asked for again.
+    Stopped (exit code 75) or killed, the same command goes on.
     """
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source), threads=threads)
+    artefact = _find(plan, "captions", key, dataset=dataset, source=source)
+    if estimate:
+        typer.echo(stage.estimate(plan.study, artefact))
+    else:
+        stage.run(plan, artefact, threads, max_cost)
 
 
 @app.command()
@@ -442,7 +458,7 @@ def plan(
             _or_unknown(row.days, ",.1f"),
             _or_unknown(row.segments, ""),
             f"{row.disk / 2**30:,.1f}",
-            f"{row.dollars:.2f}",
+            _or_unknown(row.dollars, ",.2f"),
             style="bold" if row is found.total else None,
         )
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import random_ofa
 import torch
 from PIL import Image
 
+import random_ofa
 from tacolab import captions, config, data
 from tacolab.captions import describe, ofa
 from tacolab.captions.describe import BATCH, partial

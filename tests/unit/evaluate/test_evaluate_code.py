@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +23,7 @@ from tacolab.codec.bitstream import pack, unpack
 from tacolab.codec.build import build_text
 from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
+from tacolab.errors import UserError
 from tacolab.evaluate.code import load_model
 from tacolab.evaluate.images import Images, example_ids
 from tacolab.keys import Artefact
@@ -88,6 +91,17 @@ def test_codes_say_how_much_of_the_captions_was_read() -> None:
 
 def test_more_captions_than_there_are_give_those_there_are() -> None:
     assert len(pd.read_parquet(make(plan(captions=9), "code").path)) == 5 * len(IDS)
+
+
+def test_an_image_without_a_caption_is_refused_before_anything_is_coded() -> None:
+    """A source may be allowed to miss some; tables of different images cannot be compared."""
+    artefact = find(plan(), "code")
+    path = artefact.inputs["captions"].path
+    rows = pq.read_table(path)
+    pq.write_table(rows.filter(pc.field("image_id") != IDS[1]), path)
+    with pytest.raises(UserError, match=rf"no caption for 1 of {len(IDS)} images \({IDS[1]}"):
+        make(plan(), "code")
+    assert not artefact.folder.exists()
 
 
 def test_a_codec_without_text_codes_each_image_once_without_caption() -> None:

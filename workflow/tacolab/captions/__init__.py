@@ -14,15 +14,22 @@ from tacolab.config import (
     Human,
     Ofa,
     Published,
+    Study,
 )
 from tacolab.keys import Artefact, Plan
 
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
-    """Make `artefact`: Parquet table and JSON summary. threads: of torch, where it is used.
+def run(
+    plan: Plan,
+    artefact: Artefact,
+    threads: int | None = None,
+    max_cost: float | None = None,
+) -> None:
+    """Make `artefact`: Parquet table and JSON summary.
 
+    threads: of torch, where it is used. max_cost: most USD to spend on it, instead of the config's.
     Raises UserError where an image has no caption; nothing is written then.
     """
     from tacolab.captions import sources
@@ -40,7 +47,11 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     elif isinstance(source, Gpt4o):
         from tacolab.captions import chat
 
-        rows, facts = chat.captions(plan.study, artefact, data)
+        api = plan.study.execution.api
+        limit = api.max_cost if max_cost is None else max_cost
+        rows, facts = chat.captions(
+            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data
+        )
     elif isinstance(source, Ofa | HuggingFace):
         from tacolab.captions import describe
 
@@ -56,3 +67,13 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     if isinstance(source, Ofa | HuggingFace):
         describe.forget(artefact)
     log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))
+
+
+def estimate(study: Study, artefact: Artefact) -> str:
+    """What a table still costs, in words."""
+    from tacolab.captions import prices
+    from tacolab.packed import Packed
+
+    if not isinstance(study.captions[artefact.names["source"]], Gpt4o):
+        return "this source costs nothing"
+    return str(prices.outstanding(study, artefact, len(Packed(artefact.inputs["data"].folder))))

@@ -3,6 +3,7 @@
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
 from tacolab.device import pick_device
+from tacolab.errors import UserError
 from tacolab.evaluate.images import Images
 from tacolab.keys import Artefact, Plan
 from tacolab.ledger import Ledger
@@ -37,6 +39,8 @@ def run(plan: Plan, artefact: Artefact) -> None:
     inputs = artefact.inputs
     table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
     weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
+    if table:
+        _require_captions(images.ids, table)
     model = load_model(artefact.inputs["model"], device)
     encoder = build_text(plan.study, artefact.names["arm"])
     if encoder:
@@ -84,6 +88,17 @@ def run(plan: Plan, artefact: Artefact) -> None:
     if encoder and table:
         tokens = tokencounts.count([caption for _, _, caption in table], encoder.tokenizer)
     finish(artefact, ledger, state, tokens)
+
+
+def _require_captions(ids: Sequence[str], table: CaptionTable) -> None:
+    """An evaluation without some images could not be compared with others."""
+    without = [image_id for image_id in ids if image_id not in table]
+    if without:
+        raise UserError(
+            f"{table.path}: no caption for {len(without)} of {len(ids)} images ({without[0]} ...), "
+            "and every image is evaluated; captions.NAME.attempts asks for them again, "
+            "allowed_failures is for training sets"
+        )
 
 
 def stream_name(image_id: str, index: int) -> str:
