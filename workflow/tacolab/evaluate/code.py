@@ -10,7 +10,7 @@ import torch
 
 from tacolab import atomic
 from tacolab.captiontable import CaptionTable
-from tacolab.codec import Elic, Taco
+from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
@@ -21,11 +21,12 @@ from tacolab.evaluate.ledger import Ledger
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
+from tacolab.weighttable import WeightTable
 
 
 def load_model(model: Artefact, device: torch.device) -> Elic:
     """The trained codec, ready to code."""
-    return load_network(model.path, Taco if model.spec["text"] else Elic).to(device)
+    return load_network(model.path, model.spec).to(device)
 
 
 @torch.no_grad()
@@ -33,9 +34,9 @@ def run(plan: Plan, artefact: Artefact) -> None:
     """Write `streams.zip` and `codes.parquet`, a row per image and caption."""
     device = pick_device(plan.study.execution.device)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    table = (
-        CaptionTable(artefact.inputs["captions"].path) if "captions" in artefact.inputs else None
-    )
+    inputs = artefact.inputs
+    table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
+    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
     model = load_model(artefact.inputs["model"], device)
     encoder = build_text(plan.study, artefact.names["arm"])
     if encoder:
@@ -51,11 +52,15 @@ def run(plan: Plan, artefact: Artefact) -> None:
         if all((image_id, index) in done for index in range(len(captions))):
             continue
         x = to_tensor(images.rgb(position), device)
+        rows = torch.from_numpy(weights.for_image(image_id)) if weights else None
         for index, caption in enumerate(captions):
             if (image_id, index) in done:
                 continue
             started = time.perf_counter()
-            hidden = encoder([caption])[0] if encoder and caption is not None else None
+            hidden = None
+            if encoder and caption is not None:
+                row = rows[index : index + 1] if rows is not None else None
+                hidden, _ = encoder([caption], row)
             encoded = model.encode(x, hidden)
             seconds = time.perf_counter() - started
             content = pack(encoded.strings, encoded.shape)

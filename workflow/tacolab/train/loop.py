@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -132,10 +133,10 @@ def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> 
     `net` is the state's model, averaging its gradients over the ranks.
     """
     state = run.state
-    x = pixels(run, [sample.image for sample in batch])
-    captions = [sample.caption for sample in batch]
+    x = pixels(run, batch)
     noise = samples.Noise(run.seed, state.step, [sample.index for sample in batch])
-    out = net(x, hidden(run, captions), noise)
+    out = net(x, hidden(run, batch), noise)
+    captions = [sample.caption for sample in batch]
     losses = run.criterion(out, x, captions, distributed.gather)
     terms = finite(distributed.mean(torch.stack(losses)), run)
 
@@ -163,9 +164,9 @@ def validate(run: Run) -> dict[str, float]:
     sums: dict[str, float] = {}
     for first in range(0, len(run.held_out), run.recipe.batch):
         part = run.held_out[first : first + run.recipe.batch]
-        x = pixels(run, [image for image, _ in part])
-        captions = [caption for _, caption in part]
-        losses = run.criterion(model(x, hidden(run, captions)), x, captions)
+        x = pixels(run, part)
+        captions = [sample.caption for sample in part]
+        losses = run.criterion(model(x, hidden(run, part)), x, captions)
         for name, value in finite(torch.stack(losses), run).items():
             sums[name] = sums.get(name, 0.0) + value * len(part)
     model.train()
@@ -185,14 +186,19 @@ def learning_rate(recipe: Training, epoch: int) -> float:
     return recipe.learning_rate * 0.1 ** sum(epoch >= m for m in recipe.milestones)
 
 
-def pixels(run: Run, images: list[Tensor]) -> Tensor:
+def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
     """uint8 images -> batch in [0, 1] on the device."""
-    return torch.stack(images).to(run.device).float() / 255
+    return torch.stack([sample.image for sample in batch]).to(run.device).float() / 255
 
 
-def hidden(run: Run, captions: list[str]) -> Tensor | None:
+def hidden(run: Run, batch: list[samples.Sample]) -> Tensor | None:
     """What the text encoder says of the captions: B x tokens x width."""
-    return run.encoder(captions)[0] if run.encoder else None
+    if run.encoder is None:
+        return None
+    rows = [sample.weights for sample in batch if sample.weights is not None]
+    weights = torch.from_numpy(np.stack(rows)) if rows else None
+    hidden, _ = run.encoder([sample.caption for sample in batch], weights)
+    return hidden
 
 
 def finite(losses: Tensor, run: Run) -> dict[str, float]:

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 from transformers import AutoTokenizer, CLIPModel
 
-from tacolab.codec.text import pretrained, tokenise
+from tacolab.codec.text import tokenise
 from tacolab.config import Training
 from tacolab.perceptual import Lpips
-from tacolab.pretrained import locate
+from tacolab.pretrained import locate, pretrained
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
