@@ -59,6 +59,7 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     control="[^/]+",
+    machine="[^/]+",
 
 
 def any_of(arms):

@@ -295,6 +295,26 @@ def anchors(
 
 
 @app.command()
+def timing(
+    machine: Annotated[str, typer.Argument(help="The name that the config gives this machine.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Time the codec here with each kind of attention, by text length and image side.
+
+    Killed at any moment, the same command goes on at the next size. Let nothing else run beside it.
+    """
+    from tacolab import timing as stage
+
+    plan = _plan(config, overrides)
+    artefact = plan.find("timing", key, machine=machine)
+    stage.run(plan, artefact, threads)
+    typer.echo(artefact.path)
+
+
+@app.command()
 def report(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006

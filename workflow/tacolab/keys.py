@@ -35,6 +35,7 @@ RECIPE = {
     "code": 1,
     "metrics": 1,
     "anchors": 1,
+    "timing": 1,
     "report": 1,
 }
 
@@ -56,11 +57,12 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
         ("{control}.parquet", "{control}.json", "{control}.examples.zip"),
     ),
     "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
+    "timing": ("timing/{machine}", ("{key}.parquet", "{key}.json")),
     "report": ("report/{key}", ("index.html",)),
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "import", "metrics", "anchors", "report")
+TARGETS = ("train", "import", "metrics", "anchors", "timing", "report")
 
 # What makes a model.
 MODELS = ("train", "import")
@@ -162,6 +164,8 @@ class Plan:
         for dataset in study.protocol.datasets:
             for codec in study.protocol.anchors:
                 self.anchors(dataset, codec)
+        for machine in study.timing.machines if study.timing else ():
+            self.timing(machine)
         self.report()
 
     def __iter__(self) -> Iterator[Artefact]:
@@ -331,8 +335,16 @@ class Plan:
         names = {"dataset": dataset, "codec": codec}
         return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
 
+    def timing(self, machine: str) -> Artefact:
+        """Times on a machine; the same key on all, so that a copied file is found."""
+        assert self.study.timing is not None
+        spec = self.study.timing.model_dump(mode="json", exclude={"machines"})
+        spec["codec"] = self.study.codec.model_dump(mode="json")
+        return self._add(Artefact("timing", {"machine": machine}, spec))
+
     def report(self) -> Artefact:
-        shown = {str(a): a for a in list(self) if a.stage in (*MODELS, "metrics", "anchors")}
+        stages = (*MODELS, "metrics", "anchors", "timing")
+        shown = {str(a): a for a in list(self) if a.stage in stages}
         spec = {
             "title": self.study.title,
             "note": self.study.note,

@@ -177,9 +177,7 @@ def products(attention: Attention, tokens: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("tokens", "percent"), [(38, 0.64), (77, 1.3), (248, 4.0)])
-def test_linear_attention_replaces_a_small_part_of_the_encoder(
-    tokens: int, percent: float
-) -> None:
+def test_linear_attention_replaces_a_small_part_of_the_encoder(tokens: int, percent: float) -> None:
     attending, everything = products(Attention(), tokens)
     assert 100 * attending / everything == pytest.approx(percent, rel=0.03)
     # Rank 16 positions instead of the text's, and of the image's 1,024 in the Extractor

@@ -129,7 +129,7 @@ def half_written(n: int) -> None:
 def _at_row(n: int, before: Callable[[Any, bytes], None]) -> None:
     import json
 
-    from tacolab.evaluate.ledger import Ledger
+    from tacolab.ledger import Ledger
 
     now, real = nth(n), Ledger.add
 

@@ -27,6 +27,7 @@ from tacolab.config.models import (
     Training,
     Weights,
 )
+from tacolab.config.timing import Timing
 
 
 class Study(Strict):
@@ -49,6 +50,7 @@ class Study(Strict):
     training: Training
     arms: dict[Name, Arm] = Field(min_length=1)
     protocol: Protocol
+    timing: Timing | None = Field(None, description="what is timed, on which machines")
     execution: Execution = Execution()
 
     def recipe(self, arm: str) -> Training:

@@ -17,8 +17,8 @@ from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
 from tacolab.device import pick_device
 from tacolab.evaluate.images import Images
-from tacolab.evaluate.ledger import Ledger
 from tacolab.keys import Artefact, Plan
+from tacolab.ledger import Ledger
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 from tacolab.weighttable import WeightTable

@@ -20,9 +20,9 @@ from tacolab.device import pick_device
 from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.images import Images, example_ids
-from tacolab.evaluate.ledger import Ledger
 from tacolab.evaluate.metrics import UNROUNDED, Metrics, tabulate
 from tacolab.keys import Artefact, Plan
+from tacolab.ledger import Ledger
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 

@@ -151,6 +151,8 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     datasets, arms = list(study.protocol.datasets), list(study.arms)
     if artefact.stage == "anchors":
         return (1, datasets.index(names["dataset"]), len(arms), names["codec"])
+    if artefact.stage == "timing":
+        return (2, names["machine"])
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
     if artefact.stage in MODELS:
         return (0, *arm)
