@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/tacolab"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
-STAGES = {"data", "captions", "train", "evaluate", "report"}
+STAGES = {"data", "captions", "train", "evaluate", "timing", "report"}
 # Outside the rules: `tacolab train --submit`.
 NOT_IN_JOBS = {"submitit"}
 
@@ -90,9 +90,10 @@ def env_of_rules() -> dict[str, str]:
 
 
 def test_every_rule_has_an_environment_with_what_its_stage_imports() -> None:
-    stages = {"code": "evaluate", "metrics": "evaluate", "anchors": "evaluate"}
+    stages = {"code": "evaluate", "metrics": "evaluate", "anchors": "evaluate", "imported": "train"}
     envs = env_of_rules()
-    assert set(envs) == {"data", "captions", "train", "code", "metrics", "anchors", "report"}
+    trained = {"train", "imported", "code", "metrics", "anchors", "timing"}
+    assert set(envs) == {"data", "captions", "report"} | trained
     lacking = {rule: needed(stages.get(rule, rule)) - set(pins(env)) for rule, env in envs.items()}
     assert not any(lacking.values()), lacking
     assert set(envs.values()) == set(ENVS)
