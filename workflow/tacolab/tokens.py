@@ -49,8 +49,8 @@ class Tokenizer:
         from transformers import AutoTokenizer
 
         self.config = config
-        self.windows = config.windows if isinstance(config, ClipText) else 1
-        self.positions = config.max_tokens * self.windows
+        self.positions = positions(config)
+        self._windows = self.positions // config.max_tokens
         loaded = pretrained(AutoTokenizer, _source(config))
         if loaded.pad_token_id is None:
             raise UserError(f"text encoder {config.model}: its tokenizer has no padding token")
@@ -69,7 +69,7 @@ class Tokenizer:
         read = [
             piece
             for whole in pieces
-            for piece in (whole + [self._empty] * self.windows)[: self.windows]
+            for piece in (whole + [self._empty] * self._windows)[: self._windows]
         ]
         shape = (len(pieces), self.positions)
         special = np.array([p.special_tokens_mask for p in read], bool).reshape(shape)
@@ -95,6 +95,11 @@ class Tokenizer:
 def tokenizer_of(config: TextEncoder) -> Tokenizer:
     """The tokenizer of an encoder. Raises UserError when it is not there."""
     return Tokenizer(config)
+
+
+def positions(config: TextEncoder) -> int:
+    """How many tokens the encoder reads of a caption, padding included."""
+    return config.max_tokens * (config.windows if isinstance(config, ClipText) else 1)
 
 
 def _source(config: TextEncoder) -> str:

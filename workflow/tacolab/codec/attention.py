@@ -7,6 +7,7 @@ Every kind is torch's MultiheadAttention under its parameter names, called as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class Linformer(nn.MultiheadAttention):
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:  # type: ignore[override]
         """queries (B, Q, dim), tokens (B, *positions, dim) -> (B, Q, dim)."""
-        pool = F.adaptive_avg_pool1d if len(self.reference) == 1 else F.adaptive_avg_pool2d
+        pool: Any = F.adaptive_avg_pool1d if len(self.reference) == 1 else F.adaptive_avg_pool2d
         tokens = pool(tokens.movedim(-1, 1), self.reference).flatten(2).transpose(1, 2)
         keys = self.key_mixture @ tokens
         values = keys if self.value_mixture is None else self.value_mixture @ tokens

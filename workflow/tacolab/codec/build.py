@@ -3,7 +3,8 @@
 from tacolab.codec.elic import Elic
 from tacolab.codec.taco import Taco
 from tacolab.codec.text import FrozenText, build
-from tacolab.config import ClipText, Study, TextEncoder
+from tacolab.config import Study
+from tacolab.tokens import positions
 
 
 def build_codec(study: Study, arm: str) -> Elic:
@@ -14,11 +15,6 @@ def build_codec(study: Study, arm: str) -> Elic:
     encoder = study.encoders[how.text]
     tokens = 1 if how.token_weighting == "pooled" else positions(encoder)
     return Taco(size.N, size.M, size.groups, encoder.width, tokens, how.attention)
-
-
-def positions(encoder: TextEncoder) -> int:
-    """How many an encoder reads, begin, end and padding included."""
-    return encoder.max_tokens * (encoder.windows if isinstance(encoder, ClipText) else 1)
 
 
 def build_text(study: Study, arm: str) -> FrozenText | None:

@@ -8,7 +8,6 @@ others from `positional_embedding_res`, which was interpolated and trained on.
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from tacolab.errors import UserError
 
 KEPT = 20  # positions of CLIP that Long-CLIP leaves as they are
 HEAD_WIDTH = 64  # of every CLIP text tower
-LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)\.(weight|bias)")
 NAMES = {
     "attn.out_proj": "self_attn.out_proj",
     "ln_1": "layer_norm1",
@@ -54,16 +52,17 @@ def convert(weights: Mapping[str, Tensor]) -> CLIPTextModel:
         "final_layer_norm.weight": weights["ln_final.weight"],
         "final_layer_norm.bias": weights["ln_final.bias"],
     }
-    for name in ("in_proj_weight", "in_proj_bias"):
-        for layer in _layers(weights):
-            parts = weights[f"transformer.resblocks.{layer}.attn.{name}"].chunk(3)
-            for letter, part in zip("qkv", parts, strict=True):
-                kind = name.removeprefix("in_proj_")
-                renamed[f"encoder.layers.{layer}.self_attn.{letter}_proj.{kind}"] = part
-    for name, value in weights.items():
-        if match := LAYER.fullmatch(name):
-            layer, part, kind = match.groups()
-            renamed[f"encoder.layers.{layer}.{NAMES[part]}.{kind}"] = value
+    layers = 0
+    while f"transformer.resblocks.{layers}.ln_1.weight" in weights:
+        here, there = f"transformer.resblocks.{layers}", f"encoder.layers.{layers}"
+        for kind in ("weight", "bias"):
+            for part, new in NAMES.items():
+                renamed[f"{there}.{new}.{kind}"] = weights[f"{here}.{part}.{kind}"]
+            # OpenAI holds the three projections of attention in one matrix.
+            parts = weights[f"{here}.attn.in_proj_{kind}"].chunk(3)
+            for letter, value in zip("qkv", parts, strict=True):
+                renamed[f"{there}.self_attn.{letter}_proj.{kind}"] = value
+        layers += 1
 
     vocabulary, width = weights["token_embedding.weight"].shape
     model = CLIPTextModel(
@@ -71,7 +70,7 @@ def convert(weights: Mapping[str, Tensor]) -> CLIPTextModel:
             vocab_size=vocabulary,
             hidden_size=width,
             intermediate_size=len(weights["transformer.resblocks.0.mlp.c_fc.weight"]),
-            num_hidden_layers=len(_layers(weights)),
+            num_hidden_layers=layers,
             num_attention_heads=width // HEAD_WIDTH,
             max_position_embeddings=len(others),
             hidden_act="quick_gelu",
@@ -79,8 +78,3 @@ def convert(weights: Mapping[str, Tensor]) -> CLIPTextModel:
     )
     model.load_state_dict(renamed)  # in float32, whatever the file has
     return model
-
-
-def _layers(weights: Mapping[str, Tensor]) -> list[int]:
-    found = {int(match[1]) for name in weights if (match := LAYER.fullmatch(name))}
-    return list(range(len(found)))

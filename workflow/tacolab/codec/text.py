@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,16 +46,19 @@ class FrozenText(nn.Module):
         hidden, mask = self.read(captions)
         return weigh(hidden, mask, weights, self.weighting)
 
+    @torch.no_grad()
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Hidden states and mask before any weighting."""
         device = next(self.model.parameters()).device
         tokens = self.tokenizer(captions)
-        ids = torch.from_numpy(tokens.ids).to(device)
-        mask = torch.from_numpy(tokens.mask).to(device)
-        windows = (len(captions) * self.tokenizer.windows, -1)
-        output = self.model(input_ids=ids.reshape(windows), attention_mask=mask.reshape(windows))
-        hidden: Tensor = output.last_hidden_state
-        return hidden.reshape(*ids.shape, -1), mask
+        windows = np.stack([tokens.ids, tokens.mask], -1)
+        windows = windows.reshape(-1, self.tokenizer.config.max_tokens, 2)
+        # Those that captions do not reach are all alike, and encoded once.
+        windows, places = np.unique(windows, axis=0, return_inverse=True)
+        ids, mask = torch.from_numpy(windows).to(device).unbind(-1)
+        hidden: Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = hidden[torch.from_numpy(places).to(device)]
+        return hidden.reshape(*tokens.ids.shape, -1), torch.from_numpy(tokens.mask).to(device)
 
     def train(self, mode: bool = True) -> "FrozenText":
         """Stays in eval mode: dropout in a frozen encoder would be noise."""
@@ -99,7 +103,8 @@ def build(config: TextEncoder, weighting: Weighting = "none") -> FrozenText:
     return FrozenText(model, Tokenizer(config), weighting)
 
 
-def _tower(config: TextEncoder) -> nn.Module:
+def _tower(config: TextEncoder) -> Any:
+    """A text model of `transformers`."""
     if isinstance(config, LongClipText) and Path(config.model).suffix == ".pt":
         return longclip.read(Path(config.model))
     source = locate(config.model)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from tacolab import atomic
+from tacolab import atomic, tokencounts
 from tacolab.captiontable import CaptionTable
 from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
@@ -52,7 +52,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
         if all((image_id, index) in done for index in range(len(captions))):
             continue
         x = to_tensor(images.rgb(position), device)
-        rows = torch.from_numpy(weights.for_image(image_id)) if weights else None
+        rows = torch.tensor(weights.for_image(image_id)) if weights else None
         for index, caption in enumerate(captions):
             if (image_id, index) in done:
                 continue
@@ -80,7 +80,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
                     "encode_seconds": seconds,
                 }
             )
-    finish(artefact, ledger, state)
+    tokens = None
+    if encoder and table:
+        tokens = tokencounts.count([caption for _, _, caption in table], encoder.tokenizer)
+    finish(artefact, ledger, state, tokens)
 
 
 def stream_name(image_id: str, index: int) -> str:
@@ -88,7 +91,9 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
+def finish(
+    artefact: Artefact, ledger: Ledger, state: Path, tokens: dict[str, float] | None
+) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
     names = [stream_name(row["image_id"], row["index"]) for row in ledger.rows]
 
@@ -100,7 +105,12 @@ def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
     codes, streams, description = artefact.files
     atomic.write(streams, save)
     atomic.write(codes, lambda path: pd.DataFrame(ledger.rows).to_parquet(path, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "provenance": provenance()}
+    content = {
+        "key": artefact.key,
+        "text": artefact.text,
+        "tokens": tokens,
+        "provenance": provenance(),
+    }
     atomic.write_json(description, content)
     ledger.remove()
     shutil.rmtree(state)  # with the temporary files of killed runs

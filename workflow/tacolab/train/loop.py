@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from tacolab import atomic
+from tacolab.codec.text import weigh
 from tacolab.config import Training
 from tacolab.errors import StageError
 from tacolab.lease import Lease
@@ -135,9 +136,10 @@ def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> 
     state = run.state
     x = pixels(run, batch)
     noise = samples.Noise(run.seed, state.step, [sample.index for sample in batch])
-    out = net(x, hidden(run, batch), noise)
     captions = [sample.caption for sample in batch]
-    losses = run.criterion(out, x, captions, distributed.gather)
+    text, hidden = listen(run, batch)
+    out = net(x, text, noise)
+    losses = run.criterion(out, x, captions, distributed.gather, hidden)
     terms = finite(distributed.mean(torch.stack(losses)), run)
 
     for group in state.optimizer.param_groups:
@@ -166,7 +168,8 @@ def validate(run: Run) -> dict[str, float]:
         part = run.held_out[first : first + run.recipe.batch]
         x = pixels(run, part)
         captions = [sample.caption for sample in part]
-        losses = run.criterion(model(x, hidden(run, part)), x, captions)
+        text, hidden = listen(run, part)
+        losses = run.criterion(model(x, text), x, captions, hidden=hidden)
         for name, value in finite(torch.stack(losses), run).items():
             sums[name] = sums.get(name, 0.0) + value * len(part)
     model.train()
@@ -191,14 +194,15 @@ def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
     return torch.stack([sample.image for sample in batch]).to(run.device).float() / 255
 
 
-def hidden(run: Run, batch: list[samples.Sample]) -> Tensor | None:
-    """What the text encoder says of the captions: B x tokens x width."""
+def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor | None]:
+    """What the codec hears of the captions, B x tokens x width; and what L_joint can use of it."""
     if run.encoder is None:
-        return None
+        return None, None
+    hidden, mask = run.encoder.read([sample.caption for sample in batch])
     rows = [sample.weights for sample in batch if sample.weights is not None]
     weights = torch.from_numpy(np.stack(rows)) if rows else None
-    hidden, _ = run.encoder([sample.caption for sample in batch], weights)
-    return hidden
+    text, _ = weigh(hidden, mask, weights, run.encoder.weighting)
+    return text, hidden if run.one_tower else None
 
 
 def finite(losses: Tensor, run: Run) -> dict[str, float]:

@@ -28,7 +28,7 @@ class Sample:
     index: int
     image: Tensor  # 3 x crop x crop, uint8
     caption: str
-    weights: np.ndarray | None = None  # of the positions that the text encoder reads, float16
+    weights: np.ndarray | None = None  # of each position that the text encoder reads, float16
 
 
 def hold_out(count: int, validation: int) -> tuple[list[int], list[int]]:
@@ -80,6 +80,10 @@ class Crops(Dataset[Sample]):
             for image in used
             for number, caption in enumerate(captions.for_image(images.ids[image]))
         ]
+
+    @property
+    def captions(self) -> list[str]:
+        return [caption for _, _, caption in self.pairs]
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -17,7 +17,7 @@ from tacolab.keys import Artefact, Plan
 from tacolab.packed import Packed
 from tacolab.pictures import centre_crop
 from tacolab.train import distributed, samples
-from tacolab.train.losses import RateDistortion
+from tacolab.train.losses import RateDistortion, one_tower
 from tacolab.train.staging import staged
 from tacolab.train.state import TrainState
 from tacolab.train.stop import ignore_in_worker
@@ -37,6 +37,7 @@ class Run:
     crops: samples.Crops
     held_out: list[samples.Sample]  # validation: centre crops, each image's first caption
     encoder: FrozenText | None
+    one_tower: bool  # it is also that of L_joint
     criterion: RateDistortion
     state: TrainState
 
@@ -107,6 +108,7 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
             for number, i in enumerate(held_out)
         ],
         encoder=encoder.to(device) if encoder else None,
+        one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
         criterion=criterion.to(device),
         state=TrainState.fresh(model, recipe),
     )
