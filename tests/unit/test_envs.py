@@ -14,8 +14,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/tacolab"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
-STAGES = {"data", "captions", "weights", "train", "evaluate", "report"}
+STAGES = {"data", "captions", "weights", "train", "evaluate", "timing", "report"}
 STAGE_OF = {
+    "imported": "train",
     "describe": "captions",
     "vocabulary": "weights",
     "code": "evaluate",
@@ -102,7 +103,7 @@ def env_of_rules() -> dict[str, str]:
 
 def test_every_rule_has_an_environment_with_what_its_stage_imports() -> None:
     envs = env_of_rules()
-    assert set(envs) == {"data", "train", "report", *STAGE_OF, *STAGE_OF.values()} - {"evaluate"}
+    assert set(envs) == {"data", "timing", "report", *STAGE_OF, *STAGE_OF.values()} - {"evaluate"}
     lacking = {rule: needed(rule) - set(pins(env)) for rule, env in envs.items()}
     assert not any(lacking.values()), lacking
     assert set(envs.values()) == set(ENVS)

@@ -153,3 +153,17 @@ def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_pa
     assert run.returncode == 1
     assert image.name in run.stdout + run.stderr
     assert not (clone.folder / "results/models").exists()
+
+
+def test_a_ready_weight_file_is_imported_and_timing_planned(clone: Project) -> None:
+    """Neither wants data; a file that is not there is named before anything starts."""
+    arm = 'published: {text: minilm, captions: human, weights: {"0.004": weights/taco.pth.tar}}'
+    timing = 'timing: {machines: {here: "", "there": GPU}}'
+    clone.edit(DEMO, "\nprotocol:\n", f"  {arm}\n\n{timing}\n\nprotocol:\n")
+    refused = clone.snakemake("--dry-run")
+    assert refused.returncode == 2
+    assert "data/weights/taco.pth.tar; set `data_root" in refused.stderr
+    (clone.folder / "data/weights").mkdir(parents=True)
+    (clone.folder / "data/weights/taco.pth.tar").touch()
+    jobs = clone.planned()
+    assert (jobs["imported"], jobs["timing"], jobs["train"]) == (1, 2, 4)

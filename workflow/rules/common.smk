@@ -60,6 +60,12 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     control="[^/]+",
+    machine="[^/]+",
+
+
+def any_of(arms):
+    """A wildcard's pattern: one of these arms, or nothing at all."""
+    return "|".join(re.escape(arm) for arm in arms) or "(?!)"
 
 
 def sources(*kinds):

@@ -1,3 +1,6 @@
+# A model is trained, or a weight file of others is imported: the arm says which.
+
+
 rule train:
     input:
         data=made_from("train", "data"),
@@ -8,6 +11,8 @@ rule train:
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
     # The longest jobs first: they would otherwise end up alone at the end.
     priority: 10
     conda:
@@ -27,3 +32,20 @@ rule train:
         "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
         " --config {CONFIG} --key {wildcards.key} --threads {threads}"
         " --attempt {resources.attempt} --stage-to={resources.stage_to:q} 2> {log}"
+
+
+rule imported:
+    output:
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
+    log:
+        "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.weights),
+    conda:
+        "../../envs/train.yaml"
+    message:
+        "importing the weights of {wildcards.arm} at lambda {wildcards.lmbda}"
+    shell:
+        "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
+        " --config {CONFIG} --key {wildcards.key} 2> {log}"
