@@ -33,6 +33,8 @@ RECIPE = {
     "train": 1,
     "code": 1,
     "metrics": 1,
+    "originals": 1,
+    "distribution": 1,
     "anchors": 1,
     "report": 1,
 }
@@ -52,12 +54,18 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
         "evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}",
         ("{control}.parquet", "{control}.json", "{control}.examples.zip"),
     ),
+    # What FID and CMMD of every model are measured against.
+    "originals": ("evaluation/originals/{dataset}", ("{key}.safetensors", "{key}.json")),
+    "distribution": (
+        "evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}",
+        ("{control}.distribution.json",),
+    ),
     "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
     "report": ("report/{key}", ("index.html",)),
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "metrics", "anchors", "report")
+TARGETS = ("train", "metrics", "distribution", "anchors", "report")
 
 
 def digest(content: Any) -> str:
@@ -151,8 +159,10 @@ class Plan:
         for run in study.runs():
             self.model(*run)
             for dataset, how in study.protocol.datasets.items():
-                for control in self.controls(run[0], how.controls):
+                for control in study.controls(run[0], dataset):
                     self.metrics(*run, dataset, control)
+                    if control in (OWN, *how.distribution.controls):
+                        self.distribution(*run, dataset, control)
         for dataset in study.protocol.datasets:
             for codec in study.protocol.anchors:
                 self.anchors(dataset, codec)
@@ -215,10 +225,6 @@ class Plan:
         # The key itself stands among the identity: shuffled captions of two arms share their names.
         identity = (artefact.stage, artefact.key, frozenset(artefact.names.items()))
         return self._known.setdefault(identity, artefact)
-
-    def controls(self, arm: str, controls: list[str]) -> list[str]:
-        """What an arm is evaluated with; a codec that reads no text has nothing to control."""
-        return [OWN, *controls] if self.study.arms[arm].text else [OWN]
 
     def data(self, dataset: str) -> Artefact:
         config = self.study.datasets[dataset]
@@ -299,14 +305,39 @@ class Plan:
             inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
             inputs |= self._weighted(arm, inputs)
         names = inputs["model"].names | {"dataset": dataset, "control": control}
-        captions = how.captions if "captions" in inputs else 1
+        captions = how.captions_by_arm.get(arm, how.captions) if "captions" in inputs else 1
         spec = {"crop": how.crop, "captions": captions}
+        if control != OWN and how.control_images is not None:
+            spec |= {"captions": 1, "images": how.control_images}
         return self._add(Artefact("code", names, spec, inputs))
 
     def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
         code = self.code(arm, lmbda, seed, dataset, control)
         spec = {"examples": self.study.protocol.examples if control == OWN else 0}
         return self._add(Artefact("metrics", code.names, spec, {"codes": code, **code.inputs}))
+
+    def originals(self, dataset: str) -> Artefact:
+        """Features of the originals; one of them serves every model."""
+        how = self.study.protocol.datasets[dataset]
+        spec = {
+            "crop": how.crop,
+            "fid": how.distribution.fid,
+            "cmmd": self.study.protocol.cmmd_model if how.distribution.cmmd else None,
+        }
+        names = {"dataset": dataset}
+        return self._add(Artefact("originals", names, spec, {"data": self.data(dataset)}))
+
+    def distribution(
+        self, arm: str, lmbda: str, seed: int, dataset: str, control: str
+    ) -> Artefact | None:
+        """FID and CMMD of a coding; None where the config asks for neither."""
+        how = self.study.protocol.datasets[dataset].distribution
+        if not (how.fid or how.cmmd):
+            return None
+        code = self.code(arm, lmbda, seed, dataset, control)
+        spec = {"fid_min_samples": self.study.protocol.fid_min_samples} if how.fid else {}
+        inputs = {"codes": code, "originals": self.originals(dataset), **code.inputs}
+        return self._add(Artefact("distribution", code.names, spec, inputs))
 
     def anchors(self, dataset: str, codec: str) -> Artefact:
         study = self.study
@@ -318,7 +349,8 @@ class Plan:
         return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
 
     def report(self) -> Artefact:
-        shown = {str(a): a for a in list(self) if a.stage in ("train", "metrics", "anchors")}
+        stages = ("train", "metrics", "distribution", "anchors")
+        shown = {str(a): a for a in list(self) if a.stage in stages}
         spec = {
             "title": self.study.title,
             "note": self.study.note,
