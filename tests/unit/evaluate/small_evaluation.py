@@ -6,7 +6,7 @@ too, so it keeps to plain functions.
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build"])
 
 
-def plan(examples: int = 2, **how: Any) -> Plan:
-    """The study; `how` is the protocol of its data set."""
+def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: Any) -> Plan:
+    """The study; `how` is the protocol of its data set, `protocol` what stands beside the sets."""
     how = {"crop": 64, "captions": 2, "controls": ["empty", "shuffled"]} | how
     study = {
         "title": "test",
@@ -57,6 +57,7 @@ def plan(examples: int = 2, **how: Any) -> Plan:
             "datasets": {"set": how},
             "anchors": {"jpeg": [10, 90], "webp": [30]},
             "examples": examples,
+            **(protocol or {}),
         },
         "execution": {"device": "cpu"},
     }

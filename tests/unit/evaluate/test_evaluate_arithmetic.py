@@ -97,7 +97,7 @@ def test_the_interval_of_a_mean_is_students(sets: tuple[Floats, Floats]) -> None
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """The variance of normal numbers, 24 in groups of 1 and 2 as of Kodak's images."""
+    """Of the variance of normal numbers."""
     rng = np.random.default_rng(1)
     groups = grouped(200)
     sizes = np.bincount(groups).tolist()

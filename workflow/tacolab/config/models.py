@@ -338,7 +338,7 @@ class Protocol(Strict):
     ] = Field({}, description="qualities of the classical codecs measured on the same images")
     examples: int = Field(4, ge=0, description="images per data set shown in the report")
     fid_min_samples: int = Field(
-        10_000, ge=2, description="FID of fewer samples says nothing and is left empty"
+        10_000, ge=3, description="FID of fewer samples says nothing and is left empty"
     )
     cmmd_model: str = Field(
         "openai/clip-vit-large-patch14-336",

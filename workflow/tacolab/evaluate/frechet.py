@@ -25,7 +25,8 @@ def distance(mean_a: Floats, cov_a: Floats, mean_b: Floats, cov_b: Floats) -> fl
 def fid(a: Floats, b: Floats, groups: npt.NDArray[np.int64]) -> tuple[float, list[float]]:
     """FID of two sets of features, n x d each, and FID without each group of rows.
 
-    Row i of both is of the same sample and in group `groups[i]`.
+    Row i of both is of the same sample and in group `groups[i]`. The second is empty where fewer
+    than the two rows that a covariance needs would be left.
     """
     whole, *parts = [
         distance(*of_a, *of_b)
@@ -47,7 +48,8 @@ def _moments(x: Floats, groups: npt.NDArray[np.int64]) -> Iterator[tuple[Floats,
         total += part.sum(axis=0)
         scatter += part.T @ part
     yield _gaussian(len(x), total, scatter, shift)
-    for group in numbers:
+    sizes = [int((groups == group).sum()) for group in numbers]
+    for group in numbers if len(x) - max(sizes) > 1 else ():
         part = x[groups == group] - shift
         rest = len(x) - len(part)
         yield _gaussian(rest, total - part.sum(axis=0), scatter - part.T @ part, shift)
