@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Column, Table
+from rich.text import Text
 
 from tacolab import config as configuration
 from tacolab import costs, keys, statuspage
@@ -162,21 +163,64 @@ def captions(
 
 @app.command()
 def weights(
-    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
-    source: Annotated[str, typer.Argument(help="A caption source of the config.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
+    source: Annotated[str | None, typer.Argument(help="A caption source of the config.")] = None,
     step: Annotated[
         WeightsStep, typer.Option(help="Count the words of training captions, or weigh tokens.")
     ] = WeightsStep.weights,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processes that weigh. Default: a core each.")
+    ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="CAPTION", help="Only show the weights of a caption, and why."),
+    ] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option(
+            help="With --explain. Default: the first with token weights, or the baseline."
+        ),
+    ] = None,
 ) -> None:
     """Weigh the tokens of a caption table: salient words count more."""
     from tacolab import weights as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, step, key, dataset=dataset, source=source))
+    if explain is not None:
+        if dataset or key:
+            raise UserError("weights: --explain takes a caption; leave data set and --key out")
+        _explain(plan, explain, arm)
+        return
+    if dataset is None or source is None or arm:
+        raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
+    stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
+
+
+def _explain(plan: Plan, caption: str, arm: str | None) -> None:
+    """The caption with its salient words, then a token per line."""
+    from tacolab.weights.explain import explain
+
+    found = explain(plan, caption, arm)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part, salient in found.parts:
+        mark = "*" if salient and not console.is_terminal else ""  # there colour says it
+        text = Text(f"{mark}{_visible(part)}{mark}", "bold yellow" if salient else "")
+        console.print(text, end="", soft_wrap=True)
+    console.print("\n")
+    table = Table("token", Column("weight", justify="right"), "why", box=None)
+    for token, weight, why in found.tokens:
+        table.add_row(Text(_visible(token)), f"{weight:g}", why, style="yellow" if why else None)
+    console.print(table)
+    for note in found.notes:
+        console.print(Text(note), style="dim", soft_wrap=True)
+
+
+def _visible(text: str) -> str:
+    """Control characters as escapes: a caption must not steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @app.command()

@@ -335,9 +335,10 @@ class Elic(nn.Module):
     # -- weight files --------------------------------------------------------------------------
 
     @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor], **known: Any) -> Self:
         """The network whose sizes and weights are those of `state_dict`.
 
+        `known` are arguments of the constructor that weights do not tell, or must agree with.
         Takes the authors' files: a `module.` prefix and CompressAI's old names are mapped. The
         coding tables are left empty, see `tacolab.codec.weights.normalise`.
 
@@ -345,7 +346,7 @@ class Elic(nn.Module):
             ValueError: lists every tensor that is missing, extra or of the wrong shape.
         """
         weights = normalise(state_dict)
-        sizes = cls._sizes(weights)
+        sizes = cls._sizes(weights) | known
         model = cls(**sizes)
         network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
         check_fit(weights, model.state_dict(), network)

@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tacolab import atomic
+from tacolab import atomic, tokencounts
 from tacolab.captiontable import CaptionTable
-from tacolab.codec import Elic, Taco
+from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
@@ -26,20 +26,25 @@ from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
+from tacolab.weighttable import WeightTable
 
 
 class Job(NamedTuple):
-    """An image to be coded, and its captions; [None] for a codec that reads none."""
+    """An image to be coded, and its captions; [None] for a codec that reads none.
+
+    weights: captions x positions, where the arm weighs tokens.
+    """
 
     image_id: str
     position: int
     captions: Sequence[str | None]
+    weights: np.ndarray | None
 
 
 def load_model(code: Artefact, device: torch.device) -> Elic:
     """The codec that a coding is made with."""
     model = code.inputs["model"]
-    return load_network(model.path, Taco if model.spec["text"] else Elic).to(device)
+    return load_network(model.path, model.spec).to(device)
 
 
 def run(plan: Plan, artefact: Artefact) -> None:
@@ -50,9 +55,8 @@ def run(plan: Plan, artefact: Artefact) -> None:
     device = pick_device(plan.study.execution.device)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     jobs = listed(artefact, images)
-    encode = Encode(
-        load_model(artefact, device), build_text(plan.study, artefact.names["arm"]), device
-    )
+    text = build_text(plan.study, artefact.names["arm"])
+    encode = Encode(load_model(artefact, device), text, device)
     ranges = parts([images.size(job.position) for job in jobs])
     state = artefact.folder / "state"
     shards = Shards(state / "parts", ranges)
@@ -68,20 +72,25 @@ def run(plan: Plan, artefact: Artefact) -> None:
     coded = ((which, encode([jobs[i] for i in which], pictures)) for which, pictures in loaded)
     for _ in progress(ahead(save, coded), len(todo), f"{artefact}: parts"):
         pass
-    finish(artefact, shards, state)
+    tokens = None
+    if text:
+        captions = [caption or "" for job in jobs for caption in job.captions]
+        tokens = tokencounts.count(captions, text.tokenizer)
+    finish(artefact, shards, state, tokens)
 
 
 def listed(artefact: Artefact, images: Images) -> list[Job]:
     """The images of a coding, in the data set's order, with their captions."""
     chosen = set(spread(images.ids, artefact.spec.get("images", len(images.ids))))
-    table = (
-        CaptionTable(artefact.inputs["captions"].path) if "captions" in artefact.inputs else None
-    )
+    inputs, count = artefact.inputs, artefact.spec["captions"]
+    table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
+    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
     return [
         Job(
             image_id,
             position,
-            table.for_image(image_id)[: artefact.spec["captions"]] if table else [None],
+            table.for_image(image_id)[:count] if table else [None],
+            weights.for_image(image_id)[:count] if weights else None,
         )
         for position, image_id in enumerate(images.ids)
         if image_id in chosen
@@ -113,28 +122,27 @@ class Encode:
             self._wait()
             shared = (time.perf_counter() - started) / len(together)
             codings = [
-                (at, index, caption)
-                for at, job in enumerate(together)
-                for index, caption in enumerate(job.captions)
+                (at, index) for at, job in enumerate(together) for index in range(len(job.captions))
             ]
             height, width = pictures[batch.start].shape[:2]
             for start in range(0, len(codings), len(together)):
                 some = codings[start : start + len(together)]
                 started = time.perf_counter()
-                hidden = self._read([caption for _, _, caption in some])
-                ys, zs = self.model.latents(features[[at for at, _, _ in some]], hidden)
+                hidden = self._read([(together[at], index) for at, index in some])
+                ys, zs = self.model.latents(features[[at for at, _ in some]], hidden)
                 self._wait()
                 steered = (time.perf_counter() - started) / len(some)
-                for (at, index, caption), y, z in zip(some, ys.split(1), zs.split(1), strict=True):
+                for (at, index), y, z in zip(some, ys.split(1), zs.split(1), strict=True):
+                    job = together[at]
                     started = time.perf_counter()
                     encoded = self.model.encode_latents(y, z, height, width)
                     content = pack(encoded.strings, encoded.shape)
-                    files[stream_name(together[at].image_id, index)] = content
+                    files[stream_name(job.image_id, index)] = content
                     rows.append(
                         {
-                            "image_id": together[at].image_id,
+                            "image_id": job.image_id,
                             "index": index,
-                            "caption": caption,
+                            "caption": job.captions[index],
                             "height": height,
                             "width": width,
                             "bytes": len(content),
@@ -147,11 +155,14 @@ class Encode:
                     )
         return Part(rows, files)
 
-    def _read(self, captions: Sequence[str | None]) -> Tensor | None:
+    def _read(self, codings: Sequence[tuple[Job, int]]) -> Tensor | None:
         """Hidden states, a row per caption; None for a codec that reads no text."""
         if self.text is None:
             return None
-        hidden: Tensor = self.text([caption or "" for caption in captions])[0]
+        captions = [job.captions[index] or "" for job, index in codings]
+        rows = [job.weights[index] for job, index in codings if job.weights is not None]
+        weights = torch.from_numpy(np.stack(rows)).to(self.device) if rows else None
+        hidden: Tensor = self.text(captions, weights)[0]
         return hidden
 
     def _wait(self) -> None:
@@ -165,7 +176,9 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
+def finish(
+    artefact: Artefact, shards: Shards, state: Path, tokens: dict[str, float] | None
+) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
     codes, streams, description = artefact.files
     rows = []
@@ -179,6 +192,11 @@ def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
 
     atomic.write(streams, save)
     atomic.write(codes, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "provenance": provenance()}
+    content = {
+        "key": artefact.key,
+        "text": artefact.text,
+        "tokens": tokens,
+        "provenance": provenance(),
+    }
     atomic.write_json(description, content)
     shutil.rmtree(state)  # with what killed runs left

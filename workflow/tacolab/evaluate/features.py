@@ -16,9 +16,8 @@ import torch
 from cleanfid.resize import build_resizer
 from torch import Tensor
 
-from tacolab.codec.text import pretrained
 from tacolab.errors import UserError
-from tacolab.pretrained import locate
+from tacolab.pretrained import locate, pretrained
 
 INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 PATCH = 256
