@@ -258,11 +258,20 @@ def train(
     SIGTERM and Ctrl-C save at the next step and leave with exit code 75; the same command
     continues, to the same weights as if it had never been interrupted. In a SLURM job it saves
     before the time limit and queues the job again.
+
+    Of an arm with `weights` it imports the file instead.
     """
     from tacolab import train as stage
 
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
+    if arm in plan.study.arms and plan.study.arms[arm].weights:
+        if submit or stop_after is not None:
+            raise UserError(f"{arm}: its weights are ready-made; there is no training to submit")
+        from tacolab.train import imported
+
+        imported.run(plan, _find(plan, "import", key, **names))
+        return
     artefact = _find(plan, "train", key, **names)
     if not submit:
         stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
@@ -345,6 +354,26 @@ def anchors(
 
     plan = _plan(config, overrides)
     stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+
+
+@app.command()
+def timing(
+    machine: Annotated[str, typer.Argument(help="The name that the config gives this machine.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Time the codec here with each kind of attention, by text length and image side.
+
+    Killed at any moment, the same command goes on at the next size. Let nothing else run beside it.
+    """
+    from tacolab import timing as stage
+
+    plan = _plan(config, overrides)
+    artefact = plan.find("timing", key, machine=machine)
+    stage.run(plan, artefact, threads)
+    typer.echo(artefact.path)
 
 
 @app.command()

@@ -31,11 +31,13 @@ RECIPE = {
     "vocabulary": 1,
     "weights": 1,
     "train": 1,
+    "import": 1,
     "code": 1,
     "metrics": 1,
     "originals": 1,
     "distribution": 1,
     "anchors": 1,
+    "timing": 1,
     "report": 1,
 }
 
@@ -46,6 +48,8 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "vocabulary": ("weights/{dataset}/{source}", ("{key}.vocabulary.json",)),
     "weights": ("weights/{dataset}/{source}", ("{key}.parquet", "{key}.json")),
     "train": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
+    # A weight file of others, made a model like the trained ones.
+    "import": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
     "code": (
         "codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}",
         ("codes.parquet", "streams.zip", "codes.json"),
@@ -61,11 +65,15 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
         ("{control}.distribution.json",),
     ),
     "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
+    "timing": ("timing/{machine}", ("{key}.parquet", "{key}.json")),
     "report": ("report/{key}", ("index.html",)),
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "metrics", "distribution", "anchors", "report")
+TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing", "report")
+
+# What makes a model.
+MODELS = ("train", "import")
 
 
 def digest(content: Any) -> str:
@@ -166,6 +174,8 @@ class Plan:
         for dataset in study.protocol.datasets:
             for codec in study.protocol.anchors:
                 self.anchors(dataset, codec)
+        for machine in study.timing.machines if study.timing else ():
+            self.timing(machine)
         self.report()
 
     def __iter__(self) -> Iterator[Artefact]:
@@ -273,27 +283,33 @@ class Plan:
         return {"weights": self.weights(arm, inputs["captions"])}
 
     def model(self, arm: str, lmbda: str, seed: int) -> Artefact:
+        """A model that is trained, or imported from a weight file of others."""
         study = self.study
         how = study.arms[arm]
-        recipe = study.recipe(arm)
-        spec = {
+        spec: dict[str, Any] = {
             "lmbda": lmbda,
-            "seed": seed,
             "codec": study.codec.model_dump(mode="json"),
             "text": _encoder(study, arm),
-            "training": recipe.model_dump(mode="json", exclude={"dataset"}),
         }
         if how.token_weighting != "none":
             spec["token_weighting"] = how.token_weighting
         if how.attention.kind != "softmax":
             unused = set() if how.attention.kind == "linformer" else {"rank", "shared"}
             spec["attention"] = how.attention.model_dump(mode="json", exclude=unused)
+        names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
+        if how.weights:
+            file = how.weights[lmbda]
+            # With a pin the content says all, wherever the file lies.
+            spec["weights"] = {"sha256": file.sha256} if file.sha256 else {"path": str(file.path)}
+            return self._add(Artefact("import", names, spec))
+        recipe = study.recipe(arm)
+        spec["seed"] = seed
+        spec["training"] = recipe.model_dump(mode="json", exclude={"dataset"})
         inputs = {
             "data": self.data(recipe.dataset),
             "captions": self.captions(recipe.dataset, how.source(recipe.dataset)),
         }
         inputs |= self._weighted(arm, inputs)
-        names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
         return self._add(Artefact("train", names, spec, inputs))
 
     def code(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
@@ -314,6 +330,8 @@ class Plan:
     def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
         code = self.code(arm, lmbda, seed, dataset, control)
         spec = {"examples": self.study.protocol.examples if control == OWN else 0}
+        if self.study.arms[arm].weights:  # as their authors measured them
+            spec["float_metrics"] = True
         return self._add(Artefact("metrics", code.names, spec, {"codes": code, **code.inputs}))
 
     def originals(self, dataset: str) -> Artefact:
@@ -348,8 +366,15 @@ class Plan:
         names = {"dataset": dataset, "codec": codec}
         return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
 
+    def timing(self, machine: str) -> Artefact:
+        """Times on a machine; the same key on all, so that a copied file is found."""
+        assert self.study.timing is not None
+        spec = self.study.timing.model_dump(mode="json", exclude={"machines"})
+        spec["codec"] = self.study.codec.model_dump(mode="json")
+        return self._add(Artefact("timing", {"machine": machine}, spec))
+
     def report(self) -> Artefact:
-        stages = ("train", "metrics", "distribution", "anchors")
+        stages = (*MODELS, "metrics", "distribution", "anchors", "timing")
         shown = {str(a): a for a in list(self) if a.stage in stages}
         spec = {
             "title": self.study.title,

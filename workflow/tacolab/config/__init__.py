@@ -30,6 +30,7 @@ from tacolab.config.models import (
     Weights,
 )
 from tacolab.config.study import Study
+from tacolab.config.timing import Timing
 
 __all__ = [
     "OWN",
@@ -53,6 +54,7 @@ __all__ = [
     "Shuffled",
     "Study",
     "TextEncoder",
+    "Timing",
     "Training",
     "TransformersText",
     "Weights",

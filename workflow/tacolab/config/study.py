@@ -28,6 +28,7 @@ from tacolab.config.models import (
     Training,
     Weights,
 )
+from tacolab.config.timing import Timing
 
 
 class Study(Strict):
@@ -50,6 +51,7 @@ class Study(Strict):
     training: Training
     arms: dict[Name, Arm] = Field(min_length=1)
     protocol: Protocol
+    timing: Timing | None = Field(None, description="what is timed, on which machines")
     execution: Execution = Execution()
 
     def recipe(self, arm: str) -> Training:
@@ -59,7 +61,7 @@ class Study(Strict):
 
     def lambdas_of(self, arm: str) -> list[str]:
         """Lambdas of an arm, as they are spelled in paths."""
-        return self.arms[arm].lambdas or self.lambdas
+        return list(self.arms[arm].weights) or self.arms[arm].lambdas or self.lambdas
 
     def controls(self, arm: str, dataset: str) -> list[str]:
         """What an arm is evaluated with; a codec that reads no text has nothing to control."""
@@ -90,9 +92,13 @@ class Study(Strict):
             if self.phase_of(lmbda, seed) <= self.last_phase
         ]
 
-    def trained_arms(self) -> list[str]:
-        """Arms with a run up to the last phase, in their order."""
+    def arms_with_runs(self) -> list[str]:
+        """Arms with a model up to the last phase, in their order."""
         return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
+
+    def trained_arms(self) -> list[str]:
+        """Those of them that are trained here: not from weight files of others."""
+        return [name for name in self.arms_with_runs() if not self.arms[name].weights]
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -115,6 +121,7 @@ class Study(Strict):
         for name, arm in self.arms.items():
             places += [(f"arms.{name}.lambdas", lmbda) for lmbda in arm.lambdas or []]
             places += [(f"arms.{name}.extra_seeds", lmbda) for lmbda in arm.extra_seeds]
+            places += [(f"arms.{name}.weights", lmbda) for lmbda in arm.weights]
         for path, lmbda in places:
             first = spellings.setdefault(Decimal(lmbda), lmbda)
             if first != lmbda:
@@ -143,6 +150,18 @@ class Study(Strict):
         for key in ("token_weighting", "attention") if arm.text is None else ():
             if key in arm.model_fields_set:
                 raise wrong(f"{path}.{key}", "this arm reads no text; take it out, or name `text`")
+        if arm.weights:
+            for key in ("training", "lambdas", "extra_seeds"):
+                if key in arm.model_fields_set:
+                    raise wrong(
+                        f"{path}.{key}", "this arm has `weights`, so no training; remove it"
+                    )
+        else:
+            self._check_training(name, arm)
+        self._check_captions(name, arm)
+
+    def _check_training(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
         recipe = self.recipe(name)
 
         def place(key: str) -> str:
@@ -168,19 +187,25 @@ class Study(Strict):
                 raise wrong(
                     place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs"
                 )
+        for lmbda, seeds in arm.extra_seeds.items():
+            if lmbda not in self.lambdas_of(name):
+                raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
+            if len({self.seed, *seeds}) != len(seeds) + 1:
+                raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
+
+    def _check_captions(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
         if isinstance(arm.captions, str):
             self._known(f"{path}.captions", arm.captions, self.captions, "caption source")
         else:
             for dataset, source in arm.captions.items():
                 self._known(f"{path}.captions.{dataset}", dataset, self.datasets, "data set")
                 self._known(f"{path}.captions.{dataset}", source, self.captions, "caption source")
-        for dataset in [recipe.dataset, *(self.protocol.datasets if arm.text else ())]:
+        # A vocabulary is of training captions, also for a model that others trained.
+        unused = arm.weights and arm.token_weighting == "none"
+        datasets = [] if unused else [self.recipe(name).dataset]
+        for dataset in [*datasets, *(self.protocol.datasets if arm.text else ())]:
             self._check_source(name, arm, dataset)
-        for lmbda, seeds in arm.extra_seeds.items():
-            if lmbda not in self.lambdas_of(name):
-                raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
-            if len({self.seed, *seeds}) != len(seeds) + 1:
-                raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
 
     def _check_source(self, name: str, arm: Arm, dataset: str) -> None:
         """The arm must have captions on `dataset`, from a source that can give them."""

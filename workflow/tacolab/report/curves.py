@@ -68,7 +68,7 @@ def bd_table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     for dataset in study.protocol.datasets:
         references: list[tuple[str, str | None]] = [(study.protocol.baseline, OWN)]
         references += [(codec, None) for codec in study.protocol.anchors]
-        for arm in study.trained_arms():
+        for arm in study.arms_with_runs():
             for reference, control in references:
                 if (arm, OWN) == (reference, control):
                     continue

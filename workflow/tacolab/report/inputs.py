@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tacolab.config import Study
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.keys import MODELS, Artefact
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 VALUES = [
@@ -36,7 +36,7 @@ ARM, ANCHOR = "arm", "anchor"
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model: its artefact and its model.json."""
+    """A model, trained or imported: its artefact and its model.json."""
 
     artefact: Artefact
     info: dict[str, Any]
@@ -83,7 +83,7 @@ class Inputs:
 
 def needed(artefact: Artefact) -> list[Path]:
     """The files that are read: a copy of results/ without the weights makes a report too."""
-    if artefact.stage == "train":
+    if artefact.stage in MODELS:
         return [path for path in artefact.files if path.suffix == ".json"]
     return artefact.files
 
@@ -97,7 +97,7 @@ def read(study: Study, report: Artefact) -> Inputs:
                 raise UserError(
                     f"{path} is missing and the report shows it; `snakemake` makes what is missing"
                 )
-    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage == "train"]
+    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage in MODELS]
     evaluations = [a for a in ordered if a.stage == "metrics"]
     anchors = [a for a in ordered if a.stage == "anchors"]
     codings: list[pd.DataFrame] = []
@@ -151,8 +151,10 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     datasets, arms = list(study.protocol.datasets), list(study.arms)
     if artefact.stage == "anchors":
         return (1, datasets.index(names["dataset"]), len(arms), names["codec"])
+    if artefact.stage == "timing":
+        return (2, names["machine"])
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
-    if artefact.stage == "train":
+    if artefact.stage in MODELS:
         return (0, *arm)
     controls = study.controls(names["arm"], names["dataset"])
     return (

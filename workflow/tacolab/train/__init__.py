@@ -152,7 +152,7 @@ def keep_log(path: Path) -> None:
 
 def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> dict[str, object]:
     """model.json: what the model is and what made it."""
-    from tacolab.codec.adapter import Extractor, Injector
+    from tacolab.train.description import parameters
 
     artefact, state = parts.artefact, parts.state
     return {
@@ -168,14 +168,6 @@ def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> 
         "gpus": parts.execution.gpus,
         "segments": segments,
         "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
-        "codec": {
-            "parameters": sum(p.numel() for p in state.model.parameters()),
-            "adapter_parameters": sum(
-                parameter.numel()
-                for module in state.model.modules()
-                if isinstance(module, Injector | Extractor)
-                for parameter in module.parameters()
-            ),
-        },
+        "codec": parameters(state.model),
         "provenance": provenance(),
     }
