@@ -33,7 +33,7 @@ def test_every_row_has_its_file_and_the_file_decodes() -> None:
     files = streams(codes)
     assert list(rows["image_id"]) == IDS
     assert list(files) == [f"{image_id}.0.bin" for image_id in IDS]
-    model = load_model(codes.inputs["model"], torch.device("cpu"))
+    model = load_model(codes, torch.device("cpu"))
     packed = Packed(codes.inputs["data"].folder)
     for i, (row, content) in enumerate(zip(rows.to_dict("records"), files.values(), strict=True)):
         assert row["bytes"] == len(content)

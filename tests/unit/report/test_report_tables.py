@@ -10,7 +10,7 @@ from tacolab import report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report.curves import Curve, difference
-from tacolab.report.inputs import published
+from tacolab.report.published import published
 from tacolab.report.layout import METRICS, Metric
 
 PSNR, _, _, LPIPS = METRICS

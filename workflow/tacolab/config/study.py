@@ -83,9 +83,26 @@ class Study(Strict):
             if self.phase_of(lmbda, seed) <= self.last_phase
         ]
 
-    def trained_arms(self) -> list[str]:
-        """Arms with a run up to the last phase, in their order."""
+    def arms_with_runs(self) -> list[str]:
+        """Arms with a model up to the last phase, in their order."""
         return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
+
+    def trained_arms(self) -> list[str]:
+        """Those of them that are trained, and are not what another arm exported."""
+        return [name for name in self.arms_with_runs() if not self.arms[name].of]
+
+    def baseline_of(self, arm: str) -> str:
+        """The arm that this one is compared with; itself for the baseline."""
+        return self.arms[arm].baseline or self.protocol.baseline
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exports(cls, data: Any) -> Any:
+        """An arm `of` another is that arm in all but name, lambdas and what it is compared with."""
+        arms = data.get("arms") if isinstance(data, Mapping) else None
+        if not isinstance(arms, Mapping):
+            return data
+        return {**data, "arms": {name: _export(name, arms) for name in arms}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -161,6 +178,7 @@ class Study(Strict):
                 raise wrong(
                     place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs"
                 )
+        self._check_of(name, arm)
         if isinstance(arm.captions, str):
             self._known(f"{path}.captions", arm.captions, self.captions, "caption source")
         else:
@@ -174,6 +192,23 @@ class Study(Strict):
                 raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
             if len({self.seed, *seeds}) != len(seeds) + 1:
                 raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
+
+    def _check_of(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
+        if arm.baseline is not None:
+            self._known(f"{path}.baseline", arm.baseline, self.arms, "arm")
+        if arm.of is None:
+            return
+        for lmbda in self.lambdas_of(name):
+            if lmbda not in self.lambdas_of(arm.of.arm):
+                raise wrong(f"{path}.lambdas", f"arm '{arm.of.arm}' has no model at '{lmbda}'")
+        exported = self.recipe(arm.of.arm).export_epochs
+        if arm.of.epoch not in exported:
+            raise wrong(
+                f"{path}.of.epoch",
+                f"{arm.of.epoch} is not among the export_epochs of arm '{arm.of.arm}': "
+                f"{', '.join(map(str, exported)) or 'it has none'}",
+            )
 
     def _check_source(self, name: str, arm: Arm, dataset: str) -> None:
         """The arm must have captions on `dataset`, from a source that can give them."""
@@ -222,6 +257,27 @@ class Study(Strict):
                 self._known(f"{path}.controls", control, self.captions, "caption source")
                 self._check_can_caption(f"{path}.controls", control, dataset)
             _check_distinct(f"{path}.controls", how.controls)
+
+
+def _export(name: str, arms: Mapping[str, Any]) -> Any:
+    """The entry of an arm, with what an arm `of` another takes from that one."""
+    entry = arms[name]
+    of = entry.get("of") if isinstance(entry, Mapping) else None
+    if not isinstance(of, Mapping) or not isinstance(of.get("arm"), str):
+        return entry
+    parent = arms.get(of["arm"])
+    path = f"arms.{name}"
+    if not isinstance(parent, Mapping) or "of" in parent:
+        trained = [n for n, arm in arms.items() if isinstance(arm, Mapping) and "of" not in arm]
+        raise wrong(f"{path}.of.arm", f"no trained arm '{of['arm']}'{nearest(of['arm'], trained)}")
+    for key in entry:
+        if key in Arm.model_fields and key not in ("description", "of", "baseline", "lambdas"):
+            raise wrong(f"{path}.{key}", f"is that of arm '{of['arm']}'; take it out")
+    taken = {k: v for k, v in parent.items() if k not in ("description", "baseline")}
+    lambdas, seeds = entry.get("lambdas"), parent.get("extra_seeds")
+    if isinstance(lambdas, list) and isinstance(seeds, Mapping):
+        taken["extra_seeds"] = {lmbda: seeds[lmbda] for lmbda in seeds if lmbda in lambdas}
+    return {**taken, **entry}
 
 
 def _check_distinct(path: str, values: Iterable[Any]) -> None:

@@ -16,6 +16,7 @@ from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
 from tacolab.device import pick_device
+from tacolab.errors import UserError
 from tacolab.evaluate.images import Images
 from tacolab.evaluate.ledger import Ledger
 from tacolab.keys import Artefact, Plan
@@ -23,9 +24,17 @@ from tacolab.progress import progress
 from tacolab.provenance import provenance
 
 
-def load_model(model: Artefact, device: torch.device) -> Elic:
-    """The trained codec, ready to code."""
-    return load_network(model.path, Taco if model.spec["text"] else Elic).to(device)
+def load_model(code: Artefact, device: torch.device) -> Elic:
+    """The codec that a coding is made with. Raises UserError where an exported epoch is gone."""
+    model, path = code.inputs["model"], code.inputs["model"].path
+    if epoch := code.spec.get("epoch"):
+        path = model.folder / f"epoch-{epoch}.safetensors"
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing: the training leaves it after epoch {epoch}, and only once; "
+                f"restore it, or take arm '{code.names['arm']}' out of the config"
+            )
+    return load_network(path, Taco if model.spec["text"] else Elic).to(device)
 
 
 @torch.no_grad()
@@ -36,7 +45,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     table = (
         CaptionTable(artefact.inputs["captions"].path) if "captions" in artefact.inputs else None
     )
-    model = load_model(artefact.inputs["model"], device)
+    model = load_model(artefact, device)
     encoder = build_text(plan.study, artefact.names["arm"])
     if encoder:
         encoder.to(device)

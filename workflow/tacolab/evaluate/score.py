@@ -36,7 +36,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
-    model = load_model(artefact.inputs["model"], device)
+    model = load_model(code, device)
     metrics = Metrics(device)
     codes, streams = read_codes(code)
     examples = example_ids(images.ids, artefact.spec["examples"])
