@@ -1,5 +1,6 @@
 # What all rules share: the plan of the present config, and how rules ask it.
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -58,6 +59,11 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     control="[^/]+",
+
+
+def any_of(arms):
+    """A wildcard's pattern: one of these arms, or nothing at all."""
+    return "|".join(re.escape(arm) for arm in arms) or "(?!)"
 
 
 def made(*stages):

@@ -1,4 +1,9 @@
+# A model is trained, or a weight file of others is imported: the arm says which.
+
+
 rule train:
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
     input:
         data=made_from("train", "data"),
         captions=made_from("train", "captions"),
@@ -27,3 +32,20 @@ rule train:
         "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
         " --config {CONFIG} --key {wildcards.key} --threads {threads}"
         " --attempt {resources.attempt} --stage-to={resources.stage_to:q} 2> {log}"
+
+
+rule imported:
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.weights),
+    output:
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
+        "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
+    log:
+        "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    conda:
+        "../../envs/train.yaml"
+    message:
+        "importing the weights of {wildcards.arm} at lambda {wildcards.lmbda}"
+    shell:
+        "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
+        " --config {CONFIG} --key {wildcards.key} 2> {log}"

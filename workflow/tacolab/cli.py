@@ -213,11 +213,20 @@ def train(
     SIGTERM and Ctrl-C save at the next step and leave with exit code 75; the same command
     continues, to the same weights as if it had never been interrupted. In a SLURM job it saves
     before the time limit and queues the job again.
+
+    Of an arm with `weights` it imports the file instead.
     """
     from tacolab import train as stage
 
     plan = _plan(config, overrides)
     names = {"arm": arm, "lmbda": lmbda, "seed": str(plan.study.seed if seed is None else seed)}
+    if arm in plan.study.arms and plan.study.arms[arm].weights:
+        if submit or stop_after is not None:
+            raise UserError(f"{arm}: its weights are ready-made; there is no training to submit")
+        from tacolab.train import imported
+
+        imported.run(plan, _find(plan, "import", key, **names))
+        return
     artefact = _find(plan, "train", key, **names)
     if not submit:
         stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)

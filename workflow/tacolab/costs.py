@@ -256,7 +256,7 @@ def _speed(study: Study, crop: int, given: float | None) -> Speed:
         info = json.loads(path.read_text(encoding="utf-8"))
         spec = info["text"]["spec"]
         alike = spec["codec"] == study.codec.model_dump(mode="json")
-        if alike and spec["training"]["crop"] == crop:
+        if alike and "training" in spec and spec["training"]["crop"] == crop:
             samples += info["steps"] * spec["training"]["batch"]
             seconds += info["seconds"] * info["gpus"]
             models += 1
@@ -273,8 +273,10 @@ def _speed(study: Study, crop: int, given: float | None) -> Speed:
 
 def _disk(study: Study, artefact: Artefact, sets: Mapping[str, Pictures | None]) -> float:
     """Bytes that an artefact is still going to take."""
+    weights = 4 * PARAMETERS * (study.codec.N / PUBLISHED_N) ** 2
+    if artefact.stage == "import":
+        return weights
     if artefact.stage == "train":
-        weights = 4 * PARAMETERS * (study.codec.N / PUBLISHED_N) ** 2
         exports = 1 + len(study.recipe(artefact.names["arm"]).export_epochs)
         # Two checkpoints are kept, each with the weights and both of Adam's moments.
         there = size(artefact.folder) if artefact.folder.exists() else 0

@@ -31,6 +31,7 @@ RECIPE = {
     "vocabulary": 1,
     "weights": 1,
     "train": 1,
+    "import": 1,
     "code": 1,
     "metrics": 1,
     "anchors": 1,
@@ -44,6 +45,8 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "vocabulary": ("weights/{dataset}/{source}", ("{key}.vocabulary.json",)),
     "weights": ("weights/{dataset}/{source}", ("{key}.parquet", "{key}.json")),
     "train": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
+    # A weight file of others, made a model like the trained ones.
+    "import": ("models/{arm}/{lmbda}/{seed}/{key}", ("model.safetensors", "model.json")),
     "code": (
         "codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}",
         ("codes.parquet", "streams.zip", "codes.json"),
@@ -57,7 +60,10 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "metrics", "anchors", "report")
+TARGETS = ("train", "import", "metrics", "anchors", "report")
+
+# What makes a model.
+MODELS = ("train", "import")
 
 
 def digest(content: Any) -> str:
@@ -267,30 +273,38 @@ class Plan:
         return {"weights": self.weights(arm, inputs["captions"])}
 
     def model(self, arm: str, lmbda: str, seed: int) -> Artefact:
-        """The training that an arm's model comes from: for an exported epoch, of the other arm."""
+        """A model that is trained, or imported from a weight file of others.
+
+        An exported epoch comes from the training of the other arm.
+        """
         study = self.study
         how = study.arms[arm]
         if how.of:
             return self.model(how.of.arm, lmbda, seed)
-        recipe = study.recipe(arm)
-        spec = {
+        spec: dict[str, Any] = {
             "lmbda": lmbda,
-            "seed": seed,
             "codec": study.codec.model_dump(mode="json"),
             "text": _encoder(study, arm),
-            "training": recipe.model_dump(mode="json", exclude={"dataset"}),
         }
         if how.token_weighting != "none":
             spec["token_weighting"] = how.token_weighting
         if how.attention.kind != "softmax":
             unused = set() if how.attention.kind == "linformer" else {"rank", "shared"}
             spec["attention"] = how.attention.model_dump(mode="json", exclude=unused)
+        names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
+        if how.weights:
+            file = how.weights[lmbda]
+            # With a pin the content says all, wherever the file lies.
+            spec["weights"] = {"sha256": file.sha256} if file.sha256 else {"path": str(file.path)}
+            return self._add(Artefact("import", names, spec))
+        recipe = study.recipe(arm)
+        spec["seed"] = seed
+        spec["training"] = recipe.model_dump(mode="json", exclude={"dataset"})
         inputs = {
             "data": self.data(recipe.dataset),
             "captions": self.captions(recipe.dataset, how.source(recipe.dataset)),
         }
         inputs |= self._weighted(arm, inputs)
-        names = {"arm": arm, "lmbda": lmbda, "seed": str(seed)}
         return self._add(Artefact("train", names, spec, inputs))
 
     def code(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
@@ -311,6 +325,8 @@ class Plan:
     def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
         code = self.code(arm, lmbda, seed, dataset, control)
         spec = {"examples": self.study.protocol.examples if control == OWN else 0}
+        if self.study.arms[arm].weights:  # as their authors measured them
+            spec["float_metrics"] = True
         return self._add(Artefact("metrics", code.names, spec, {"codes": code, **code.inputs}))
 
     def anchors(self, dataset: str, codec: str) -> Artefact:
@@ -323,7 +339,7 @@ class Plan:
         return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
 
     def report(self) -> Artefact:
-        shown = {str(a): a for a in list(self) if a.stage in ("train", "metrics", "anchors")}
+        shown = {str(a): a for a in list(self) if a.stage in (*MODELS, "metrics", "anchors")}
         spec = {
             "title": self.study.title,
             "note": self.study.note,

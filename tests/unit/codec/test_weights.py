@@ -8,22 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from authors_file import state_dict
 from tacolab.codec import Elic, Taco
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
-
-
-def as_the_authors_saved(model: Elic) -> dict[str, Tensor]:
-    """`module.` before every name, the entropy bottleneck's old names, coding tables filled."""
-    model.update(force=True)
-    old = {"matrices.": "_matrix", "biases.": "_bias", "factors.": "_factor"}
-    weights = {}
-    for name, value in model.state_dict().items():
-        if name.startswith("entropy_bottleneck."):
-            for new_part, old_part in old.items():
-                name = name.replace(new_part, old_part)
-        weights[f"module.{name}"] = value
-    return weights
 
 
 @pytest.mark.parametrize("arm", ["taco", "elic"])
@@ -37,7 +25,7 @@ def test_round_trip(arm: str, request: pytest.FixtureRequest, sample: Sample) ->
 
 
 def test_an_authors_file_loads_and_its_tables_are_not_believed(taco: Taco) -> None:
-    weights = as_the_authors_saved(taco)
+    weights = state_dict(taco)
     assert "module.entropy_bottleneck._matrix0" in weights
     weights["module.gaussian_conditional._quantized_cdf"].fill_(1)
     loaded = Taco.from_state_dict(weights)

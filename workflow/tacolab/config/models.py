@@ -284,7 +284,7 @@ class Export(Strict):
 
 
 class Arm(Strict):
-    """One variant of the codec, trained for every lambda."""
+    """One variant of the codec, trained for every lambda; with `weights` trained by others."""
 
     # An arm with `of` needs no more: Study fills in the rest before this model sees it.
     model_config = ConfigDict(
@@ -311,6 +311,9 @@ class Arm(Strict):
     lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
     extra_seeds: dict[Lmbda, list[Seed]] = Field(
         {}, description="further seeds at single lambdas, to see training noise"
+    )
+    weights: dict[Lmbda, FileRef] = Field(
+        {}, description="a ready weight file per lambda, as TACO's authors wrote them: no training"
     )
 
     def source(self, dataset: str) -> str:

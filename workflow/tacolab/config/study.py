@@ -58,7 +58,7 @@ class Study(Strict):
 
     def lambdas_of(self, arm: str) -> list[str]:
         """Lambdas of an arm, as they are spelled in paths."""
-        return self.arms[arm].lambdas or self.lambdas
+        return list(self.arms[arm].weights) or self.arms[arm].lambdas or self.lambdas
 
     @property
     def last_phase(self) -> int:
@@ -88,8 +88,9 @@ class Study(Strict):
         return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
 
     def trained_arms(self) -> list[str]:
-        """Those of them that are trained, and are not what another arm exported."""
-        return [name for name in self.arms_with_runs() if not self.arms[name].of]
+        """Those of them that are trained here: no weight files of others, no exported epochs."""
+        arms = self.arms
+        return [n for n in self.arms_with_runs() if not (arms[n].weights or arms[n].of)]
 
     def baseline_of(self, arm: str) -> str:
         """The arm that this one is compared with; itself for the baseline."""
@@ -125,6 +126,7 @@ class Study(Strict):
         for name, arm in self.arms.items():
             places += [(f"arms.{name}.lambdas", lmbda) for lmbda in arm.lambdas or []]
             places += [(f"arms.{name}.extra_seeds", lmbda) for lmbda in arm.extra_seeds]
+            places += [(f"arms.{name}.weights", lmbda) for lmbda in arm.weights]
         for path, lmbda in places:
             first = spellings.setdefault(Decimal(lmbda), lmbda)
             if first != lmbda:
@@ -153,6 +155,19 @@ class Study(Strict):
         for key in ("token_weighting", "attention") if arm.text is None else ():
             if key in arm.model_fields_set:
                 raise wrong(f"{path}.{key}", "this arm reads no text; take it out, or name `text`")
+        if arm.weights:
+            for key in ("training", "lambdas", "extra_seeds"):
+                if key in arm.model_fields_set:
+                    raise wrong(
+                        f"{path}.{key}", "this arm has `weights`, so no training; remove it"
+                    )
+        else:
+            self._check_training(name, arm)
+        self._check_of(name, arm)
+        self._check_captions(name, arm)
+
+    def _check_training(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
         recipe = self.recipe(name)
 
         def place(key: str) -> str:
@@ -178,20 +193,25 @@ class Study(Strict):
                 raise wrong(
                     place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs"
                 )
-        self._check_of(name, arm)
+        for lmbda, seeds in arm.extra_seeds.items():
+            if lmbda not in self.lambdas_of(name):
+                raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
+            if len({self.seed, *seeds}) != len(seeds) + 1:
+                raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
+
+    def _check_captions(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
         if isinstance(arm.captions, str):
             self._known(f"{path}.captions", arm.captions, self.captions, "caption source")
         else:
             for dataset, source in arm.captions.items():
                 self._known(f"{path}.captions.{dataset}", dataset, self.datasets, "data set")
                 self._known(f"{path}.captions.{dataset}", source, self.captions, "caption source")
-        for dataset in [recipe.dataset, *(self.protocol.datasets if arm.text else ())]:
+        # A vocabulary is of training captions, also for a model that others trained.
+        unused = arm.weights and arm.token_weighting == "none"
+        datasets = [] if unused else [self.recipe(name).dataset]
+        for dataset in [*datasets, *(self.protocol.datasets if arm.text else ())]:
             self._check_source(name, arm, dataset)
-        for lmbda, seeds in arm.extra_seeds.items():
-            if lmbda not in self.lambdas_of(name):
-                raise wrong(f"{path}.extra_seeds", f"'{lmbda}' is not among the arm's lambdas")
-            if len({self.seed, *seeds}) != len(seeds) + 1:
-                raise wrong(f"{path}.extra_seeds.{lmbda}", "names a seed twice")
 
     def _check_of(self, name: str, arm: Arm) -> None:
         path = f"arms.{name}"
@@ -267,8 +287,10 @@ def _export(name: str, arms: Mapping[str, Any]) -> Any:
         return entry
     parent = arms.get(of["arm"])
     path = f"arms.{name}"
-    if not isinstance(parent, Mapping) or "of" in parent:
-        trained = [n for n, arm in arms.items() if isinstance(arm, Mapping) and "of" not in arm]
+    trained = [
+        n for n, a in arms.items() if isinstance(a, Mapping) and not {"of", "weights"} & {*a}
+    ]
+    if not isinstance(parent, Mapping) or of["arm"] not in trained:
         raise wrong(f"{path}.of.arm", f"no trained arm '{of['arm']}'{nearest(of['arm'], trained)}")
     for key in entry:
         if key in Arm.model_fields and key not in ("description", "of", "baseline", "lambdas"):

@@ -11,7 +11,7 @@ import logging
 import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tacolab import pretrained
@@ -19,7 +19,7 @@ from tacolab.atomic import write_bytes
 from tacolab.config import Coco, FileRef, Samples, Study
 from tacolab.data import download
 from tacolab.data.download import Download
-from tacolab.data.sources import first_few, listed
+from tacolab.data.sources import first_few, listed, weight_file
 from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.keys import Artefact, Plan
 
@@ -82,7 +82,7 @@ def survey(study: Study, table: Sequence[Download] | None = None) -> list[Need]:
         for dataset in datasets
         if not isinstance(study.datasets[dataset], Samples)
     ]
-    return [*files.values(), *images, *_weights(artefacts)]
+    return [*files.values(), *images, *_weight_files(study, artefacts), *_weights(artefacts)]
 
 
 def size(need: Need, root: Path) -> int | None:
@@ -163,7 +163,7 @@ def _lists(
 def _file(ref: FileRef, what: str, root: Path, table: Sequence[Download]) -> Need:
     path = root / ref.path
     if path.is_file():
-        if ref.sha256 in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+        if ref.sha256 in (None, _sha256(path)):
             return Need(str(ref.path), what)
         return Need(
             str(ref.path),
@@ -174,6 +174,11 @@ def _file(ref: FileRef, what: str, root: Path, table: Sequence[Download]) -> Nee
     # Another file than the config pins would be of no use.
     rows = [row for row in table if row.archive or ref.sha256 in (None, row.sha256)]
     return _lacking(str(ref.path), what, "is missing", [ref.path], rows, root)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _images(study: Study, dataset: str, files: dict[Path, Need], table: Sequence[Download]) -> Need:
@@ -222,6 +227,18 @@ def _lacking(
     ]
     by_hand = "" if rows else f"no source is known: put it at {root / name}"
     return Need(name, what, problem, tuple(wanted), tuple(rows), by_hand=by_hand)
+
+
+def _weight_files(study: Study, artefacts: Iterable[Artefact]) -> Iterator[Need]:
+    """Of arms that others trained; whoever hosts them wants a person to ask."""
+    for artefact in artefacts:
+        if artefact.stage == "import":
+            ref = weight_file(study, artefact)
+            what = f"weights of {artefact.names['arm']} at lambda {artefact.names['lmbda']}"
+            need = _file(ref, what, study.data_root, ())
+            place = study.data_root / ref.path
+            by_hand = f"get it from its authors (docs/data.md says how) and put it at {place}"
+            yield replace(need, by_hand=by_hand) if need.problem else need
 
 
 def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:

@@ -14,7 +14,7 @@ from typing import Any
 from tacolab import fileref
 from tacolab.config import Coco, FileRef, Folder, Samples, Study, nearest
 from tacolab.errors import UserError
-from tacolab.keys import Plan
+from tacolab.keys import Artefact, Plan
 
 SAMPLES = Path(__file__).with_name("samples.json")
 
@@ -64,12 +64,19 @@ def check_sources(plan: Plan) -> None:
             paths += required(study, artefact.names["dataset"])
         elif artefact.stage == "captions" and "file" in artefact.spec:
             paths.append((study.data_root / artefact.spec["file"]["path"]).absolute())
+        elif artefact.stage == "import":
+            paths.append((study.data_root / weight_file(study, artefact).path).absolute())
     lacking = [path for path in dict.fromkeys(paths) if not path.exists()]
     if lacking:
         raise UserError(
             f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files "
-            f"and folders that the data sets need, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
+            f"and folders that the study needs, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
         )
+
+
+def weight_file(study: Study, model: Artefact) -> FileRef:
+    """The file that a model is imported from."""
+    return study.arms[model.names["arm"]].weights[model.names["lmbda"]]
 
 
 def read(study: Study, dataset: str) -> Listing:

@@ -21,7 +21,7 @@ from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.images import Images, example_ids
 from tacolab.evaluate.ledger import Ledger
-from tacolab.evaluate.metrics import Metrics, tabulate
+from tacolab.evaluate.metrics import UNROUNDED, Metrics, tabulate
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
@@ -38,6 +38,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
     model = load_model(code, device)
     metrics = Metrics(device)
+    unrounded = artefact.spec.get("float_metrics", False)
     codes, streams = read_codes(code)
     examples = example_ids(images.ids, artefact.spec["examples"])
 
@@ -74,6 +75,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
                     "bpp_real": 8 * len(content) / area,
                     "bpp_est": (coded["bits_y"] + coded["bits_z"]) / area,
                     **metrics(original, decoded),
+                    **(metrics.unrounded(original, x_hat) if unrounded else {}),
                     "encode_seconds": coded["encode_seconds"],
                     "decode_seconds": seconds,
                 }
@@ -128,9 +130,10 @@ def finish(artefact: Artefact, ledger: Ledger, state: Path, examples: Sequence[s
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | None]:
     """Means over images, each image being the mean over its captions; None where undefined."""
-    means = rows.groupby("image_id")[list(SUMMARY)].mean(numeric_only=True).mean()
+    names = [*SUMMARY, *(name for name in UNROUNDED if name in rows)]
+    means = rows.groupby("image_id")[names].mean(numeric_only=True).mean()
     return {
         "images": int(rows["image_id"].nunique()),
         "rows": len(rows),
-        **{name: None if math.isnan(means[name]) else float(means[name]) for name in SUMMARY},
+        **{name: None if math.isnan(means[name]) else float(means[name]) for name in names},
     }

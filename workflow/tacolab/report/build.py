@@ -11,8 +11,8 @@ from tacolab.errors import UserError
 from tacolab.keys import Artefact
 from tacolab.report import figures, gallery, page, tables
 from tacolab.report.inputs import read
-from tacolab.report.published import published
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
+from tacolab.report.published import published
 
 log = logging.getLogger(__name__)
 

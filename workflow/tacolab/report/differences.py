@@ -50,7 +50,7 @@ def word(found: Interval, margin: float) -> str:
 def epochs(study: Study, arm: str) -> int | None:
     """Epochs behind an arm's models; None where others trained them."""
     how = study.arms[arm]
-    if getattr(how, "weights", None):
+    if how.weights:
         return None
     return how.of.epoch if how.of else study.recipe(arm).epochs
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tacolab.config import OWN, Study
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.keys import MODELS, Artefact
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 VALUES = [
@@ -35,7 +35,7 @@ ARM, ANCHOR = "arm", "anchor"
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model: its artefact and its model.json."""
+    """A model, trained or imported: its artefact and its model.json."""
 
     artefact: Artefact
     info: dict[str, Any]
@@ -82,7 +82,7 @@ class Inputs:
 
 def needed(artefact: Artefact) -> list[Path]:
     """The files that are read: a copy of results/ without the weights makes a report too."""
-    if artefact.stage == "train":
+    if artefact.stage in MODELS:
         return [path for path in artefact.files if path.suffix == ".json"]
     return artefact.files
 
@@ -96,7 +96,7 @@ def read(study: Study, report: Artefact) -> Inputs:
                 raise UserError(
                     f"{path} is missing and the report shows it; `snakemake` makes what is missing"
                 )
-    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage == "train"]
+    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage in MODELS]
     evaluations = [a for a in ordered if a.stage == "metrics"]
     anchors = [a for a in ordered if a.stage == "anchors"]
     codings: list[pd.DataFrame] = []
@@ -151,7 +151,7 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     if artefact.stage == "anchors":
         return (1, datasets.index(names["dataset"]), len(arms), names["codec"])
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
-    if artefact.stage == "train":
+    if artefact.stage in MODELS:
         return (0, *arm)
     controls = [OWN, *study.protocol.datasets[names["dataset"]].controls]
     return (

@@ -52,10 +52,10 @@ def render(
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
-    infos = [model.info for model in inputs.models]
+    trained = [model.info for model in inputs.models if model.artefact.stage == "train"]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
-    steps = formats.spread([info.get("steps") for info in infos])
+    steps = formats.spread([info.get("steps") for info in trained])
     epochs = formats.spread([recipe.epochs for recipe in recipes])
     batch = formats.spread([recipe.batch for recipe in recipes])
     crop = formats.spread([recipe.crop for recipe in recipes])
@@ -71,8 +71,8 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
             _losses(study),
         ],
         "Models": [
-            f"{len(infos)}: arms {', '.join(study.trained_arms())}; λ {', '.join(lambdas)}; "
-            f"seed {', '.join(seeds)}"
+            f"{len(inputs.models)}: arms {', '.join(study.arms_with_runs())}; "
+            f"λ {', '.join(lambdas)}; seed {', '.join(seeds)}"
         ],
         "Codec": [
             f"N = {study.codec.N}, M = {study.codec.M}, channel groups {sizes} "
@@ -85,17 +85,21 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
 def _encoders(study: Study) -> list[str]:
     lines = []
     for name, encoder in study.encoders.items():
-        arms = [arm for arm in study.trained_arms() if study.arms[arm].text == name]
+        arms = [arm for arm in study.arms_with_runs() if study.arms[arm].text == name]
         if arms:
             size = f"{encoder.max_tokens} tokens, {encoder.width} wide"
             kind = "CLIP" if isinstance(encoder, ClipText) else "transformers"
             lines.append(f"{name} ({kind}: {encoder.model}; {size}): arm {', '.join(arms)}")
-    without = [arm for arm in study.trained_arms() if study.arms[arm].text is None]
+    without = [arm for arm in study.arms_with_runs() if study.arms[arm].text is None]
     return lines + ([f"none: arm {', '.join(without)}"] if without else [])
 
 
 def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
-    infos = [m.info for m in inputs.models if study.recipe(m.arm).dataset == dataset]
+    infos = [
+        m.info
+        for m in inputs.models
+        if m.artefact.stage == "train" and study.recipe(m.arm).dataset == dataset
+    ]
     pairs = formats.spread([info.get("samples") for info in infos])
     held = formats.spread([info.get("validation", {}).get("images") for info in infos])
     used = f": {pairs} image-caption pairs" if pairs else ""
@@ -124,7 +128,7 @@ def _losses(study: Study) -> str:
 
 def _parameters(study: Study, inputs: Inputs) -> list[str]:
     lines = []
-    for arm in study.trained_arms():
+    for arm in study.arms_with_runs():
         codec: dict[str, Any] = next(
             (m.info.get("codec", {}) for m in inputs.models if m.arm == arm), {}
         )
@@ -136,7 +140,7 @@ def _parameters(study: Study, inputs: Inputs) -> list[str]:
 
 
 def _figures(study: Study, dataset: str) -> dict[str, Any]:
-    arms = ", ".join(study.trained_arms())
+    arms = ", ".join(study.arms_with_runs())
     return {
         "dataset": dataset,
         "panels": [

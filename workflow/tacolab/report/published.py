@@ -29,7 +29,7 @@ def published() -> pd.DataFrame:
 
 def evaluated(study: Study) -> list[str]:
     """Arms whose weights others trained."""
-    return [name for name in study.arms_with_runs() if getattr(study.arms[name], "weights", None)]
+    return [name for name in study.arms_with_runs() if study.arms[name].weights]
 
 
 def table(study: Study, points: pd.DataFrame) -> pd.DataFrame:

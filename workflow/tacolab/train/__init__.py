@@ -147,7 +147,7 @@ def keep_log(path: Path) -> None:
 
 def _description(parts: Run, segments: int) -> dict[str, object]:
     """model.json: what the model is and what made it."""
-    from tacolab.codec.adapter import Extractor, Injector
+    from tacolab.train.description import parameters
 
     artefact, state = parts.artefact, parts.state
     return {
@@ -162,14 +162,6 @@ def _description(parts: Run, segments: int) -> dict[str, object]:
         "gpus": parts.execution.gpus,
         "segments": segments,
         "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
-        "codec": {
-            "parameters": sum(p.numel() for p in state.model.parameters()),
-            "adapter_parameters": sum(
-                parameter.numel()
-                for module in state.model.modules()
-                if isinstance(module, Injector | Extractor)
-                for parameter in module.parameters()
-            ),
-        },
+        "codec": parameters(state.model),
         "provenance": provenance(),
     }

@@ -1,0 +1,117 @@
+"""A weight file of others made a model like those trained here (arms with `weights`)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tacolab import atomic, fileref
+from tacolab.codec import Elic
+from tacolab.codec.build import build_codec
+from tacolab.codec.weights import normalise
+from tacolab.errors import UserError
+from tacolab.keys import Artefact, Plan
+from tacolab.provenance import provenance
+from tacolab.train.description import parameters
+
+log = logging.getLogger(__name__)
+
+
+def run(plan: Plan, artefact: Artefact) -> None:
+    """Write `model.safetensors` and `model.json`, as a training does.
+
+    Raises UserError, and writes nothing, when the file is missing, not the pinned one, damaged,
+    holds anything but plain data, or the weights of another network than the arm's.
+    """
+    study = plan.study
+    ref = study.arms[artefact.names["arm"]].weights[artefact.names["lmbda"]]
+    path = study.data_root / ref.path
+    content, sha256 = fileref.read(ref, study.data_root)
+    model = _load(read_state_dict(content, path), build_codec(study, artefact.names["arm"]), path)
+
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    metadata = {"made_by": f"{artefact}, sha256 {sha256}"}
+    target, description = artefact.files
+    atomic.write(target, lambda temporary: save_file(weights, temporary, metadata))
+    atomic.write_json(
+        description,
+        {
+            "key": artefact.key,
+            "text": artefact.text,
+            **artefact.names,
+            "seed": int(artefact.names["seed"]),
+            "weights": {"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
+            "codec": parameters(model),
+            "provenance": provenance(),
+        },
+    )
+    if ref.sha256 is None:
+        log.warning(
+            "%s is not pinned: add `sha256: %s` to the config before anything is coded (it is part "
+            "of the key)",
+            path,
+            sha256,
+        )
+
+
+def read_state_dict(content: bytes, path: Path) -> Mapping[str, Tensor]:
+    """The weights in a checkpoint as `torch.save` wrote it; nothing in it is ever executed.
+
+    Takes a state dict alone, or under `state_dict` beside optimisers, schedulers and notes.
+    Raises UserError where there is none.
+    """
+    if content[:256].lstrip()[:1] == b"<":
+        raise UserError(
+            f"{path}: is a web page, not weights (Google Drive asks before it gives a large file): "
+            "load it in a browser, or with gdown"
+        )
+    try:
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise UserError(
+            f"{path}: holds more than weights{f' ({what[1]})' if what else ''}, which could run "
+            "code when it is read, and was not opened; take the file from its authors"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise UserError(
+            f"{path}: is not a whole file of torch.save: cut off or damaged; fetch it again"
+        ) from None
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise UserError(f"{path}: holds no state dict of a network; name the right file")
+    return weights
+
+
+def _load(weights: Mapping[str, Tensor], arm: Elic, path: Path) -> Elic:
+    """The network of the file, which must be of the arm's kind and size."""
+    try:
+        model = type(arm).from_state_dict(weights)
+    except ValueError as error:
+        head, *lists = str(error).splitlines()
+        found = "; ".join(line.strip() for line in lists)
+        shown = f"{found[:160]} ..." if len(found) > 160 else found
+        raise UserError(
+            f"{path}: {head} {shown}; name the right file, or the codec's size"
+        ) from None
+    shapes = {name: value.shape for name, value in model.named_parameters()}
+    for name, value in arm.named_parameters():
+        if shapes[name] != value.shape:
+            raise UserError(
+                f"{path}: holds a network of another size: {name} is {tuple(shapes[name])}, "
+                f"{tuple(value.shape)} with the config's codec and text encoder; change one of them"
+            )
+    for name, weight in normalise(weights).items():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"{path}: {name} is not finite; fetch it again")
+    return model
