@@ -478,3 +478,39 @@ def test_a_missing_input_is_named_with_the_command_that_makes_it(
     assert model.done
     model.files[1].unlink()  # one of its files is not enough
     assert not model.done
+
+
+# -- exported epochs --------------------------------------------------------------------------
+
+
+EXPORT: dict[str, Any] = {"of": {"arm": "taco", "epoch": 2}, "lambdas": ["0.015"]}
+
+
+def test_an_exported_epoch_is_evaluated_and_trains_nothing() -> None:
+    before = plan(arms__taco__training={"export_epochs": [2]})
+    changes = {"arms__taco__training": {"export_epochs": [2]}, "arms__taco@2": EXPORT}
+    after = plan(**changes)
+    new = [a for path, a in paths(after).items() if path not in paths(before)]
+    assert {a.stage for a in new} == {"code", "metrics", "report"}
+    assert {a.names["arm"] for a in new if a.stage != "report"} == {"taco@2"}
+    assert paths(before).keys() - paths(after).keys() == {before.report().path}
+    of = after.find("code", arm="taco@2", lmbda="0.015", seed="100", dataset="kodak", control="own")
+    whole = after.find("code", **(of.names | {"arm": "taco"}))
+    assert of.inputs == whole.inputs and of.key != whole.key
+    assert of.inputs["model"].names["arm"] == "taco"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"of": {"arm": "tako", "epoch": 2}}, "of.arm: no trained arm 'tako'; did you mean 'taco'"),
+        ({"of": {"arm": "taco", "epoch": 3}}, "of.epoch: 3 is not among the export_epochs of arm"),
+        (EXPORT | {"text": None}, "text: is that of arm 'taco'; take it out"),
+        (EXPORT | {"lambdas": ["0.03"]}, "lambdas: arm 'taco' has no model at '0.03'"),
+        ({"of": {"arm": "taco"}}, "of.epoch: is missing"),
+    ],
+)
+def test_a_wrong_export_is_named(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(**{"arms__taco__training": {"export_epochs": [2]}, "arms__taco@2": entry})
+    assert message in str(caught.value)

@@ -283,9 +283,14 @@ class Plan:
         return {"weights": self.weights(arm, inputs["captions"])}
 
     def model(self, arm: str, lmbda: str, seed: int) -> Artefact:
-        """A model that is trained, or imported from a weight file of others."""
+        """A model that is trained, or imported from a weight file of others.
+
+        An exported epoch comes from the training of the other arm.
+        """
         study = self.study
         how = study.arms[arm]
+        if how.of:
+            return self.model(how.of.arm, lmbda, seed)
         spec: dict[str, Any] = {
             "lmbda": lmbda,
             "codec": study.codec.model_dump(mode="json"),
@@ -320,11 +325,13 @@ class Plan:
             own = self.captions(dataset, study.arms[arm].source(dataset))
             inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
             inputs |= self._weighted(arm, inputs)
-        names = inputs["model"].names | {"dataset": dataset, "control": control}
+        names = inputs["model"].names | {"arm": arm, "dataset": dataset, "control": control}
         captions = how.captions_by_arm.get(arm, how.captions) if "captions" in inputs else 1
         spec = {"crop": how.crop, "captions": captions}
         if control != OWN and how.control_images is not None:
             spec |= {"captions": 1, "images": how.control_images}
+        if of := study.arms[arm].of:
+            spec["epoch"] = of.epoch
         return self._add(Artefact("code", names, spec, inputs))
 
     def metrics(self, arm: str, lmbda: str, seed: int, dataset: str, control: str) -> Artefact:
@@ -380,10 +387,15 @@ class Plan:
             "title": self.study.title,
             "note": self.study.note,
             "baseline": self.study.protocol.baseline,
+            "margins": self.study.protocol.margins.model_dump(),
             "seed": self.study.seed,
             # In their order, which is that of colours and tables.
             "arms": [[name, arm.text, arm.description] for name, arm in self.study.arms.items()],
         }
+        if compared := {
+            name: arm.baseline for name, arm in self.study.arms.items() if arm.baseline
+        }:
+            spec["baselines"] = compared
         return self._add(Artefact("report", {}, spec, shown))
 
 

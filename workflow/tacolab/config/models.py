@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, create_model, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 from tacolab.config.fields import FileRef, Lmbda, Name, Seed, Strict, wrong
 
@@ -276,10 +276,30 @@ Sources = Annotated[
 ]
 
 
+class Export(Strict):
+    """A model as it was after one epoch of a longer training."""
+
+    arm: Name = Field(description="an arm that is trained")
+    epoch: int = Field(ge=1, description="one of that arm's `export_epochs`")
+
+
 class Arm(Strict):
     """One variant of the codec, trained for every lambda; with `weights` trained by others."""
 
+    # An arm with `of` needs no more: Study fills in the rest before this model sees it.
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            anyOf=[{"required": schema.pop("required")}, {"required": ["of"]}]
+        )
+    )
+
     description: str = ""
+    of: Export | None = Field(
+        None, description="an exported epoch of another arm, which gives all but `lambdas`"
+    )
+    baseline: Name | None = Field(
+        None, description="the arm that this one is compared with; null: protocol.baseline"
+    )
     text: Name | None = Field(description="an encoder, or null for a codec without text adapter")
     captions: Sources = Field(description="caption source, one for all or per data set")
     token_weighting: Literal["none", "pooled", "tokens"] = Field(
@@ -330,11 +350,20 @@ class EvaluationSet(Strict):
     distribution: Distribution = Distribution()
 
 
+class Margins(Strict):
+    """Differences that count as none [%]; an interval within is "equal". Fixed before a run."""
+
+    bd_rate: float = Field(1.0, gt=0, description="rate at equal quality")
+    fid: float = Field(2.0, gt=0)
+    time: float = Field(2.0, gt=0)
+
+
 class Protocol(Strict):
     """The evaluation."""
 
     datasets: dict[Name, EvaluationSet]
     baseline: Name = Field(description="the arm that others are compared with")
+    margins: Margins = Margins()
     anchors: dict[
         Literal["jpeg", "webp", "avif"],
         Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],

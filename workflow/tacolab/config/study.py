@@ -97,8 +97,22 @@ class Study(Strict):
         return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
 
     def trained_arms(self) -> list[str]:
-        """Those of them that are trained here: not from weight files of others."""
-        return [name for name in self.arms_with_runs() if not self.arms[name].weights]
+        """Those of them that are trained here: no weight files of others, no exported epochs."""
+        arms = self.arms
+        return [n for n in self.arms_with_runs() if not (arms[n].weights or arms[n].of)]
+
+    def baseline_of(self, arm: str) -> str:
+        """The arm that this one is compared with; itself for the baseline."""
+        return self.arms[arm].baseline or self.protocol.baseline
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exports(cls, data: Any) -> Any:
+        """An arm `of` another is that arm in all but name, lambdas and what it is compared with."""
+        arms = data.get("arms") if isinstance(data, Mapping) else None
+        if not isinstance(arms, Mapping):
+            return data
+        return {**data, "arms": {name: _export(name, arms) for name in arms}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -158,6 +172,7 @@ class Study(Strict):
                     )
         else:
             self._check_training(name, arm)
+        self._check_of(name, arm)
         self._check_captions(name, arm)
 
     def _check_training(self, name: str, arm: Arm) -> None:
@@ -206,6 +221,23 @@ class Study(Strict):
         datasets = [] if unused else [self.recipe(name).dataset]
         for dataset in [*datasets, *(self.protocol.datasets if arm.text else ())]:
             self._check_source(name, arm, dataset)
+
+    def _check_of(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
+        if arm.baseline is not None:
+            self._known(f"{path}.baseline", arm.baseline, self.arms, "arm")
+        if arm.of is None:
+            return
+        for lmbda in self.lambdas_of(name):
+            if lmbda not in self.lambdas_of(arm.of.arm):
+                raise wrong(f"{path}.lambdas", f"arm '{arm.of.arm}' has no model at '{lmbda}'")
+        exported = self.recipe(arm.of.arm).export_epochs
+        if arm.of.epoch not in exported:
+            raise wrong(
+                f"{path}.of.epoch",
+                f"{arm.of.epoch} is not among the export_epochs of arm '{arm.of.arm}': "
+                f"{', '.join(map(str, exported)) or 'it has none'}",
+            )
 
     def _check_source(self, name: str, arm: Arm, dataset: str) -> None:
         """The arm must have captions on `dataset`, from a source that can give them."""
@@ -279,6 +311,29 @@ class Study(Strict):
                 message = f"'{control}' is not evaluated on this data set{nearest(control, known)}"
                 raise wrong(path, message)
         _check_distinct(path, controls)
+
+
+def _export(name: str, arms: Mapping[str, Any]) -> Any:
+    """The entry of an arm, with what an arm `of` another takes from that one."""
+    entry = arms[name]
+    of = entry.get("of") if isinstance(entry, Mapping) else None
+    if not isinstance(of, Mapping) or not isinstance(of.get("arm"), str):
+        return entry
+    parent = arms.get(of["arm"])
+    path = f"arms.{name}"
+    trained = [
+        n for n, a in arms.items() if isinstance(a, Mapping) and not {"of", "weights"} & {*a}
+    ]
+    if not isinstance(parent, Mapping) or of["arm"] not in trained:
+        raise wrong(f"{path}.of.arm", f"no trained arm '{of['arm']}'{nearest(of['arm'], trained)}")
+    for key in entry:
+        if key in Arm.model_fields and key not in ("description", "of", "baseline", "lambdas"):
+            raise wrong(f"{path}.{key}", f"is that of arm '{of['arm']}'; take it out")
+    taken = {k: v for k, v in parent.items() if k not in ("description", "baseline")}
+    lambdas, seeds = entry.get("lambdas"), parent.get("extra_seeds")
+    if isinstance(lambdas, list) and isinstance(seeds, Mapping):
+        taken["extra_seeds"] = {lmbda: seeds[lmbda] for lmbda in seeds if lmbda in lambdas}
+    return {**taken, **entry}
 
 
 def _check_distinct(path: str, values: Iterable[Any]) -> None:

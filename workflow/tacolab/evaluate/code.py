@@ -21,6 +21,7 @@ from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
 from tacolab.codec.text import FrozenText
 from tacolab.device import pick_device
+from tacolab.errors import UserError
 from tacolab.evaluate.images import Images, spread
 from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
@@ -42,9 +43,16 @@ class Job(NamedTuple):
 
 
 def load_model(code: Artefact, device: torch.device) -> Elic:
-    """The codec that a coding is made with."""
-    model = code.inputs["model"]
-    return load_network(model.path, model.spec).to(device)
+    """The codec that a coding is made with. Raises UserError where an exported epoch is gone."""
+    model, path = code.inputs["model"], code.inputs["model"].path
+    if epoch := code.spec.get("epoch"):
+        path = model.folder / f"epoch-{epoch}.safetensors"
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing: the training leaves it after epoch {epoch}, and only once; "
+                f"restore it, or take arm '{code.names['arm']}' out of the config"
+            )
+    return load_network(path, model.spec).to(device)
 
 
 def run(plan: Plan, artefact: Artefact) -> None:

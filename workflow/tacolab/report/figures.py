@@ -19,8 +19,9 @@ from matplotlib.ticker import MaxNLocator
 
 from tacolab.config import OWN, Study
 from tacolab.report.curves import Array, Curve, curve, scaled
-from tacolab.report.inputs import ARM, published
+from tacolab.report.inputs import ARM
 from tacolab.report.layout import METRICS, Metric, figure_file
+from tacolab.report.published import published
 
 WIDTH, PLOT_HEIGHT = 3.5, 2.5  # [inches]
 LEGEND_ROW = 0.155  # [inches]
