@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tacolab import atomic
-from tacolab.config import OWN, Gpt4o, Samples, Shuffled, Study, nearest
+from tacolab.config import OWN, Cut, Gpt4o, Samples, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
 RESULTS = Path("results")
@@ -244,8 +244,10 @@ class Plan:
             spec["entries"] = [entries.get(photo) for photo in config.photos]
         return self._add(Artefact("data", {"dataset": dataset}, spec))
 
-    def captions(self, dataset: str, source: str, own: Artefact | None = None) -> Artefact:
-        """The caption table; `own` is the table that a shuffled control permutes."""
+    def captions(
+        self, dataset: str, source: str, arm: str | None = None, own: Artefact | None = None
+    ) -> Artefact:
+        """The caption table; `own` is the table of the arm that a control is made from."""
         config = self.study.captions[source]
         spec = config.model_dump(mode="json")
         if "files" in spec:  # captions of other data sets are no business of this one
@@ -254,8 +256,11 @@ class Plan:
             spec["per_image"] = config.per_image.get(dataset, 1)
             del spec["attempts"]  # changes no answer
         inputs = {"data": self.data(dataset)}
-        if isinstance(config, Shuffled) and own:
+        if isinstance(config, Shuffled | Cut) and own:
             inputs["own"] = own
+        if isinstance(config, Cut) and arm:
+            encoder = _encoder(self.study, arm) or {}
+            spec["encoder"] = {key: encoder[key] for key in ("kind", "model")}  # its tokens
         return self._add(Artefact("captions", {"dataset": dataset, "source": source}, spec, inputs))
 
     def vocabulary(self, arm: str) -> Artefact:
@@ -323,7 +328,9 @@ class Plan:
         inputs = {"model": self.model(arm, lmbda, seed), "data": self.data(dataset)}
         if study.arms[arm].text:
             own = self.captions(dataset, study.arms[arm].source(dataset))
-            inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
+            inputs["captions"] = (
+                own if control == OWN else self.captions(dataset, control, arm, own)
+            )
             inputs |= self._weighted(arm, inputs)
         names = inputs["model"].names | {"arm": arm, "dataset": dataset, "control": control}
         captions = how.captions_by_arm.get(arm, how.captions) if "captions" in inputs else 1

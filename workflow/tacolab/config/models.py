@@ -79,6 +79,13 @@ class Shuffled(Strict):
     seed: int = 1
 
 
+class Cut(Strict):
+    """Control: the arm's own captions, cut to what a shorter encoder would read of them."""
+
+    kind: Literal["cut"]
+    tokens: int = Field(ge=3, description="of the arm's tokenizer, begin and end included")
+
+
 class File(Strict):
     """Captions of one's own, or public long ones: a JSON or Parquet file per data set."""
 
@@ -128,7 +135,7 @@ class HuggingFace(Strict):
 
 
 Captions = Annotated[
-    Human | Published | File | Gpt4o | Ofa | HuggingFace | Empty | Constant | Shuffled,
+    Human | Published | File | Gpt4o | Ofa | HuggingFace | Empty | Constant | Shuffled | Cut,
     Field(discriminator="kind"),
 ]
 

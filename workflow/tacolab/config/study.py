@@ -14,6 +14,7 @@ from tacolab.config.models import (
     Arm,
     Captions,
     CodecSize,
+    Cut,
     Dataset,
     EvaluationSet,
     Execution,
@@ -246,8 +247,8 @@ class Study(Strict):
             source = arm.source(dataset)
         except KeyError:
             raise wrong(path, f"names no caption source for data set '{dataset}'") from None
-        if isinstance(self.captions[source], Shuffled):
-            raise wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+        if isinstance(self.captions[source], Shuffled | Cut):
+            raise wrong(path, f"'{source}' is a control (it is made from an arm's own captions)")
         self._check_can_caption(path, source, dataset)
 
     def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
