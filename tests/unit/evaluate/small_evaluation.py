@@ -55,7 +55,7 @@ def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: An
         "protocol": {
             "baseline": "taco",
             "datasets": {"set": how},
-            "anchors": {"jpeg": [10, 90], "webp": [30]},
+            "anchors": {"jpeg": [10, 90], "webp": [30], "avif": [40]},
             "examples": examples,
             **(protocol or {}),
         },
