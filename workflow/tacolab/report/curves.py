@@ -57,7 +57,7 @@ def curve(
 
 
 def bd_table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
-    """Every arm against the baseline and the classical codecs, per data set and metric.
+    """Every arm against its baseline and the classical codecs, per data set and metric.
 
     bd_rate: mean rate difference at equal quality [%], negative is better; by pchip, with akima
     as a check. bd_quality: mean quality difference at equal rate in the metric's unit (so for
@@ -66,10 +66,9 @@ def bd_table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for dataset in study.protocol.datasets:
-        references: list[tuple[str, str | None]] = [(study.protocol.baseline, OWN)]
-        references += [(codec, None) for codec in study.protocol.anchors]
+        anchors: list[tuple[str, str | None]] = [(codec, None) for codec in study.protocol.anchors]
         for arm in study.arms_with_runs():
-            for reference, control in references:
+            for reference, control in [(study.baseline_of(arm), OWN), *anchors]:
                 if (arm, OWN) == (reference, control):
                     continue
                 for metric in METRICS:

@@ -19,8 +19,9 @@ from matplotlib.ticker import MaxNLocator
 
 from tacolab.config import OWN, Study
 from tacolab.report.curves import Array, Curve, curve, scaled
-from tacolab.report.inputs import ARM, published
+from tacolab.report.inputs import ARM
 from tacolab.report.layout import METRICS, Metric, figure_file
+from tacolab.report.published import published
 
 WIDTH, PLOT_HEIGHT = 3.5, 2.5  # [inches]
 LEGEND_ROW = 0.155  # [inches]
@@ -117,7 +118,6 @@ def rate_distortion(study: Study, points: pd.DataFrame, dataset: str, metric: Me
 
 def _arms(study: Study, points: pd.DataFrame, dataset: str, metric: Metric) -> Iterator[Drawn]:
     """The arms, then their controls as rings around the arms' points."""
-    controls = study.protocol.datasets[dataset].controls
     for number, arm in enumerate(study.arms):
         colour = COLOURS[number % len(COLOURS)]
         marker = MARKERS[number % len(MARKERS)]
@@ -130,7 +130,7 @@ def _arms(study: Study, points: pd.DataFrame, dataset: str, metric: Metric) -> I
             dots = (one["bpp_real"].to_numpy(dtype=np.float64), values)
         line = style | {"marker": "none", "linewidth": 0.9} if dots else style
         yield Drawn(curve(points, dataset, arm, metric), arm, line, dots, ARM_RANK, style)
-        for at, control in enumerate(controls if study.arms[arm].text else ()):
+        for at, control in enumerate(study.controls(arm, dataset)[1:]):
             ring = {
                 "marker": marker,
                 "markerfacecolor": "none",

@@ -4,7 +4,6 @@ A point's numbers are the mean over an image's captions first, then over the ima
 image with more captions weighs no more than another.
 """
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from tacolab.config import OWN, Study
+from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
 
@@ -156,7 +155,7 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
     if artefact.stage in MODELS:
         return (0, *arm)
-    controls = [OWN, *study.protocol.datasets[names["dataset"]].controls]
+    controls = study.controls(names["arm"], names["dataset"])
     return (
         1,
         datasets.index(names["dataset"]),
@@ -235,12 +234,3 @@ def _json(path: Path) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
     return UserError(f"{path} cannot be read ({reason}); delete it and run `snakemake` again")
-
-
-def published() -> pd.DataFrame:
-    """Anchor points from the literature, measured by others on Kodak; committed with their source.
-
-    Columns: source, citation, dataset, lmbda, caption, bpp, psnr [dB], lpips_published, lpips.
-    """
-    text = Path(__file__).with_name("published.csv").read_bytes()
-    return pd.read_csv(io.BytesIO(text), dtype={"lmbda": str})

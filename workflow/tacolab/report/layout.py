@@ -9,7 +9,14 @@ from tacolab.config import Study
 
 INDEX = "index.html"
 KODAK = "kodak"  # the data set that the published anchor points were measured on
-TABLES = ("results", "bd", "controls", "models")  # each as CSV and as Markdown
+TABLES = (
+    "results",
+    "bd",
+    "points",
+    "controls",
+    "published",
+    "models",
+)  # each as CSV and as Markdown
 PER_IMAGE = "tables/per_image.csv"
 PUBLISHED = "tables/published.csv"
 

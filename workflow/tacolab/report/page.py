@@ -9,7 +9,7 @@ import pandas as pd
 
 from tacolab.config import OWN, ClipText, Study
 from tacolab.keys import Artefact
-from tacolab.report import tables
+from tacolab.report import formats
 from tacolab.report.curves import MIN_POINTS
 from tacolab.report.gallery import Photo
 from tacolab.report.inputs import ARM, Inputs
@@ -33,7 +33,7 @@ def render(
     )
     # Names of data sets and images may hold '%', '#' or spaces.
     environment.filters["url"] = lambda path: quote(path, safe="/")
-    environment.filters["cell"] = lambda value, column: tables.text(column, value)
+    environment.filters["cell"] = lambda value, column: formats.text(column, value)
     return environment.get_template("template.html").render(
         study=study,
         report=report,
@@ -55,10 +55,10 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     trained = [model.info for model in inputs.models if model.artefact.stage == "train"]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
-    steps = tables.spread([info.get("steps") for info in trained])
-    epochs = tables.spread([recipe.epochs for recipe in recipes])
-    batch = tables.spread([recipe.batch for recipe in recipes])
-    crop = tables.spread([recipe.crop for recipe in recipes])
+    steps = formats.spread([info.get("steps") for info in trained])
+    epochs = formats.spread([recipe.epochs for recipe in recipes])
+    batch = formats.spread([recipe.batch for recipe in recipes])
+    crop = formats.spread([recipe.crop for recipe in recipes])
     seeds = dict.fromkeys(model.seed for model in inputs.models)
     lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
     sizes = ", ".join(map(str, study.codec.groups))
@@ -100,8 +100,8 @@ def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
         for m in inputs.models
         if m.artefact.stage == "train" and study.recipe(m.arm).dataset == dataset
     ]
-    pairs = tables.spread([info.get("samples") for info in infos])
-    held = tables.spread([info.get("validation", {}).get("images") for info in infos])
+    pairs = formats.spread([info.get("samples") for info in infos])
+    held = formats.spread([info.get("validation", {}).get("images") for info in infos])
     used = f": {pairs} image-caption pairs" if pairs else ""
     return f"{dataset}{used}" + (f"; validated on {held} images held out of it" if held else "")
 
@@ -112,16 +112,16 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     how = study.protocol.datasets[dataset]
     crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
     captions = f", {how.captions} captions each" if how.captions > 1 else ""
-    count = tables.spread(own["images"].tolist())
+    count = formats.spread(own["images"].tolist())
     return f"{dataset}: {count} {'image' if count == '1' else 'images'}, {crop}{captions}"
 
 
 def _losses(study: Study) -> str:
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
     ranges = ", ".join(dict.fromkeys(recipe.lpips_range for recipe in recipes))
-    joint = tables.spread([recipe.joint_weight for recipe in recipes])
+    joint = formats.spread([recipe.joint_weight for recipe in recipes])
     return (
-        f"loss weights: LPIPS {tables.spread([recipe.lpips_weight for recipe in recipes])} "
+        f"loss weights: LPIPS {formats.spread([recipe.lpips_weight for recipe in recipes])} "
         f"({ranges} range), joint image-text loss {'off' if joint in ('0', '0.0') else joint}"
     )
 
@@ -159,14 +159,14 @@ def _figures(study: Study, dataset: str) -> dict[str, Any]:
 
 def _table(frame: pd.DataFrame) -> dict[str, Any]:
     """A table without its empty columns, cells as text."""
-    frame = tables.without_empty(frame)
+    frame = formats.without_empty(frame)
     columns = [str(column) for column in frame]
     return {
         "columns": [
-            {"head": tables.head(column), "numeric": tables.numeric(column, frame)}
+            {"head": formats.head(column), "numeric": formats.numeric(column, frame)}
             for column in columns
         ],
-        "rows": tables.cells(frame),
+        "rows": formats.cells(frame),
     }
 
 

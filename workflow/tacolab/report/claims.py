@@ -1,0 +1,74 @@
+"""The study's claims, and how an interval decides one: a verdict never follows from words.
+
+claims.csv has a claim per row: arm, data set, metric, lambda (none: the whole curve), relation.
+
+- better, worse, equal, not worse: of the rate at equal quality [%] against the arm's baseline, with
+  the margin of the config;
+- up, down, within: of the metric's change at one lambda; `to` is the limit of `within`;
+- saturates: captions cut as the control says are no worse than whole ones;
+- same time: of the time per pair [%], with its margin;
+- reproduced: every point within `to` of the authors' own (bpp in %, PSNR in dB);
+- undecidable: n = 24 images decide no FID.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tacolab.report.bootstrap import Interval
+from tacolab.report.differences import BETTER, EQUAL, NOT_MEASURED, OPEN, WORSE, word
+
+CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
+UNDECIDABLE = "not decidable"
+VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of a claim. at: which lambda; "" for the whole curve."""
+
+    at: str
+    found: Interval
+    images: int
+
+
+def claims() -> pd.DataFrame:
+    """The reported claims, see above."""
+    text = Path(__file__).with_name("claims.csv").read_bytes()
+    frame = pd.read_csv(io.BytesIO(text), dtype={"lmbda": str})
+    texts = frame.columns.difference(["from", "to"])
+    frame[texts] = frame[texts].fillna("")
+    return frame
+
+
+def judge(relation: str, found: Interval, margin: float) -> str:
+    """The verdict on one interval. margin: of "equal", or the limit that the claim names."""
+    low, high = found.low, found.high
+    if np.isnan(low):
+        return NOT_MEASURED
+    inside = -margin <= low and high <= margin
+    beyond = low > margin or high < -margin
+    if relation in (BETTER, WORSE):
+        said = word(found, margin)
+        return {relation: CONFIRMED, OPEN: NOT_CONFIRMED}.get(said, CONTRADICTED)
+    if relation in ("up", "down"):
+        right, wrong = (low > 0, high < 0) if relation == "up" else (high < 0, low > 0)
+    elif relation in (EQUAL, "within", "same time", "reproduced"):
+        right, wrong = inside, beyond
+    elif relation in ("not worse", "saturates"):
+        right, wrong = high <= margin, low > margin
+    else:
+        raise ValueError(f"claims.csv: unknown relation '{relation}'")
+    return CONFIRMED if right else CONTRADICTED if wrong else NOT_CONFIRMED
+
+
+def together(verdicts: Iterable[str]) -> str:
+    """Of several lambdas: what all say, else nothing is confirmed."""
+    said = set(verdicts)
+    if not said:
+        return NOT_MEASURED
+    return said.pop() if len(said) == 1 else NOT_CONFIRMED

@@ -1,0 +1,76 @@
+"""What other captions change: the same models with their own captions and with a control."""
+
+import numpy as np
+import pandas as pd
+
+from tacolab.config import OWN, Study
+from tacolab.report import pchip
+from tacolab.report.bootstrap import interval
+from tacolab.report.codings import Codings
+from tacolab.report.differences import columns, word
+from tacolab.report.inputs import ARM
+from tacolab.report.layout import METRICS
+
+BOTH = ("bpp_real", "psnr", "ms_ssim", "lpips_published", "lpips")
+JUDGED = {"psnr": "rate_at_psnr", "lpips_published": "rate_at_lpips"}
+ENDS = ("", "_low", "_high")
+COLUMNS = [
+    *("dataset", "source", "control", "lmbda", "images", "seeds"),
+    *(f"{name}_{side}" for name in BOTH for side in ("own", "control")),
+    *(f"bpp_change{end}" for end in ENDS),
+    *(f"{name}_change{end}" for name in ("psnr", "lpips_published", "lpips") for end in ENDS),
+    *(f"{name}{end}" for name in JUDGED.values() for end in (*ENDS, "_verdict")),
+]
+
+
+def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
+    """Own captions against each control, over the images that both coded, mean over seeds.
+
+    *_change: at the same lambda, of bpp in %, else in the metric's unit. rate_at_*: the rate that
+    the control needs above the model's own curve at the same quality [%], with a verdict by the
+    margin: "worse" says that the content of the captions saves bits.
+    """
+    rows = []
+    arms = images[images["kind"] == ARM]
+    for dataset in study.protocol.datasets:
+        here = arms[arms["dataset"] == dataset]
+        for control in dict.fromkeys(here["control"]):
+            if control != OWN:
+                with_control = here.loc[here["control"] == control, "source"].unique()
+                chosen = here[here["source"].isin(with_control)]
+                chosen = chosen[chosen["control"].isin([OWN, control])]
+                codings = Codings(chosen)
+                rows += [
+                    {"dataset": dataset, "source": arm, "control": control}
+                    | _row(study, codings, str(arm), str(control), lmbda)
+                    for arm in with_control
+                    for lmbda in codings.lambdas(str(arm), str(control))
+                ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[str, object]:
+    own = {name: of.value(arm, lmbda, name) for name in BOTH}
+    other = {name: of.value(arm, lmbda, name, control) for name in BOTH}
+    row: dict[str, object] = {
+        "lmbda": lmbda,
+        "images": of.images,
+        "seeds": len(of.seeds(arm, lmbda, control)),
+    }
+    for name in BOTH:
+        row |= {f"{name}_own": own[name][0], f"{name}_control": other[name][0]}
+    rate = 100 * (other["bpp_real"] / own["bpp_real"] - 1)
+    row |= columns("bpp_change", interval(rate, of.images))
+    for name in ("psnr", "lpips_published", "lpips"):
+        row |= columns(f"{name}_change", interval(other[name] - own[name], of.images))
+    for metric in METRICS:
+        if judged := JUDGED.get(metric.column):
+            curve = of.curve(arm, metric)
+            more = np.full_like(rate, np.nan)
+            if curve.rate.shape[1] > 1:
+                point = other["bpp_real"], of.quality(arm, lmbda, metric, control)
+                more = pchip.at_equal_quality(curve.rate, curve.quality, *point)
+            found = interval(more, of.images)
+            row |= columns(judged, found)
+            row[f"{judged}_verdict"] = word(found, study.protocol.margins.bd_rate)
+    return row

@@ -1,0 +1,223 @@
+"""The verdict table: every claim of the study beside what was measured, and what supports it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tacolab.config import Study
+from tacolab.report.bootstrap import Interval
+from tacolab.report.claims import UNDECIDABLE, Finding, claims, judge, together
+from tacolab.report.controls import JUDGED
+from tacolab.report.differences import EQUAL, NOT_MEASURED
+
+FID_SAMPLES = 10_000  # fewer say nothing
+COLUMNS = [
+    *("id", "claim", "claimed", "arm", "reference", "dataset", "metric", "lmbda", "quantity"),
+    *("value", "low", "high", "measured", "verdict", "support", "note", "source"),
+]
+CURVE = "rate at equal quality [%]"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Tables that claims are looked up in, see the modules that make them.
+
+    distances: change of FID and CMMD against the baseline. times: of linear against softmax
+    attention. published: the authors' weights against the authors' numbers.
+    """
+
+    bd: pd.DataFrame
+    points: pd.DataFrame
+    controls: pd.DataFrame
+    distances: pd.DataFrame
+    times: pd.DataFrame
+    published: pd.DataFrame
+
+
+def table(study: Study, measured: Measured) -> pd.DataFrame:
+    """Every claim, claimed and measured, with its verdict and the control that supports it."""
+    rows = [_row(study, claim, measured) for claim in claims().to_dict("records")]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[str, Any]:
+    arm = claim["arm"]
+    known = arm in study.arms_with_runs()
+    row = {name: claim[name] for name in COLUMNS if name in claim}
+    row |= {"reference": study.baseline_of(arm) if known else "", "verdict": NOT_MEASURED}
+    relation, metric = claim["relation"], claim["metric"]
+    if relation == "same time":
+        found = _times(measured.times, metric)
+        return row | _decided(claim, "time per pair [%]", found, study.protocol.margins.time)
+    if not known:
+        return row | {"note": f"no arm '{arm}' in this config"}
+    if claim["dataset"] not in study.protocol.datasets:
+        return row | {"note": f"data set '{claim['dataset']}' is not evaluated"}
+    if relation == "undecidable":
+        return row | _undecidable(claim, measured, str(row["reference"]))
+    row["support"] = _support(claim, measured.controls)
+    if relation == "reproduced":
+        found = _published(measured.published, metric)
+        return row | _decided(claim, _UNITS[metric], found, claim["to"])
+    if relation == "saturates":
+        found = _cut(claim, measured.controls)
+        row["support"] = ""
+        return row | _decided(claim, CURVE, found, study.protocol.margins.bd_rate)
+    if metric in ("fid", "cmmd"):
+        found, note = _distances(claim, measured.distances)
+        quantity = _UNITS[metric]
+        if relation == EQUAL:
+            quantity = f"change of {metric.upper()} [%]"
+        row["note"] = note
+        return row | _decided(claim, quantity, found, study.protocol.margins.fid)
+    rows = _matching(measured.points, claim)
+    if claim["lmbda"]:
+        found = [_finding(line, "change") for line in rows.to_dict("records")]
+        decided = _decided(claim, _UNITS[metric], found, claim["to"])
+    else:
+        found = [_finding(line, "bd_rate") for line in _curve(measured.bd, claim, row)]
+        # Without a whole curve the single lambdas say what they can.
+        found = [one for one in found if np.isfinite(one.found.low)] or [
+            _finding(line, "at_equal_quality") for line in rows.to_dict("records")
+        ]
+        decided = _decided(claim, CURVE, found, study.protocol.margins.bd_rate)
+    notes = list(dict.fromkeys(note for note in rows["note"] if note))
+    if any(rows["verdict"] == NOT_MEASURED) and any("not comparable" in note for note in notes):
+        decided["verdict"] = NOT_MEASURED
+    if decided["verdict"] == NOT_MEASURED and notes:
+        decided["note"] = notes[0]
+    return row | decided
+
+
+_UNITS = {
+    "bpp_real": "deviation of bpp [%]",
+    "psnr": "change of PSNR [dB]",
+    "ms_ssim": "change of MS-SSIM [dB]",
+    "lpips_published": "change of LPIPS (published range)",
+    "lpips": "change of LPIPS (standard range)",
+    "fid": "change of FID",
+    "cmmd": "change of CMMD",
+}
+
+
+def _matching(frame: pd.DataFrame, claim: Mapping[Any, Any]) -> pd.DataFrame:
+    """Rows of a claim's arm, data set and metric; at its lambda if it names one."""
+    chosen = frame[(frame["arm"] == claim["arm"]) & (frame["dataset"] == claim["dataset"])]
+    chosen = chosen[chosen["metric"] == claim["metric"]]
+    return _at(chosen, claim)
+
+
+def _at(frame: pd.DataFrame, claim: Mapping[Any, Any]) -> pd.DataFrame:
+    return frame.loc[frame["lmbda"] == claim["lmbda"]] if claim["lmbda"] else frame
+
+
+def _curve(
+    bd: pd.DataFrame, claim: Mapping[Any, Any], row: Mapping[str, Any]
+) -> list[dict[Any, Any]]:
+    chosen = bd[(bd["arm"] == claim["arm"]) & (bd["dataset"] == claim["dataset"])]
+    chosen = chosen[chosen["metric"] == claim["metric"]]
+    found: list[dict[Any, Any]] = chosen[chosen["reference"] == row["reference"]].to_dict("records")
+    return found
+
+
+def _finding(line: Mapping[Any, Any], column: str) -> Finding:
+    found = Interval(line[column], line[f"{column}_low"], line[f"{column}_high"])
+    return Finding(str(line.get("lmbda", "")), found, int(line["images"]))
+
+
+def _decided(
+    claim: Mapping[Any, Any], quantity: str, found: list[Finding], margin: float
+) -> dict[str, Any]:
+    """The cells of a verdict on one or several findings."""
+    known = [one for one in found if np.isfinite(one.found.value)]
+    judged = [judge(claim["relation"], one.found, margin) for one in known]
+    decided = [verdict for verdict in judged if verdict != NOT_MEASURED]
+    cells: dict[str, Any] = {
+        "quantity": quantity,
+        "measured": "; ".join(_text(one) for one in known),
+        "verdict": together(decided),
+    }
+    if len(known) == 1:
+        only = known[0].found
+        cells |= {"value": only.value, "low": only.low, "high": only.high}
+    if known and not decided:
+        cells["note"] = f"{known[0].images} images: too few for an interval"
+    return cells
+
+
+def _text(one: Finding) -> str:
+    found = one.found
+    size = abs(found.value) if np.isnan(found.low) else max(abs(found.low), abs(found.high))
+    digits = 4 if size < 0.1 else 3 if size < 1 else 2
+    text = f"{found.value:+z.{digits}f}"
+    if np.isfinite(found.low):
+        text += f" [{found.low:+z.{digits}f}, {found.high:+z.{digits}f}]"
+    return f"λ {one.at}: {text}" if one.at else text
+
+
+def _undecidable(claim: Mapping[Any, Any], measured: Measured, reference: str) -> dict[str, Any]:
+    """FID of 24 images; what there is instead: CMMD with its interval."""
+    found, _ = _distances({**claim, "metric": "cmmd", "relation": "up"}, measured.distances)
+    cells = _decided({"relation": "up"}, "instead: change of CMMD", found, 0.0)
+    return cells | {
+        "verdict": UNDECIDABLE,
+        "note": f"n = 24: a FID needs {FID_SAMPLES:,} samples; CMMD with its interval instead",
+    }
+
+
+def _distances(claim: Mapping[Any, Any], frame: pd.DataFrame) -> tuple[list[Finding], str]:
+    rows = _matching(frame, claim)
+    column = "change_percent" if claim["relation"] == EQUAL else "change"
+    notes = [note for note in rows["note"] if note] if len(rows) else []
+    return [_finding(line, column) for line in rows.to_dict("records")], "".join(notes[:1])
+
+
+def _times(frame: pd.DataFrame, metric: str) -> list[Finding]:
+    rows = frame[frame["metric"] == metric]
+    return [
+        Finding(line["at"], Interval(line["change"], line["change_low"], line["change_high"]), 0)
+        for line in rows.to_dict("records")
+    ]
+
+
+def _published(frame: pd.DataFrame, metric: str) -> list[Finding]:
+    """Deviations from the authors' numbers: of the same 24 images, so nothing is sampled."""
+    column = {"bpp_real": "bpp_deviation", "psnr": "psnr_deviation"}[metric]
+    own = frame[(frame["caption"] == "own") & frame[column].notna()]
+    return [
+        Finding(line["lmbda"], Interval(line[column], line[column], line[column]), line["images"])
+        for line in own.to_dict("records")
+    ]
+
+
+def _cut(claim: Mapping[Any, Any], controls: pd.DataFrame) -> list[Finding]:
+    rows = _of_control(claim, controls)
+    column = JUDGED[claim["metric"]]
+    return [_finding(line, column) for line in rows.to_dict("records")]
+
+
+def _of_control(claim: Mapping[Any, Any], controls: pd.DataFrame) -> pd.DataFrame:
+    rows = controls[
+        (controls["source"] == claim["arm"]) & (controls["control"] == claim["control"])
+    ]
+    rows = rows[rows["dataset"] == claim["dataset"]]
+    return _at(rows, claim)
+
+
+def _support(claim: Mapping[Any, Any], controls: pd.DataFrame) -> str:
+    """What the control of a claim says: how much the content of the captions does at all."""
+    if not claim["control"]:
+        return ""
+    rows = _of_control(claim, controls)
+    column = JUDGED.get(claim["metric"], JUDGED["lpips_published"])
+    found = [_finding(line, column) for line in rows.to_dict("records")]
+    known = [one for one in found if np.isfinite(one.found.value)]
+    if not known:
+        return f"captions {claim['control']}: not measured"
+    words = dict.fromkeys(str(verdict) for verdict in rows[f"{column}_verdict"])
+    values = [one.found.value for one in known]
+    span = f"{min(values):+z.2f} to {max(values):+z.2f}" if len(known) > 1 else _text(known[0])
+    return f"captions {claim['control']}: {span} % rate at equal quality ({', '.join(words)})"
