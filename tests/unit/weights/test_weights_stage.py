@@ -77,22 +77,33 @@ def test_the_number_of_processes_changes_no_byte(
 
 
 @pytest.mark.slow
-def test_killed_it_leaves_nothing_that_looks_finished(study: Callable[..., Plan]) -> None:
+def test_killed_it_leaves_no_table_and_no_process(study: Callable[..., Plan]) -> None:
     artefact = study(tfidf=False).find("weights", dataset="testset")
     write_captions(artefact.inputs["captions"], {f"{n}.jpg": ["a dog"] for n in range(30_000)})
     process = subprocess.Popen(
-        [TACOLAB, "weights", "testset", "human", *("--config", "study.yaml"), *("--threads", "1")],
-        stderr=subprocess.PIPE,
+        [TACOLAB, "weights", "testset", "human", *("--config", "study.yaml"), *("--threads", "2")]
     )
     try:
         while not list(artefact.folder.glob(".*.parquet")):  # begun to write
-            assert process.poll() is None, process.communicate()[1]
+            assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(60) == -signal.SIGKILL
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if "LokyProcess" in command(pid)]
+        assert len(workers) == 2
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
     assert not any(path.exists() for path in artefact.files)
+    end = time.monotonic() + 60
+    while any("LokyProcess" in command(pid) for pid in workers):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def command(pid: str) -> str:
+    """Empty for a process that has ended."""
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.read_text() if path.exists() else ""
 
 
 def test_a_missing_or_damaged_table_is_named(made: Made) -> None:
