@@ -21,7 +21,7 @@ TIMEOUT = httpx2.Timeout(120.0, connect=15.0)
 
 
 def server(api: Api) -> str:
-    """Its address, as it is shown and kept with the answers. Raises UserError for a secret in it."""
+    """Its address, shown and kept with the answers. Raises UserError for a secret in it."""
     if urlsplit(url := (api.base_url or OPENAI).rstrip("/")).username is not None:
         raise UserError(
             f"execution.api.base_url holds a name or password; take it out, {KEY} is for the key"
