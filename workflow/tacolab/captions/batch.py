@@ -13,7 +13,7 @@ import logging
 import math
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -27,8 +27,8 @@ from tacolab import atomic
 from tacolab.captions import client
 from tacolab.captions.answers import Answers
 from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, retry_after
+from tacolab.captions.part import Part, answer, read, result
 from tacolab.captions.prices import Budget
-from tacolab.captions.question import Answer
 from tacolab.captions.stop import Stop
 from tacolab.config import Api
 from tacolab.errors import StageError, UserError
@@ -47,22 +47,8 @@ CROWDED, CROWDED_WAIT = (
 )  # refusals by a full queue before that, and seconds after the first
 ENDED = ("completed", "expired", "cancelled", "failed")
 OVER_LIMIT = "token_limit_exceeded"
-REJECTED = (400, 413, 422)  # of a single request: not this image, ever
 
 Place = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A batch on its way. tokens: of its input. requests: [sha256 of the image, index]."""
-
-    name: str
-    server: str
-    tokens: int
-    requests: list[tuple[str, int]]
-    file: str | None = None
-    batch: str | None = None
-    creating: bool = False  # the server may have it without our knowing its id
 
 
 class Batches:
@@ -85,7 +71,7 @@ class Batches:
         self.picture, self.show = picture, show
         self.folder = answers.folder / "batches"
         self.room = api.queued_tokens
-        self.parts = [_read(path) for path in sorted(self.folder.glob("*.json"))]
+        self.parts = [read(path) for path in sorted(self.folder.glob("*.json"))]
         self._fruitless = self._crowded = 0
         self._client: openai.OpenAI | None = None
 
@@ -324,14 +310,14 @@ class Batches:
                 continue
             with self._api.files.with_streaming_response.content(file) as response:
                 for raw in response.iter_lines():
-                    result = _object(raw)
-                    place = places.get(str(result.get("custom_id")))
-                    answer = _answer(result)
-                    if place is None or answer is None:
+                    line = result(raw)
+                    place = places.get(str(line.get("custom_id")))
+                    found = answer(line)
+                    if place is None or found is None:
                         continue
-                    del places[str(result["custom_id"])]
+                    del places[str(line["custom_id"])]
                     where = {"image": place[0], "index": place[1], "mode": "batch"}
-                    yield where | {"server": part.server} | asdict(answer)
+                    yield where | {"server": part.server} | asdict(found)
 
     # -- the parts' files ------------------------------------------------------------------------
 
@@ -360,44 +346,3 @@ class Batches:
                 f"at {part.server}; set execution.api.base_url to it, or remove the file to ask "
                 "(and pay) again"
             )
-
-
-def _read(path: Path) -> Part:
-    """Raises UserError for a file that is no part."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["requests"] = [(image, index) for image, index in content["requests"]]
-        return Part(**content)
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{path}: damaged; the server may hold answers to a batch of this name. Remove the "
-            "file to ask (and pay) again"
-        ) from None
-
-
-def _object(raw: str) -> dict[str, Any]:
-    """A line of a result file; empty for what is none."""
-    try:
-        result = json.loads(raw)
-    except ValueError:
-        result = None
-    if isinstance(result, dict):
-        return result
-    if raw.strip():
-        log.warning("a line of a batch's result is damaged, its request is asked again")
-    return {}
-
-
-def _answer(result: dict[str, Any]) -> Answer | None:
-    """None for a request that brought nothing (an error of the server, the end of the day)."""
-    response = result.get("response")
-    if not isinstance(response, dict):
-        return None
-    status, body = response.get("status_code"), response.get("body")
-    if status == 200:
-        return Answer.of(body)
-    if status in REJECTED:
-        error = body.get("error") if isinstance(body, dict) else None
-        message = error.get("message") if isinstance(error, dict) else None
-        return Answer.rejected(client.line(f"HTTP {status}: {message}"))
-    return None
