@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic, slurm, tokencounts
+from tacolab import atomic, slurm
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Lease, NotOurs, acquire
@@ -85,6 +85,7 @@ def run(
 
 
 def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | None:
+    from tacolab import tokencounts
     from tacolab.train.loop import export, train
 
     artefact = parts.artefact
