@@ -30,14 +30,32 @@ class Profile:
                 f"{file}: is missing; run it in the project's folder, or name a profile with "
                 "--profile profiles/NAME"
             )
-        return cls(folder, configuration.read(file))
+        options = configuration.read(file)
+        for name in ("default-resources", "set-resources", "set-threads"):
+            if not isinstance(options.get(name) or {}, dict):
+                raise UserError(f"{file}: {name}: write a mapping, as profiles/slurm does")
+        return cls(folder, options)
 
     @property
     def uses_slurm(self) -> bool:
         return self.options.get("executor") == "slurm"
 
     def resources(self, rule: str) -> dict[str, Any]:
-        """What the jobs of a rule ask for."""
+        """What the jobs of a rule ask for; `runtime` in minutes."""
+        from snakemake.resources import Resource  # type: ignore[import-untyped]
+
         defaults = self.options.get("default-resources") or {}
         own = (self.options.get("set-resources") or {}).get(rule) or {}
-        return {**defaults, **own}
+        # Snakemake wants texts in quotes of their own.
+        asked = {
+            name: value.strip("'\"") if isinstance(value, str) else value
+            for name, value in {**defaults, **own}.items()
+        }
+        if "runtime" in asked:
+            parsed = Resource.parse_human_friendly("runtime", asked["runtime"])
+            asked["runtime"] = int(str(parsed))
+        return asked
+
+    def threads(self, rule: str) -> int:
+        """CPU cores of a job of a rule."""
+        return int((self.options.get("set-threads") or {}).get(rule, 1))

@@ -7,8 +7,8 @@ from functools import partial
 
 from tacolab import head, slurm
 from tacolab.doctor.finding import Finding
-from tacolab.doctor.profile import Profile
 from tacolab.keys import LAYOUT, Plan
+from tacolab.profile import Profile
 
 # Compute capability of cards, by what clusters call them (sinfo --format=%G).
 CARDS = {
@@ -30,16 +30,12 @@ def checks(plan: Plan, profile: Profile) -> list[tuple[str, Callable[[], Finding
     """One for the commands, the controller and each partition; a single word without SLURM."""
     if not profile.uses_slurm:
         return [("SLURM", lambda: Finding.left_out(f"not looked at: {profile.folder} is without"))]
-    from snakemake.resources import Resource  # type: ignore[import-untyped]
-
     partitions: dict[tuple[str, int], list[str]] = {}  # rules by partition and minutes
     gpus: dict[tuple[str, int], None] = {}  # partition and GPUs of a job
     for rule in LAYOUT:
         asked = profile.resources(rule)
-        partition = str(asked.get("slurm_partition") or "").strip("'\"")
-        if partition:
-            minutes = Resource.parse_human_friendly("runtime", asked.get("runtime", 0))
-            partitions.setdefault((partition, int(str(minutes))), []).append(rule)
+        if partition := str(asked.get("slurm_partition") or ""):
+            partitions.setdefault((partition, asked.get("runtime", 0)), []).append(rule)
             if number := int(asked.get("gpu", 0)):
                 gpus[partition, number] = None
     device = plan.study.execution.device
