@@ -31,8 +31,12 @@ class Profile:
                 "--profile profiles/NAME"
             )
         options = configuration.read(file)
-        for name in ("default-resources", "set-resources", "set-threads"):
-            if not isinstance(options.get(name) or {}, dict):
+        names = ("default-resources", "set-resources", "set-threads")
+        parts = {name: options.get(name) or {} for name in names}
+        if isinstance(parts["set-resources"], dict):
+            parts |= {f"set-resources: {rule}": own for rule, own in parts["set-resources"].items()}
+        for name, part in parts.items():
+            if not isinstance(part, dict):
                 raise UserError(f"{file}: {name}: write a mapping, as profiles/slurm does")
         return cls(folder, options)
 
@@ -42,6 +46,7 @@ class Profile:
 
     def resources(self, rule: str) -> dict[str, Any]:
         """What the jobs of a rule ask for; `runtime` in minutes."""
+        from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
         from snakemake.resources import Resource  # type: ignore[import-untyped]
 
         defaults = self.options.get("default-resources") or {}
@@ -52,7 +57,12 @@ class Profile:
             for name, value in {**defaults, **own}.items()
         }
         if "runtime" in asked:
-            parsed = Resource.parse_human_friendly("runtime", asked["runtime"])
+            try:
+                parsed = Resource.parse_human_friendly("runtime", asked["runtime"])
+            except WorkflowError:
+                raise UserError(
+                    f"{self.folder}/config.yaml: {rule}: runtime: {asked['runtime']}: write minutes"
+                ) from None
             asked["runtime"] = int(str(parsed))
         return asked
 

@@ -10,6 +10,8 @@ from tacolab.doctor.finding import Finding
 from tacolab.keys import LAYOUT, Plan
 from tacolab.profile import Profile
 
+LOOKS = 180  # seconds: the longest time between two looks of Snakemake's executor at its jobs
+
 # Compute capability of cards, by what clusters call them (sinfo --format=%G).
 CARDS = {
     "p100": (6, 0),
@@ -78,6 +80,13 @@ def _states(command: str) -> Finding:
         return Finding.failure(
             f"{command}: {' '.join(problem.split())}",
             f"put slurm-status-command: {other} into the profile",
+        )
+    age = slurm.min_job_age()
+    if command == "squeue" and age is not None and age <= LOOKS:
+        return Finding.warning(
+            f"squeue forgets a job {age} s after its end, and a head looks only every {LOOKS} s",
+            "put slurm-status-command: sacct into the profile; after scancel a head then waits "
+            "for ever: end it and start it again",
         )
     return Finding.ok(f"{command} answers")
 
