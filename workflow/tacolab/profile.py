@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ class Profile:
     def uses_slurm(self) -> bool:
         return self.options.get("executor") == "slurm"
 
-    def resources(self, rule: str) -> dict[str, Any]:
-        """What the jobs of a rule ask for; `runtime` in minutes."""
+    def resources(self, rule: str, needed: Iterable[str] = ()) -> dict[str, Any]:
+        """What the jobs of a rule ask for; `runtime` in minutes. Raises UserError."""
         from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
         from snakemake.resources import Resource  # type: ignore[import-untyped]
 
@@ -56,6 +56,11 @@ class Profile:
             name: value.strip("'\"") if isinstance(value, str) else value
             for name, value in {**defaults, **own}.items()
         }
+        if lacking := [name for name in needed if name not in asked]:
+            raise UserError(
+                f"{self.folder}/config.yaml: {rule} has no {', '.join(lacking)}, which a job of "
+                "SLURM needs; see profiles/slurm"
+            )
         if "runtime" in asked:
             try:
                 parsed = Resource.parse_human_friendly("runtime", asked["runtime"])

@@ -14,28 +14,24 @@ from typing import Any
 from tacolab import config as configuration
 from tacolab.errors import Interrupted, UserError
 from tacolab.keys import RESULTS, Artefact, Plan
-from tacolab.profile import Profile
+
+# Resources that a job cannot do without.
+NEEDED = ("slurm_partition", "runtime", "mem_mb")
 
 
-def submit(config: Path, artefact: Artefact, profile: Profile) -> int:
-    """Submit the training with the resources of the profile's `train`; the job's id.
+def submit(config: Path, artefact: Artefact, resources: Mapping[str, Any], threads: int) -> int:
+    """Submit the training with the resources of a profile's `train`; the job's id.
 
     config: a snapshot that does not change while the job waits. Raises UserError when the model is
-    there, the profile is none for SLURM, or SLURM refuses.
+    there, or SLURM refuses.
     """
     import submitit
 
     if artefact.done:
         raise UserError(f"{artefact.path}: is there already; nothing was submitted")
-    resources, threads = profile.resources("train"), profile.threads("train")
     # %j is the job's id: submitit keeps its log and the pickled call there.
     executor = submitit.SlurmExecutor(folder=RESULTS / "logs" / "submitted" / "%j")
-    try:
-        executor.update_parameters(**_parameters(resources, threads, str(artefact)))
-    except KeyError as error:
-        raise UserError(
-            f"{profile.folder}/config.yaml: train has no {error.args[0]}, which a SLURM job needs"
-        ) from None
+    executor.update_parameters(**_parameters(resources, threads, str(artefact)))
     try:
         job = executor.submit(
             train_in_job,
