@@ -149,6 +149,7 @@ def _leave(reason: Reason, segments: Segments) -> None:
 
 def keep_log(path: Path) -> None:
     """Also append the log to `path`: a job's own log starts anew with every segment."""
+    logging.raiseExceptions = False  # on a full disk every line would become a traceback
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
