@@ -27,8 +27,8 @@ ENVIRONMENT = {
 
 # Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
 SHORT, MEDIUM, LONG = 300, 1200, 1800
-LIMIT = 20  # minutes of a job
-MINUTES = 25  # until anything that is waited for counts as lost; a busy machine is no failure
+LIMIT = 30  # minutes of a job
+MINUTES = 40  # until anything that is waited for counts as lost; a busy machine is no failure
 STEP_LINES = 20  # steps between two lines of train.jsonl
 
 
