@@ -67,9 +67,9 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
         if judged := JUDGED.get(metric.column):
             curve = of.curve(arm, metric)
             more = np.full_like(rate, np.nan)
-            if curve.rate.shape[1] > 1:
-                point = other["bpp_real"], of.quality(arm, lmbda, metric, control)
-                more = pchip.at_equal_quality(curve.rate, curve.quality, *point)
+            if len(curve) > 1:
+                quality = of.quality(arm, lmbda, metric, control)
+                more = pchip.at_equal_quality(curve, other["bpp_real"], quality)
             found = interval(more, of.images)
             row |= columns(judged, found)
             row[f"{judged}_verdict"] = word(found, study.protocol.margins.bd_rate)
