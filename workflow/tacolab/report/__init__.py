@@ -5,7 +5,7 @@ It reads files only, without torch, so it works on a laptop from a copy of resul
 
 from pathlib import Path
 
-from tacolab.keys import Artefact, Plan
+from tacolab.keys import RESULTS, Artefact, Plan
 
 
 def run(plan: Plan, artefact: Artefact, partial: bool = False) -> Path:
@@ -19,3 +19,13 @@ def run(plan: Plan, artefact: Artefact, partial: bool = False) -> Path:
     from tacolab.report import build
 
     return build.run(plan.study, artefact, partial)
+
+
+def compare(first: Path, second: Path) -> Path:
+    """Two result folders side by side, in `report/compare`; returns the page.
+
+    Raises UserError where one of them holds no report, or they have nothing in common.
+    """
+    from tacolab.report import comparison
+
+    return comparison.run(first, second, RESULTS / "report" / "compare")

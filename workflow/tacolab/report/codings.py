@@ -32,6 +32,11 @@ class Codings:
             of = self._points.setdefault((source, control), {})
             of.setdefault(lmbda or quality, []).append(name)
 
+    @property
+    def sources(self) -> list[tuple[str, str]]:
+        """Every (arm, control); an anchor's control is ""."""
+        return list(self._points)
+
     @cached_property
     def estimates(self) -> Self:
         """Without the resamples: arrays of one row."""

@@ -51,7 +51,7 @@ def rate_distortion(
     others = [*_anchors(study, points, dataset, metric), *_published(dataset, metric)]
     figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
     axes: Axes = figure.add_subplot()
-    frame(figure, axes, dataset, metric.direction)
+    frame(axes, dataset, metric.direction)
     axes.set_xlabel("rate [bit per pixel], whole files")
     axes.set_ylabel(metric.axis)
     axes.yaxis.set_major_locator(MaxNLocator(5))

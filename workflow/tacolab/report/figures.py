@@ -25,18 +25,19 @@ def draw(study: Study, inputs: Inputs, frames: dict[str, pd.DataFrame], folder: 
         for dataset in study.protocol.datasets:
             for metric in (*METRICS, *layout.distances(study, dataset)):
                 drawn = curvefigures.rate_distortion(study, inputs.points, dataset, metric)
-                _save(folder, layout.rate_distortion(dataset, metric), *drawn)
+                save(folder, layout.rate_distortion(dataset, metric), *drawn)
         for dataset in layout.controlled(study):
             drawn = otherfigures.captions(study, frames["controls"], dataset)
-            _save(folder, layout.captions(dataset), *drawn)
+            save(folder, layout.captions(dataset), *drawn)
         for name in layout.timed(study):
-            _save(folder, name, *otherfigures.timing(inputs.timing, name))
+            save(folder, name, *otherfigures.timing(inputs.timing, name))
         for lmbda in layout.trained_lambdas(study):
             drawn = otherfigures.training(study, inputs.trainings, lmbda)
-            _save(folder, layout.training(lmbda), *drawn)
+            save(folder, layout.training(lmbda), *drawn)
 
 
-def _save(folder: Path, name: str, figure: Figure, data: pd.DataFrame) -> None:
+def save(folder: Path, name: str, figure: Figure, data: pd.DataFrame) -> None:
+    """Writes figures/NAME in every kind, with its data."""
     # No date and no version inside: the same inputs give the same bytes.
     stamps = {
         "svg": {"Date": None, "Creator": None},

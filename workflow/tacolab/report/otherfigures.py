@@ -13,7 +13,6 @@ from tacolab.report.controls import JUDGED
 from tacolab.report.style import (
     COLOURS,
     CONTROL_DASHES,
-    DARK,
     GREY,
     MARKERS,
     PLOT_HEIGHT,
@@ -55,8 +54,7 @@ def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure
             entries.setdefault(f"{arm}: {control}", style)
         if known.empty:
             no_values(axes)
-    panels[0].set_title(dataset, loc="left", fontweight="bold")
-    panels[0].set_title("above 0: the own captions save bits", loc="right", color=DARK)
+    frame(panels[0], dataset, "above 0: the own captions save bits")
     _lambda_axis(panels[1], here["lmbda"])
     legend(figure, panels[1], entries, plots=2)
     return figure, here
@@ -82,7 +80,7 @@ def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figur
     chosen = [one for one in trainings if one.lmbda == lmbda and len(one.curve)]
     figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
     axes = figure.add_subplot()
-    frame(figure, axes, f"λ = {lmbda}", "lower is better")
+    frame(axes, f"λ = {lmbda}", "lower is better")
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss")
     entries: dict[str, dict[str, Any]] = {}
@@ -117,7 +115,7 @@ def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
     experiment, column, label = VARIED[name]
     figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
     axes = figure.add_subplot()
-    frame(figure, axes, "time", "lower is better")
+    frame(axes, "time", "lower is better")
     axes.set_xlabel(label)
     axes.set_ylabel("time [ms]")
     entries: dict[str, dict[str, Any]] = {}

@@ -54,7 +54,7 @@ def arm_style(study: Study, arm: str) -> dict[str, Any]:
     }
 
 
-def frame(figure: Figure, axes: Axes, title: str, remark: str) -> None:
+def frame(axes: Axes, title: str, remark: str) -> None:
     """Title left in bold, what to look for right."""
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_title(remark, loc="right", color=DARK)
