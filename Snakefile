@@ -20,6 +20,7 @@ include: "workflow/rules/captions.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/timing.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -136,6 +136,37 @@ WRONG = [
         ["empty"] * 2,
         "protocol.datasets.photos.controls: 'empt",
     ),
+    (
+        "protocol/datasets/photos/controls_by_arm",
+        {"tako": ["empty"]},
+        "protocol.datasets.photos.controls_by_arm.tako: unknown arm 'tako'; did you mean 'taco'?",
+    ),
+    (
+        "protocol/datasets/photos/controls_by_arm",
+        {"image-only": ["empty"]},
+        "protocol.datasets.photos.controls_by_arm.image-only: this arm reads no text",
+    ),
+    (
+        "protocol/datasets/photos/controls_by_arm",
+        {"taco": ["empty"]},
+        "protocol.datasets.photos.controls_by_arm.taco: 'empty' stands there twice",
+    ),
+    (
+        "protocol/datasets/photos/captions_by_arm",
+        {"image-only": 5},
+        "protocol.datasets.photos.captions_by_arm.image-only: this arm reads no text",
+    ),
+    (
+        "protocol/datasets/photos/distribution",
+        {"controls": ["emty"]},
+        "protocol.datasets.photos.distribution.controls: 'emty' is not evaluated on this data set; "
+        "did you mean 'empty'?",
+    ),
+    (
+        "protocol/datasets/photos/distribution",
+        {"fid": "crops"},
+        "protocol.datasets.photos.distribution.fid: unknown value 'crops'; valid: images, patches",
+    ),
     ("captions/own", {"kind": "empty"}, "captions.own: the name is taken"),
     ("datasets/a b", {"kind": "samples", "photos": ["x"]}, "datasets.a b: 'a b' appears in paths"),
     ("datasets/a\nb", {"kind": "samples", "photos": ["x"]}, "datasets.a b: 'a\\nb' appears in"),
@@ -159,7 +190,7 @@ WRONG = [
     # caption sources that cannot caption the data set
     ("protocol/datasets/kodak", {}, "arms.taco.captions: data set 'kodak' has no human captions"),
     ("arms/taco/captions", "released", "arms.taco.captions: captions.released.files has no file "),
-    ("arms/taco/captions", "shuffled", "arms.taco.captions: 'shuffled' is a control (it permutes"),
+    ("arms/taco/captions", "shuffled", "arms.taco.captions: 'shuffled' is a control (it is made"),
     (
         "protocol/datasets/photos/controls",
         ["released"],

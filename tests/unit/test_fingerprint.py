@@ -18,7 +18,7 @@ def double(x):
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of a metric and a report with a template."""
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
-    for name in (*fingerprint.METRICS, "report/page.py"):
+    for name in (*fingerprint.METRICS, *fingerprint.DISTRIBUTION, "report/page.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(CODE)
     (tmp_path / "report" / "templates").mkdir()
@@ -49,6 +49,17 @@ def test_code_of_every_metrics_module_counts(package: Path, name: str) -> None:
     (package / name).write_text(CODE.replace("2 * x", "3 * x"))
     assert fingerprint.metrics() != metrics
     assert fingerprint.report() == report
+
+
+@pytest.mark.parametrize("name", ["features.py", "frechet.py", "cmmd.py", "jackknife.py"])
+def test_distances_between_sets_are_measured_anew_alone(package: Path, name: str) -> None:
+    before = fingerprint.measured()
+    (package / "evaluate" / name).write_text(CODE.replace("2 * x", "3 * x"))
+    after = fingerprint.measured()
+    assert {stage for stage in after if after[stage] != before[stage]} == {
+        "originals",
+        "distribution",
+    }
 
 
 @pytest.mark.parametrize("name", ["page.py", "templates/page.html", "style.css", "new.csv"])

@@ -174,6 +174,9 @@ def test_a_codec_without_text_has_no_controls_and_reads_no_captions() -> None:
         {"protocol__examples": 4},
         {"protocol__datasets__kodak__crop": None},
         {"protocol__datasets__kodak__captions": 1},
+        {"protocol__datasets__kodak__distribution": {"fid": None, "cmmd": False}},
+        # Of numbers that no data set asks for
+        {"protocol__fid_min_samples": 5, "protocol__cmmd_model": "another/clip"},
         {"arms__taco__lambdas": ["0.0016", "0.015"]},
         # An arm's own recipe that says what the study says
         {"arms__taco__training": {"batch": 8, "crop": 128}},
@@ -198,6 +201,7 @@ def test_words_of_the_report_change_the_report_only(places: dict[str, Any]) -> N
     assert moved(BASE, plan(**places)) == {"report/"}
 
 
+CONTROLS = ("own", "constant", "shuffled")
 CHANGES: list[tuple[dict[str, Any], list[Callable[[Artefact], bool]]]] = [
     ({"codec": {"N": 16, "M": 8, "groups": [2, 6]}}, [is_("train")]),
     ({"codec": {"N": 8, "M": 8, "groups": [4, 4]}}, [is_("train")]),
@@ -247,6 +251,14 @@ CHANGES: list[tuple[dict[str, Any], list[Callable[[Artefact], bool]]]] = [
     (
         {"protocol__datasets__photos__captions": 3},
         [is_("code", dataset="photos", arm="taco"), is_("code", dataset="photos", arm="wide")],
+    ),
+    (
+        {"protocol__datasets__photos__captions_by_arm": {"wide": 3}},
+        [is_("code", dataset="photos", arm="wide", control=c) for c in CONTROLS],
+    ),
+    (
+        {"protocol__datasets__photos__control_images": 5},
+        [is_("code", dataset="photos", control=c) for c in CONTROLS[1:]],
     ),
     ({"protocol__examples": 2}, [is_("metrics", control="own")]),
     ({"protocol__anchors": {"jpeg": [10, 60], "webp": [10, 50]}}, [is_("anchors", codec="jpeg")]),
@@ -310,6 +322,10 @@ def test_a_raised_recipe_moves_its_stage_and_what_follows(
         {"arms__another": {"text": "small", "captions": "constant"}},
         {"protocol__datasets__trainset": {}},
         {"protocol__datasets__kodak__controls": ["shuffled", "constant"]},
+        {"protocol__datasets__kodak__controls_by_arm": {"wide": ["constant"]}},
+        {"protocol__datasets__photos__distribution": {"fid": "patches", "controls": ["constant"]}},
+        {"protocol__datasets__kodak__distribution": {"cmmd": True}},
+        {"protocol__anchors": {"jpeg": [10, 50], "webp": [10, 50], "avif": [50]}},
         {"arms__taco__lambdas": ["0.0016", "0.015", "0.03"]},
     ],
 )
@@ -317,6 +333,31 @@ def test_what_is_added_only_adds(places: dict[str, Any]) -> None:
     before, after = paths(BASE), paths(plan(**places))
     assert {before[path].stage for path in before.keys() - after.keys()} == {"report"}
     assert len(after) > len(before)
+
+
+def test_all_models_share_the_originals_and_only_what_is_asked_for_has_a_distance() -> None:
+    after = plan(
+        protocol__datasets__photos__distribution={"fid": "images", "controls": ["shuffled"]},
+        protocol__datasets__kodak__distribution={"cmmd": True},
+    )
+    made = [a for a in after if a.stage == "distribution"]
+    kodak = [a for a in made if a.names["dataset"] == "kodak"]
+    originals = after.find("originals", dataset="kodak")
+    assert all(a.inputs["originals"] is originals for a in kodak)
+    assert {(a.names["arm"], a.names["dataset"], a.names["control"]) for a in made} == {
+        *((arm, dataset, "own") for arm in STUDY["arms"] for dataset in ("photos", "kodak")),
+        ("taco", "photos", "shuffled"),
+        ("wide", "photos", "shuffled"),
+    }
+    # The least number of samples is FID's business alone, and no features' at all.
+    fewer = plan(
+        protocol__datasets__photos__distribution={"fid": "images", "controls": ["shuffled"]},
+        protocol__datasets__kodak__distribution={"cmmd": True},
+        protocol__fid_min_samples=50,
+    )
+    assert {label(a) for a in fewer} == {label(a) for a in after}
+    changed = {label(a) for p, a in paths(fewer).items() if p not in paths(after)}
+    assert changed == {label(a) for a in made if a.names["dataset"] == "photos"} | {"report/"}
 
 
 def test_an_added_lambda_trains_just_that() -> None:

@@ -38,7 +38,7 @@ except UserError as error:
 
 CONFIG = snapshot(config)  # merged from --configfile and --config
 
-METRICS = fingerprint.metrics()
+MEASURED = fingerprint.measured()
 
 
 onstart:
@@ -59,6 +59,7 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     control="[^/]+",
+    machine="[^/]+",
 
 
 def any_of(arms):
@@ -81,7 +82,7 @@ def made_from(stage, role):
 
     def files(wildcards):
         artefact = PLAN.find(stage, **wildcards)
-        if artefact.done and not fingerprint.outdated(artefact, METRICS):
+        if artefact.done and not fingerprint.outdated(artefact, MEASURED):
             return []
         inputs = artefact.inputs
         return (
@@ -100,7 +101,7 @@ def shown(report):
     files = []
     for artefact in report.inputs.values():
         paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-        anew = artefact.done and fingerprint.outdated(artefact, METRICS)
+        anew = artefact.done and fingerprint.outdated(artefact, MEASURED)
         files += paths if anew else ancient(paths)
     return files
 

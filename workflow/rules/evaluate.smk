@@ -38,13 +38,55 @@ rule metrics:
     conda:
         "../../envs/train.yaml"
     params:
-        fingerprint=METRICS,
+        fingerprint=MEASURED["metrics"],
     message:
         "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
         "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
         " --control {wildcards.control} --seed {wildcards.seed} --step metrics"
+        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
+
+
+rule originals:
+    input:
+        data=made_from("originals", "data"),
+    output:
+        "results/evaluation/originals/{dataset}/{key}.safetensors",
+        "results/evaluation/originals/{dataset}/{key}.json",
+    log:
+        "results/logs/originals/{dataset}/{key}.log",
+    conda:
+        "../../envs/train.yaml"
+    params:
+        fingerprint=MEASURED["originals"],
+    message:
+        "features of the originals of {wildcards.dataset}, for FID and CMMD"
+    shell:
+        "tacolab originals {wildcards.dataset} --config {CONFIG}"
+        " --key {wildcards.key} --threads {threads} 2> {log}"
+
+
+rule distribution:
+    input:
+        codes=made_from("distribution", "codes"),
+        originals=made_from("distribution", "originals"),
+        model=made_from("distribution", "model"),
+        data=made_from("distribution", "data"),
+    output:
+        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.distribution.json",
+    log:
+        "results/logs/distribution/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+    conda:
+        "../../envs/train.yaml"
+    params:
+        fingerprint=MEASURED["distribution"],
+    message:
+        "FID and CMMD of {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
+        " (captions: {wildcards.control})"
+    shell:
+        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
+        " --control {wildcards.control} --seed {wildcards.seed} --step distribution"
         " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
 
 
@@ -59,7 +101,7 @@ rule anchors:
     conda:
         "../../envs/train.yaml"
     params:
-        fingerprint=METRICS,
+        fingerprint=MEASURED["anchors"],
     message:
         "measuring {wildcards.codec} on {wildcards.dataset}"
     shell:

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Column, Table
+from rich.text import Text
 
 from tacolab import config as configuration
 from tacolab import costs, keys, statuspage
@@ -50,10 +51,11 @@ STUDY = Path("config/study.yaml")
 
 
 class Step(StrEnum):
-    """The two steps of an evaluation."""
+    """The steps of an evaluation."""
 
     code = "code"
     metrics = "metrics"
+    distribution = "distribution"
 
 
 class WeightsStep(StrEnum):
@@ -161,21 +163,64 @@ def captions(
 
 @app.command()
 def weights(
-    dataset: Annotated[str, typer.Argument(help="A data set of the config.")],
-    source: Annotated[str, typer.Argument(help="A caption source of the config.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
+    source: Annotated[str | None, typer.Argument(help="A caption source of the config.")] = None,
     step: Annotated[
         WeightsStep, typer.Option(help="Count the words of training captions, or weigh tokens.")
     ] = WeightsStep.weights,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processes that weigh. Default: a core each.")
+    ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="CAPTION", help="Only show the weights of a caption, and why."),
+    ] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option(
+            help="With --explain. Default: the first with token weights, or the baseline."
+        ),
+    ] = None,
 ) -> None:
     """Weigh the tokens of a caption table: salient words count more."""
     from tacolab import weights as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, step, key, dataset=dataset, source=source))
+    if explain is not None:
+        if dataset or key:
+            raise UserError("weights: --explain takes a caption; leave data set and --key out")
+        _explain(plan, explain, arm)
+        return
+    if dataset is None or source is None or arm:
+        raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
+    stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
+
+
+def _explain(plan: Plan, caption: str, arm: str | None) -> None:
+    """The caption with its salient words, then a token per line."""
+    from tacolab.weights.explain import explain
+
+    found = explain(plan, caption, arm)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for part, salient in found.parts:
+        mark = "*" if salient and not console.is_terminal else ""  # there colour says it
+        text = Text(f"{mark}{_visible(part)}{mark}", "bold yellow" if salient else "")
+        console.print(text, end="", soft_wrap=True)
+    console.print("\n")
+    table = Table("token", Column("weight", justify="right"), "why", box=None)
+    for token, weight, why in found.tokens:
+        table.add_row(Text(_visible(token)), f"{weight:g}", why, style="yellow" if why else None)
+    console.print(table)
+    for note in found.notes:
+        console.print(Text(note), style="dim", soft_wrap=True)
+
+
+def _visible(text: str) -> str:
+    """Control characters as escapes: a caption must not steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @app.command()
@@ -251,7 +296,7 @@ def evaluate(
     control: Annotated[str, typer.Option(help="Caption source; `own`: the arm's.")] = OWN,
     seed: Seed = None,
     step: Annotated[
-        Step | None, typer.Option(help="Only coding or only metrics; without: what is missing.")
+        Step | None, typer.Option(help="Only this step; without: what is missing of all.")
     ] = None,
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
@@ -260,7 +305,7 @@ def evaluate(
 ) -> None:
     """Code a data set to real files, decode these, and measure rate and quality.
 
-    Killed at any moment, the same command goes on at the next image.
+    Killed at any moment, the same command goes on at the next part of the images.
     """
     from tacolab import evaluate as stage
 
@@ -271,7 +316,9 @@ def evaluate(
         stage.run(plan, _find(plan, step, key, **names), threads)
         return
     metrics = plan.find("metrics", key, **names)
-    for artefact in (metrics.inputs["codes"], metrics):
+    found = [a for a in plan if a.stage == "distribution" and a.names == metrics.names]
+    made_from = [a.inputs["originals"] for a in found]
+    for artefact in (metrics.inputs["codes"], metrics, *made_from, *found):
         if not artefact.done:
             artefact.require_inputs()
             stage.run(plan, artefact, threads)
@@ -279,9 +326,24 @@ def evaluate(
 
 
 @app.command()
+def originals(
+    dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Compute the originals' features, which FID and CMMD of every model are measured against."""
+    from tacolab import evaluate as stage
+
+    plan = _plan(config, overrides)
+    stage.run(plan, _find(plan, "originals", key, dataset=dataset), threads)
+
+
+@app.command()
 def anchors(
     dataset: Annotated[str, typer.Argument(help="A data set of the protocol.")],
-    codec: Annotated[str, typer.Argument(help="jpeg or webp.")],
+    codec: Annotated[str, typer.Argument(help="jpeg, webp or avif.")],
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
@@ -292,6 +354,26 @@ def anchors(
 
     plan = _plan(config, overrides)
     stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+
+
+@app.command()
+def timing(
+    machine: Annotated[str, typer.Argument(help="The name that the config gives this machine.")],
+    config: ConfigFile = STUDY,
+    overrides: Overrides = [],  # noqa: B006
+    key: Key = None,
+    threads: Threads = None,
+) -> None:
+    """Time the codec here with each kind of attention, by text length and image side.
+
+    Killed at any moment, the same command goes on at the next size. Let nothing else run beside it.
+    """
+    from tacolab import timing as stage
+
+    plan = _plan(config, overrides)
+    artefact = plan.find("timing", key, machine=machine)
+    stage.run(plan, artefact, threads)
+    typer.echo(artefact.path)
 
 
 @app.command()

@@ -28,6 +28,7 @@ START = 5 / 60  # hours: a requeued job waits 2 minutes, then loads code and dat
 SAVING = 5 / 60  # hours before its limit at which a job is warned
 
 CODED_BPP = 0.5  # about the published rate on Kodak at lambda 0.009
+FEATURES = 2048 + 768  # numbers per image that FID and CMMD compare
 PNG_BPP = 12.0  # of photos: tells the pixels of whole images from the size of their files
 
 # Images, captions and bytes by annotation file, for a plan before anything is downloaded.
@@ -116,7 +117,9 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
         jobs = [artefact for artefact in todo if str(artefact) in names]
         planned = [artefact for artefact in artefacts if artefact.stage == "train"]
         models = [work[str(artefact)] for artefact in planned if str(artefact) in work]
-        evaluations = sum(artefact.stage in ("code", "metrics") for artefact in jobs)
+        evaluations = sum(
+            artefact.stage in ("code", "metrics", "distribution") for artefact in jobs
+        )
         samples = _all(model.samples for model in models)
         hours = _all(model.hours for model in models)
         segments = _all(model.segments for model in models)
@@ -162,8 +165,8 @@ def schedule(hours: Iterable[float], gpus: int) -> float:
 
 def _todo(plan: Plan) -> list[Artefact]:
     """What the workflow would make."""
-    metrics = fingerprint.metrics()
-    anew = [a for a in plan if a.done and fingerprint.outdated(a, metrics)]
+    measured = fingerprint.measured()
+    anew = [a for a in plan if a.done and fingerprint.outdated(a, measured)]
     todo = [*plan.needed(), *anew]
     report = plan.report()
     return [*todo, report] if anew and report.done else todo
@@ -288,8 +291,13 @@ def _disk(study: Study, artefact: Artefact, sets: Mapping[str, Pictures | None])
         return pictures.n_bytes
     if artefact.stage == "code":
         crop = artefact.spec["crop"]
-        pixels = pictures.images * crop**2 if crop else 8 * pictures.n_bytes / PNG_BPP
-        return float(artefact.spec["captions"] * pixels * CODED_BPP / 8)
+        images = min(pictures.images, artefact.spec.get("images", pictures.images))
+        whole = 8 * pictures.n_bytes / PNG_BPP / max(1, pictures.images)
+        return float(
+            artefact.spec["captions"] * images * (crop**2 if crop else whole) * CODED_BPP / 8
+        )
+    if artefact.stage == "originals":
+        return 4.0 * pictures.images * FEATURES
     return 0.0  # tables, figures, a few examples
 
 

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from tacolab.keys import Artefact
@@ -14,6 +15,14 @@ METRICS = (
     "evaluate/anchors.py",
     "codec/pixels.py",  # rounds to 8 bit
     "perceptual.py",
+)
+DISTRIBUTION = (
+    "evaluate/distribution.py",
+    "evaluate/features.py",
+    "evaluate/frechet.py",
+    "evaluate/cmmd.py",
+    "evaluate/jackknife.py",
+    "codec/pixels.py",
 )
 
 
@@ -34,13 +43,26 @@ def metrics() -> str:
     return fingerprint(*METRICS)
 
 
-def outdated(artefact: Artefact, current: str) -> bool:
-    """Whether finished metrics or anchors were measured by other code than `current` stands for."""
-    if artefact.stage not in ("metrics", "anchors"):
+def distribution() -> str:
+    """Of everything that FID and CMMD depend on, besides the decoded images."""
+    return fingerprint(*DISTRIBUTION)
+
+
+def measured() -> dict[str, str]:
+    """By the stage that it measures."""
+    return dict.fromkeys(("metrics", "anchors"), metrics()) | dict.fromkeys(
+        ("originals", "distribution"), distribution()
+    )
+
+
+def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:
+    """Whether finished numbers were measured by other code; `current`: that of `measured`."""
+    if artefact.stage not in current:
         return False
     try:
-        description = json.loads(artefact.files[1].read_text(encoding="utf-8"))
-        return bool(description["fingerprint"] != current)
+        path = next(path for path in artefact.files if path.suffix == ".json")
+        description = json.loads(path.read_text(encoding="utf-8"))
+        return bool(description["fingerprint"] != current[artefact.stage])
     except (ValueError, KeyError, TypeError):
         return True  # damaged: to be measured again
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tacolab import atomic
-from tacolab.config import OWN, Gpt4o, Samples, Shuffled, Study, nearest
+from tacolab.config import OWN, Cut, Gpt4o, Samples, Shuffled, Study, nearest
 from tacolab.errors import UserError
 
 RESULTS = Path("results")
@@ -34,7 +34,10 @@ RECIPE = {
     "import": 1,
     "code": 1,
     "metrics": 1,
+    "originals": 1,
+    "distribution": 1,
     "anchors": 1,
+    "timing": 1,
     "report": 1,
 }
 
@@ -55,12 +58,19 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
         "evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}",
         ("{control}.parquet", "{control}.json", "{control}.examples.zip"),
     ),
+    # What FID and CMMD of every model are measured against.
+    "originals": ("evaluation/originals/{dataset}", ("{key}.safetensors", "{key}.json")),
+    "distribution": (
+        "evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}",
+        ("{control}.distribution.json",),
+    ),
     "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
+    "timing": ("timing/{machine}", ("{key}.parquet", "{key}.json")),
     "report": ("report/{key}", ("index.html",)),
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "import", "metrics", "anchors", "report")
+TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing", "report")
 
 # What makes a model.
 MODELS = ("train", "import")
@@ -157,11 +167,15 @@ class Plan:
         for run in study.runs():
             self.model(*run)
             for dataset, how in study.protocol.datasets.items():
-                for control in self.controls(run[0], how.controls):
+                for control in study.controls(run[0], dataset):
                     self.metrics(*run, dataset, control)
+                    if control in (OWN, *how.distribution.controls):
+                        self.distribution(*run, dataset, control)
         for dataset in study.protocol.datasets:
             for codec in study.protocol.anchors:
                 self.anchors(dataset, codec)
+        for machine in study.timing.machines if study.timing else ():
+            self.timing(machine)
         self.report()
 
     def __iter__(self) -> Iterator[Artefact]:
@@ -222,10 +236,6 @@ class Plan:
         identity = (artefact.stage, artefact.key, frozenset(artefact.names.items()))
         return self._known.setdefault(identity, artefact)
 
-    def controls(self, arm: str, controls: list[str]) -> list[str]:
-        """What an arm is evaluated with; a codec that reads no text has nothing to control."""
-        return [OWN, *controls] if self.study.arms[arm].text else [OWN]
-
     def data(self, dataset: str) -> Artefact:
         config = self.study.datasets[dataset]
         spec = config.model_dump(mode="json")
@@ -234,8 +244,10 @@ class Plan:
             spec["entries"] = [entries.get(photo) for photo in config.photos]
         return self._add(Artefact("data", {"dataset": dataset}, spec))
 
-    def captions(self, dataset: str, source: str, own: Artefact | None = None) -> Artefact:
-        """The caption table; `own` is the table that a shuffled control permutes."""
+    def captions(
+        self, dataset: str, source: str, arm: str | None = None, own: Artefact | None = None
+    ) -> Artefact:
+        """The caption table; `own` is the table of the arm that a control is made from."""
         config = self.study.captions[source]
         spec = config.model_dump(mode="json")
         if "files" in spec:  # captions of other data sets are no business of this one
@@ -244,8 +256,11 @@ class Plan:
             spec["per_image"] = config.per_image.get(dataset, 1)
             del spec["attempts"]  # changes no answer
         inputs = {"data": self.data(dataset)}
-        if isinstance(config, Shuffled) and own:
+        if isinstance(config, Shuffled | Cut) and own:
             inputs["own"] = own
+        if isinstance(config, Cut) and arm:
+            encoder = _encoder(self.study, arm) or {}
+            spec["encoder"] = {key: encoder[key] for key in ("kind", "model")}  # its tokens
         return self._add(Artefact("captions", {"dataset": dataset, "source": source}, spec, inputs))
 
     def vocabulary(self, arm: str) -> Artefact:
@@ -313,11 +328,15 @@ class Plan:
         inputs = {"model": self.model(arm, lmbda, seed), "data": self.data(dataset)}
         if study.arms[arm].text:
             own = self.captions(dataset, study.arms[arm].source(dataset))
-            inputs["captions"] = own if control == OWN else self.captions(dataset, control, own)
+            inputs["captions"] = (
+                own if control == OWN else self.captions(dataset, control, arm, own)
+            )
             inputs |= self._weighted(arm, inputs)
         names = inputs["model"].names | {"arm": arm, "dataset": dataset, "control": control}
-        captions = how.captions if "captions" in inputs else 1
+        captions = how.captions_by_arm.get(arm, how.captions) if "captions" in inputs else 1
         spec = {"crop": how.crop, "captions": captions}
+        if control != OWN and how.control_images is not None:
+            spec |= {"captions": 1, "images": how.control_images}
         if of := study.arms[arm].of:
             spec["epoch"] = of.epoch
         return self._add(Artefact("code", names, spec, inputs))
@@ -329,6 +348,29 @@ class Plan:
             spec["float_metrics"] = True
         return self._add(Artefact("metrics", code.names, spec, {"codes": code, **code.inputs}))
 
+    def originals(self, dataset: str) -> Artefact:
+        """Features of the originals; one of them serves every model."""
+        how = self.study.protocol.datasets[dataset]
+        spec = {
+            "crop": how.crop,
+            "fid": how.distribution.fid,
+            "cmmd": self.study.protocol.cmmd_model if how.distribution.cmmd else None,
+        }
+        names = {"dataset": dataset}
+        return self._add(Artefact("originals", names, spec, {"data": self.data(dataset)}))
+
+    def distribution(
+        self, arm: str, lmbda: str, seed: int, dataset: str, control: str
+    ) -> Artefact | None:
+        """FID and CMMD of a coding; None where the config asks for neither."""
+        how = self.study.protocol.datasets[dataset].distribution
+        if not (how.fid or how.cmmd):
+            return None
+        code = self.code(arm, lmbda, seed, dataset, control)
+        spec = {"fid_min_samples": self.study.protocol.fid_min_samples} if how.fid else {}
+        inputs = {"codes": code, "originals": self.originals(dataset), **code.inputs}
+        return self._add(Artefact("distribution", code.names, spec, inputs))
+
     def anchors(self, dataset: str, codec: str) -> Artefact:
         study = self.study
         spec = {
@@ -338,8 +380,16 @@ class Plan:
         names = {"dataset": dataset, "codec": codec}
         return self._add(Artefact("anchors", names, spec, {"data": self.data(dataset)}))
 
+    def timing(self, machine: str) -> Artefact:
+        """Times on a machine; the same key on all, so that a copied file is found."""
+        assert self.study.timing is not None
+        spec = self.study.timing.model_dump(mode="json", exclude={"machines"})
+        spec["codec"] = self.study.codec.model_dump(mode="json")
+        return self._add(Artefact("timing", {"machine": machine}, spec))
+
     def report(self) -> Artefact:
-        shown = {str(a): a for a in list(self) if a.stage in (*MODELS, "metrics", "anchors")}
+        stages = (*MODELS, "metrics", "distribution", "anchors", "timing")
+        shown = {str(a): a for a in list(self) if a.stage in stages}
         spec = {
             "title": self.study.title,
             "note": self.study.note,

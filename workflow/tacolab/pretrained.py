@@ -1,4 +1,7 @@
-"""Where pretrained weights lie: in the hub's cache, a folder or an installed package. No torch."""
+"""Where pretrained weights lie: in the hub's cache, a folder or an installed package.
+
+Imports torch only in `pretrained`, which loads them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from fnmatch import fnmatch
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tacolab.errors import StageError, UserError
 
@@ -29,6 +33,26 @@ def locate(model: str) -> str:
     if spec is None or spec.origin is None:
         raise UserError(f"package {package} (pretrained weights) is not installed; run `make`")
     return str(Path(spec.origin).parent / folder)
+
+
+def pretrained(kind: Any, source: str) -> Any:
+    """`kind.from_pretrained(source)` with a message that says what to do without a hub."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # one bar per file of weights says nothing
+    try:
+        # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
+        return kind.from_pretrained(source, local_files_only=True)
+    except (OSError, ValueError):
+        pass
+    try:
+        return kind.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
+            "there is internet (HF_HOME names the cache), or give a folder in the config"
+        ) from None
 
 
 def on_hub(model: str) -> bool:

@@ -18,6 +18,8 @@ PACKAGES = (
     "lpips",
     "datasets",
     "pyarrow",
+    "spacy",
+    "scikit-learn",
 )
 
 

@@ -28,7 +28,7 @@ class Row:
 
 def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
-    stages, metrics = list(LAYOUT), fingerprint.metrics()
+    stages, measured = list(LAYOUT), fingerprint.measured()
     trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
 
     def state(artefact: Artefact) -> str:
@@ -37,7 +37,7 @@ def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
         try:
             if not artefact.done:
                 return "missing"
-            return "measured by other code" if fingerprint.outdated(artefact, metrics) else "done"
+            return "measured by other code" if fingerprint.outdated(artefact, measured) else "done"
         except OSError as error:
             return f"unreadable: {error.strerror}"
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tacolab.codec import Elic, Taco
+from tacolab.config import Attention
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 TOLERANCE = 1e-4  # of the array's largest value
@@ -101,3 +102,14 @@ def test_published_network_has_its_number_of_parameters(published: Taco) -> None
     everything = sum(p.numel() for p in published.parameters())
     adapter = everything - sum(p.numel() for p in Elic().parameters())
     assert (everything, adapter) == (38_579_275, 1_646_848)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fused_attention_is_the_published_function(published: Taco, case: str) -> None:
+    fused = Taco.from_state_dict(published.state_dict(), attention=Attention(kind="sdpa")).eval()
+    image, text = golden_input(case)
+    with torch.no_grad():
+        x = image.float() / 255
+        y, same = published.g_a(x, text), fused.g_a(x, text)
+    assert (same - y).abs().max() < 1e-5 * y.abs().max()
+    assert not torch.equal(same, y)  # another way of computing: the kinds are not one code path

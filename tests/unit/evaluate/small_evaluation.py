@@ -6,13 +6,17 @@ too, so it keeps to plain functions.
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from killing import die, nth
 from tacolab import config
+from tacolab.evaluate import shards
 from tacolab.keys import Artefact, Plan
+
+# Several parts, and batches within them: two crops, two captions of them at once.
+shards.PART = shards.BATCH = 2 * 64 * 64
 
 PHOTOS = ["chelsea", "coffee", "china"]
 IDS = ["chelsea.png", "coffee.png", "china.jpg"]
@@ -22,8 +26,8 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build"])
 
 
-def plan(examples: int = 2, **how: Any) -> Plan:
-    """The study; `how` is the protocol of its data set."""
+def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: Any) -> Plan:
+    """The study; `how` is the protocol of its data set, `protocol` what stands beside the sets."""
     how = {"crop": 64, "captions": 2, "controls": ["empty", "shuffled"]} | how
     study = {
         "title": "test",
@@ -53,6 +57,7 @@ def plan(examples: int = 2, **how: Any) -> Plan:
             "datasets": {"set": how},
             "anchors": {"jpeg": [10, 90], "webp": [30]},
             "examples": examples,
+            **(protocol or {}),
         },
         "execution": {"device": "cpu"},
     }
@@ -88,7 +93,7 @@ def count_calls() -> Callable[[], int]:
     """From now on every image that is coded or decoded leaves a line; returns how many have."""
     from tacolab.codec import Elic
 
-    for name in ("encode", "decode"):
+    for name in ("encode_latents", "decode_latents"):
         real = getattr(Elic, name)
 
         def counted(*args: Any, _real: Any = real, **kwargs: Any) -> Any:
@@ -112,7 +117,7 @@ def _work(folder: Path, step: str, place: str, nth: int) -> None:
 
 
 def half_written(n: int) -> None:
-    """In the middle of the nth file that is written: a stream, an example or an output."""
+    """In the middle of the nth file that is written: a part or an output."""
     from tacolab import atomic
 
     now, real = nth(n), atomic.sync
@@ -126,36 +131,18 @@ def half_written(n: int) -> None:
     atomic.sync = sync
 
 
-def _at_row(n: int, before: Callable[[Any, bytes], None]) -> None:
-    import json
+def before_saving(n: int) -> None:
+    """The nth part is done, and not kept."""
+    from tacolab.evaluate.shards import Shards
 
-    from tacolab.evaluate.ledger import Ledger
+    now, real = nth(n), Shards.save
 
-    now, real = nth(n), Ledger.add
-
-    def add(self: Any, row: dict[str, Any]) -> None:
+    def save(self: Any, *work: Any) -> None:
         if now():
-            before(self, json.dumps(row).encode())
-            self._file.flush()
             die()
-        real(self, row)
+        real(self, *work)
 
-    Ledger.add = add  # type: ignore[method-assign]
-
-
-def before_row(n: int) -> None:
-    """The image is done, its row is not written."""
-    _at_row(n, lambda ledger, line: None)
-
-
-def torn_row(n: int) -> None:
-    """Half of a row is on the disk."""
-    _at_row(n, lambda ledger, line: ledger._file.write(line[:20]))
-
-
-def row_without_end(n: int) -> None:
-    """All of a row, but not its line's end: the next row must not go on in that line."""
-    _at_row(n, lambda ledger, line: ledger._file.write(line))
+    Shards.save = save  # type: ignore[method-assign]
 
 
 def tidying(n: int) -> None:
@@ -171,7 +158,4 @@ def tidying(n: int) -> None:
     code.shutil.rmtree = rmtree
 
 
-PLACES = {
-    place.__name__: place
-    for place in (half_written, before_row, torn_row, row_without_end, tidying)
-}
+PLACES = {place.__name__: place for place in (half_written, before_saving, tidying)}

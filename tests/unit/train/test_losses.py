@@ -1,19 +1,25 @@
 """The loss is the published one."""
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
+import small_training
+from tacolab import config
 from tacolab.config import Training
+from tacolab.keys import Plan
 from tacolab.packed import Packed
 from tacolab.perceptual import Lpips
-from tacolab.train.loop import learning_rate
+from tacolab.train.loop import learning_rate, validate
 from tacolab.train.losses import Joint, RateDistortion
+from tacolab.train.setup import set_up
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 
@@ -107,6 +113,47 @@ def test_joint_gradient_reaches_the_reconstruction_only() -> None:
     assert x_hat.grad is not None and x_hat.grad.abs().max() > 0
     assert x.grad is None
     assert all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_joint_with_the_encoders_hidden_states_is_the_same() -> None:
+    x, x_hat, tokens, mask = made_up_batch()
+    loss = Joint(small_clip(), 40.0)
+    hidden = loss.clip.text_model(input_ids=tokens, attention_mask=mask).last_hidden_state
+    once = loss(x, x_hat, tokens, mask, hidden=hidden).item()
+    assert once == pytest.approx(loss(x, x_hat, tokens, mask).item(), rel=1e-6)
+    others = loss(x, x_hat, tokens, mask, hidden=hidden.flip(0)).item()
+    assert others != pytest.approx(once, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "once"),
+    [
+        ({}, True),
+        ({"max_tokens": 30}, False),
+        ({"windows": 2}, False),
+        ({"kind": "longclip"}, False),
+    ],
+)
+def test_captions_are_encoded_once_where_codec_and_loss_share_a_tower(
+    change: dict[str, Any],
+    once: bool,
+    clip: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    encoder = {"kind": "clip", "model": str(clip), "max_tokens": 38, "width": 64} | change
+    study = small_training.study(
+        encoders={"clip": encoder},
+        arms={"taco": {"text": "clip", "captions": "human"}},
+        training={"joint_weight": 3.0, "joint_model": str(clip)},
+    )
+    plan = Plan(config.validate(study, "test"))
+    run = set_up(plan, plan.find("train", arm="taco"))
+    assert run.one_tower == once
+    terms = validate(run)
+    twice = validate(dataclasses.replace(run, one_tower=False))
+    assert terms == pytest.approx(twice, rel=1e-6) and terms["joint"] > 0
 
 
 def test_total_is_the_weighted_sum() -> None:

@@ -46,6 +46,19 @@ def test_killed_by_the_clock(folder: Path, undisturbed: Path) -> None:
     assert_equal(small_training.model_folder(folder), undisturbed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["keywords", "combined"])
+def test_arms_with_token_weights_and_linear_attention(
+    arm: str, prepared: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = small_training.copy_inputs(prepared, tmp_path_factory.mktemp(arm))
+    assert small_training.finish(other, arm=arm) == 0
+    for place in (("in_step", 9), ("before_rename", 3)):
+        assert small_training.finish(folder, arm=arm, sabotage=place) == -signal.SIGKILL
+    assert small_training.finish(folder, arm=arm) == 0
+    assert_equal(*(small_training.model_folder(where, arm) for where in (folder, other)))
+
+
 def test_history_has_no_gap_and_no_repetition(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "state/train.jsonl").open()]
     assert [line["step"] for line in lines if "step" in line] == [3, 6, 9, 12]

@@ -6,6 +6,7 @@ from typing import Any
 
 from tacolab.config import (
     Constant,
+    Cut,
     Empty,
     File,
     FileRef,
@@ -49,6 +50,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
         rows = sources.same(data, "")
     elif isinstance(source, Constant):
         rows = sources.same(data, source.text)
+    elif isinstance(source, Cut):
+        from tacolab.captions import cut
+
+        rows, facts = cut.captions(artefact, source.tokens)
     else:
         rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
         facts = {"images_with_equal_text": equal}

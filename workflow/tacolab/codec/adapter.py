@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-HEADS = 8
+from tacolab.codec.attention import attend
+from tacolab.config import Attention
+
+SOFTMAX = Attention()
+IMAGE_GRID = (32, 32)  # image tokens of the Extractor in a published crop, 256 x 256 pixels
 
 
 class Injector(nn.Module):
@@ -15,39 +19,39 @@ class Injector(nn.Module):
     identity. The published network puts no padding mask on the text.
     """
 
-    def __init__(self, image_dim: int, text_dim: int) -> None:
+    def __init__(
+        self, image_dim: int, text_dim: int, text_tokens: int, attention: Attention = SOFTMAX
+    ) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(image_dim))
         self.text_feature_dim_proj = nn.Linear(text_dim, image_dim)
         self.image_norm = nn.LayerNorm(image_dim)
         self.text_norm = nn.LayerNorm(image_dim)
-        self.cross_attn = nn.MultiheadAttention(image_dim, HEADS, batch_first=True)
+        self.cross_attn = attend(image_dim, [text_tokens], attention)
         nn.init.kaiming_normal_(self.text_feature_dim_proj.weight)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """image (B, image_dim, H, W), text (B, tokens, text_dim) -> image, same shape."""
         queries = self.image_norm(image.flatten(2).transpose(1, 2))
         text = self.text_norm(self.text_feature_dim_proj(text))
-        attended, _ = self.cross_attn(queries, text, text, need_weights=False)
-        out: Tensor = queries + self.gamma * attended
+        out: Tensor = queries + self.gamma * self.cross_attn(queries, text)
         return out.transpose(1, 2).reshape(image.shape)
 
 
 class Extractor(nn.Module):
     """Picture into text: text := LN(text) + MHA(query=LN(text), key=value=image)."""
 
-    def __init__(self, image_dim: int, text_dim: int) -> None:
+    def __init__(self, image_dim: int, text_dim: int, attention: Attention = SOFTMAX) -> None:
         super().__init__()
         self.image_feature_dim_proj = nn.Linear(image_dim, text_dim)
         self.image_norm = nn.LayerNorm(text_dim)
         self.text_norm = nn.LayerNorm(text_dim)
-        self.cross_attn = nn.MultiheadAttention(text_dim, HEADS, batch_first=True)
+        self.cross_attn = attend(text_dim, IMAGE_GRID, attention)
         nn.init.kaiming_normal_(self.image_feature_dim_proj.weight)
 
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         """text (B, tokens, text_dim), image (B, image_dim, H, W) -> text, same shape."""
         queries = self.text_norm(text)
-        image = self.image_norm(self.image_feature_dim_proj(image.flatten(2).transpose(1, 2)))
-        attended, _ = self.cross_attn(queries, image, image, need_weights=False)
-        out: Tensor = queries + attended
+        image = self.image_norm(self.image_feature_dim_proj(image.movedim(1, -1)))  # B, H, W, dim
+        out: Tensor = queries + self.cross_attn(queries, image)
         return out

@@ -4,18 +4,20 @@ from tacolab.codec.elic import Elic
 from tacolab.codec.taco import Taco
 from tacolab.codec.text import FrozenText, build
 from tacolab.config import Study
+from tacolab.tokens import positions
 
 
 def build_codec(study: Study, arm: str) -> Elic:
     """The arm's network with fresh weights from torch's global random numbers."""
-    size = study.codec
-    text = study.arms[arm].text
-    if text is None:
+    size, how = study.codec, study.arms[arm]
+    if how.text is None:
         return Elic(size.N, size.M, size.groups)
-    return Taco(size.N, size.M, size.groups, study.encoders[text].width)
+    encoder = study.encoders[how.text]
+    tokens = 1 if how.token_weighting == "pooled" else positions(encoder)
+    return Taco(size.N, size.M, size.groups, encoder.width, tokens, how.attention)
 
 
 def build_text(study: Study, arm: str) -> FrozenText | None:
     """The arm's text encoder; None for a codec that reads no text."""
-    text = study.arms[arm].text
-    return build(study.encoders[text]) if text else None
+    how = study.arms[arm]
+    return build(study.encoders[how.text], how.token_weighting) if how.text else None

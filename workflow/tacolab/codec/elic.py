@@ -221,16 +221,40 @@ class Elic(nn.Module):
         """
         if x.ndim != 4 or x.shape[0] != 1:
             raise ValueError(f"one picture (1, 3, H, W) is coded at a time, not {tuple(x.shape)}")
-        y = self.g_a(pad(x), text)
+        return self.encode_latents(*self.latents(self.features(x), text), *x.shape[-2:])
+
+    # What no decoder repeats may be computed for many pictures at once, and once for all captions
+    # of a picture. Everything from the hyperprior on is for one picture, as in the decoder.
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """What g_a makes of pictures (B, 3, H, W) before any text: the same for every caption."""
+        features: Tensor = self.g_a.before_text(pad(x))  # type: ignore[operator]
+        return features
+
+    @torch.no_grad()
+    def latents(self, features: Tensor, text: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """y (B, M, H/16, W/16) and z (B, N, H/64, W/64) of pictures with a caption each.
+
+        Raises:
+            ValueError: weights or pictures are not finite.
+        """
+        y: Tensor = self.g_a.with_text(features, text)  # type: ignore[operator]
         if not torch.isfinite(y).all():
             raise ValueError("the latent is not finite: check the picture and the weights")
-        z = self.h_a(y)
+        return y, self.h_a(y)
+
+    @torch.no_grad()
+    def encode_latents(self, y: Tensor, z: Tensor, height: int, width: int) -> Encoded:
+        """Codes the latents (1, ...) of one picture of `height` x `width` pixels."""
+        # A slice of a batch is laid out as the decoder's tensors are, or other kernels might run.
+        y, z = y.contiguous(), z.contiguous()
         z_string, z_hat, z_symbols = self._encode_z(z)
         y_string, y_symbols, bits_y = self._encode_y(y, self.h_s(z_hat))
         return Encoded(
             y_string=y_string,
             z_string=z_string,
-            shape=LatentShape.of(*x.shape[-2:]),
+            shape=LatentShape.of(height, width),
             checksum=_checksum([z_symbols, *y_symbols]),
             bits_y=bits_y,
             bits_z=_bits(self._z_likelihood(z_hat)),
@@ -247,6 +271,20 @@ class Elic(nn.Module):
             ValueError: strings or shape are not of one picture, or do not go together.
             RuntimeError: `update()` was not called.
         """
+        y_hat, checksum = self.decode_latents(strings, shape)
+        picture = getattr(shape, "picture", None) or (STRIDE * shape[0], STRIDE * shape[1])
+        return self.synthesise(y_hat, *picture), checksum
+
+    @torch.no_grad()
+    def synthesise(self, y_hat: Tensor, height: int, width: int) -> Tensor:
+        """Pictures (B, 3, height, width) of decoded latents (B, M, H/16, W/16)."""
+        return crop(self.g_s(y_hat), height, width)
+
+    @torch.no_grad()
+    def decode_latents(
+        self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]
+    ) -> tuple[Tensor, int]:
+        """As `decode`, but y_hat (1, M, H/16, W/16) in place of the picture."""
         if [len(part) for part in strings] != [1, 1] or len(shape) != 2 or min(shape) < 1:
             raise ValueError("expected strings [[y], [z]] of one picture and its shape (zH, zW)")
         (y_string,), (z_string,) = strings
@@ -254,9 +292,7 @@ class Elic(nn.Module):
         reader = SymbolReader(self.gaussian_conditional, y_string, y_count)
         z_hat, z_symbols = self._decode_z(z_string, shape)
         y_hat, y_symbols = self._decode_y(reader, self.h_s(z_hat))
-        x_hat = self.g_s(y_hat)
-        picture = getattr(shape, "picture", None) or (STRIDE * shape[0], STRIDE * shape[1])
-        return crop(x_hat, *picture), _checksum([z_symbols, *y_symbols])
+        return y_hat, _checksum([z_symbols, *y_symbols])
 
     def _encode_z(self, z: Tensor) -> tuple[bytes, Tensor, Tensor]:
         coding_tables(self.entropy_bottleneck)  # raises where there are none
@@ -299,9 +335,10 @@ class Elic(nn.Module):
     # -- weight files --------------------------------------------------------------------------
 
     @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor]) -> Self:
+    def from_state_dict(cls, state_dict: Mapping[str, Tensor], **known: Any) -> Self:
         """The network whose sizes and weights are those of `state_dict`.
 
+        `known` are arguments of the constructor that weights do not tell, or must agree with.
         Takes the authors' files: a `module.` prefix and CompressAI's old names are mapped. The
         coding tables are left empty, see `tacolab.codec.weights.normalise`.
 
@@ -309,7 +346,7 @@ class Elic(nn.Module):
             ValueError: lists every tensor that is missing, extra or of the wrong shape.
         """
         weights = normalise(state_dict)
-        sizes = cls._sizes(weights)
+        sizes = cls._sizes(weights) | known
         model = cls(**sizes)
         network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
         check_fit(weights, model.state_dict(), network)

@@ -4,16 +4,16 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
 from tacolab import atomic
 from tacolab.codec.container import decode_container, pack_container
-from tacolab.codec.elic import Elic
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_pixels, to_tensor
-from tacolab.codec.taco import Taco
-from tacolab.codec.text import FrozenText, build
+from tacolab.codec.text import FrozenText, Weighting, build
 from tacolab.config import TextEncoder
 from tacolab.errors import UserError
 from tacolab.pictures import rgb
@@ -38,13 +38,25 @@ class PictureCodec:
             raise UserError(f"{model.with_name('model.json')}: not JSON ({error})") from None
         self.identity = hashlib.sha256(content).digest()[:8]
         try:
-            self.text = description["text"]["spec"]["text"]
-        except (KeyError, TypeError):
+            spec = description["text"]["spec"]
+            self.text = spec["text"]
+            self.weighting: Weighting = spec.get("token_weighting", "none")
+            self.weights_key = description["text"]["inputs"].get("weights")
+        except (AttributeError, KeyError, TypeError):
             raise UserError(f"{model.with_name('model.json')}: describes no model") from None
-        self.network = load_network(model, Taco if self.text else Elic)
+        self.network = load_network(model, spec)
 
-    def compress(self, picture: Path, caption: str | None, output: Path) -> float:
-        """Write `output`; bits per pixel of the whole file."""
+    def compress(
+        self,
+        picture: Path,
+        caption: str | None,
+        output: Path,
+        weights: np.ndarray | None = None,
+    ) -> float:
+        """Write `output`; bits per pixel of the whole file.
+
+        weights: of the caption's tokens, 1 x positions, for a model with `weighting`.
+        """
         if bool(self.text) != (caption is not None):
             raise UserError(
                 "this model reads no text: leave --caption out"
@@ -56,7 +68,10 @@ class PictureCodec:
                 pixels = rgb(ImageOps.exif_transpose(image))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{picture}: not a readable picture ({error})") from None
-        hidden = self._encoder()([caption])[0] if caption is not None else None
+        hidden = None
+        if caption is not None:
+            rows = None if weights is None else torch.from_numpy(weights)
+            hidden, _ = self._encoder()([caption], rows)
         content = pack_container(self.network.encode(to_tensor(pixels), hidden), self.identity)
         atomic.write_bytes(output, content)
         return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
@@ -75,4 +90,4 @@ class PictureCodec:
 
     def _encoder(self) -> FrozenText:
         config: TextEncoder = TypeAdapter(TextEncoder).validate_python(self.text)
-        return build(config)
+        return build(config, self.weighting)

@@ -9,10 +9,12 @@ from compressai.layers import AttentionBlock
 from compressai.models.utils import conv
 from torch import Tensor, nn
 
-from tacolab.codec.adapter import HEADS, Extractor, Injector
+from tacolab.codec.adapter import SOFTMAX, Extractor, Injector
+from tacolab.codec.attention import HEADS
 from tacolab.codec.elic import GROUPS, Elic
 from tacolab.codec.layers import ResidualBottleneck
-from tacolab.codec.weights import read_text_dim
+from tacolab.codec.weights import read_attention, read_text_dim
+from tacolab.config import Attention
 
 INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the stack below
 
@@ -20,7 +22,9 @@ INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the st
 class TextGuidedAnalysis(nn.Module):
     """g_a: picture (B, 3, H, W) and text (B, tokens, text_dim) -> y (B, M, H/16, W/16)."""
 
-    def __init__(self, N: int, M: int, text_dim: int) -> None:
+    def __init__(
+        self, N: int, M: int, text_dim: int, text_tokens: int, attention: Attention
+    ) -> None:
         super().__init__()
         self.text_dim = text_dim
         self.analysis_transform = nn.Sequential(
@@ -32,20 +36,29 @@ class TextGuidedAnalysis(nn.Module):
             ResidualBottleneck(N),
             ResidualBottleneck(N),
             ResidualBottleneck(N),
-            Injector(N, text_dim),
+            Injector(N, text_dim, text_tokens, attention),
             AttentionBlock(N),
             conv(N, N),
             ResidualBottleneck(N),
             ResidualBottleneck(N),
             ResidualBottleneck(N),
-            Extractor(N, text_dim),
-            Injector(N, text_dim),
+            Extractor(N, text_dim, attention),
+            Injector(N, text_dim, text_tokens, attention),
             conv(N, M),
             AttentionBlock(M),
         )
 
     def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """Raises ValueError where the text is missing or does not fit the pictures."""
+        return self.with_text(self.before_text(x), text)
+
+    def before_text(self, x: Tensor) -> Tensor:
+        """The layers that see no text: (B, 3, H, W) -> (B, N, H/4, W/4), the larger part of g_a."""
+        features: Tensor = self.analysis_transform[:INJECT_EARLY](x)
+        return features
+
+    def with_text(self, x: Tensor, text: Tensor | None = None) -> Tensor:
+        """The rest, with a text for each picture."""
         if text is None:
             raise ValueError("Taco needs the text features of each picture: pass text=...")
         if text.ndim != 3 or (text.shape[0], text.shape[2]) != (x.shape[0], self.text_dim):
@@ -54,7 +67,6 @@ class TextGuidedAnalysis(nn.Module):
                 "a row per picture, as wide as the text encoder that the model was trained with"
             )
         layers = self.analysis_transform
-        x = layers[:INJECT_EARLY](x)
         x = layers[INJECT_EARLY](x, text)
         x = layers[INJECT_EARLY + 1 : EXTRACT](x)
         text = layers[EXTRACT](text, x)
@@ -66,7 +78,8 @@ class TextGuidedAnalysis(nn.Module):
 class Taco(Elic):
     """Text-adaptive compression on ELIC (ICML 2024); the published sizes are the defaults.
 
-    `text_dim` is the width of the text encoder's last hidden state (CLIP ViT-B/32: 512).
+    `text_dim` is the width of the text encoder's last hidden state (CLIP ViT-B/32: 512). Any
+    number of tokens is read; `text_tokens` is the usual one, where an `attention` depends on it.
     """
 
     def __init__(
@@ -75,6 +88,8 @@ class Taco(Elic):
         M: int = 320,
         groups: Sequence[int] = GROUPS,
         text_dim: int = 512,
+        text_tokens: int = 38,
+        attention: Attention = SOFTMAX,
     ) -> None:
         if N % HEADS or text_dim % HEADS:
             raise ValueError(
@@ -82,8 +97,8 @@ class Taco(Elic):
                 "the number of attention heads: choose other sizes"
             )
         super().__init__(N, M, groups)
-        self.g_a: nn.Module = TextGuidedAnalysis(N, M, text_dim)
+        self.g_a: nn.Module = TextGuidedAnalysis(N, M, text_dim, text_tokens, attention)
 
     @classmethod
     def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-        return super()._sizes(weights) | read_text_dim(weights)
+        return super()._sizes(weights) | read_text_dim(weights) | read_attention(weights)

@@ -1,89 +1,114 @@
 """Text encoders: captions -> (hidden states, mask). The codec does not know which one it hears."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, CLIPTextModel
-from transformers.utils.logging import disable_progress_bar
+from torch.nn import functional as F
+from transformers import AutoModel, CLIPTextModel
 
-from tacolab.config import ClipText, TextEncoder, TransformersText
+from tacolab.codec import longclip
+from tacolab.config import LongClipText, TextEncoder, TransformersText
 from tacolab.errors import UserError
-from tacolab.pretrained import locate
+from tacolab.pretrained import locate, pretrained
+from tacolab.tokens import Tokenizer
+
+Weighting = Literal["none", "pooled", "tokens"]
 
 
 class FrozenText(nn.Module):
     """A pretrained text encoder that is never trained.
 
     Padded positions keep their hidden states, since TACO's adapter attends to them; the mask
-    goes into the encoder itself.
+    goes into the encoder itself. A caption in several windows is encoded one window at a time.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Tokenizer, weighting: Weighting = "none"
+    ) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        self.weighting = weighting
 
     @torch.no_grad()
-    def forward(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """B captions -> hidden states B x max_tokens x width, mask B x max_tokens (1 = a token)."""
+    def forward(
+        self, captions: Sequence[str], weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """B captions -> hidden states B x T x width, mask B x T (1 = a token).
+
+        weights: B x positions, for an encoder with `weighting`. T is the tokenizer's `positions`,
+        or 1 with `pooled`. Raises ValueError where weights are missing or do not fit.
+        """
+        hidden, mask = self.read(captions)
+        return weigh(hidden, mask, weights, self.weighting)
+
+    @torch.no_grad()
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Hidden states and mask before any weighting."""
         device = next(self.model.parameters()).device
-        tokens = tokenise(self.tokenizer, captions, self.max_tokens).to(device)
-        hidden: Tensor = self.model(**tokens).last_hidden_state
-        return hidden, tokens["attention_mask"]
+        tokens = self.tokenizer(captions)
+        windows = np.stack([tokens.ids, tokens.mask], -1)
+        windows = windows.reshape(-1, self.tokenizer.config.max_tokens, 2)
+        # Those that captions do not reach are all alike, and encoded once.
+        windows, places = np.unique(windows, axis=0, return_inverse=True)
+        ids, mask = torch.from_numpy(windows).to(device).unbind(-1)
+        hidden: Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = hidden[torch.from_numpy(places).to(device)]
+        return hidden.reshape(*tokens.ids.shape, -1), torch.from_numpy(tokens.mask).to(device)
 
     def train(self, mode: bool = True) -> "FrozenText":
         """Stays in eval mode: dropout in a frozen encoder would be noise."""
         return super().train(False)
 
 
-def tokenise(tokenizer: Any, captions: Sequence[str], max_tokens: int) -> Any:
-    """Token ids and attention mask, padded and cut to `max_tokens`.
+def weigh(
+    hidden: Tensor, mask: Tensor, weights: Tensor | None, how: Weighting
+) -> tuple[Tensor, Tensor]:
+    """Hidden states B x T x width under token weights B x T; the mask of what comes out.
 
-    CLIP's tokenizer pads with its end token (49407), as TACO does, and cleans text by itself.
+    tokens: each token times its weight. pooled: the tokens at length 1, in a mean by the weights:
+    B x 1 x width.
     """
-    return tokenizer(
-        list(captions),
-        padding="max_length",
-        truncation=True,
-        max_length=max_tokens,
-        return_tensors="pt",
-    )
+    if how == "none":
+        return hidden, mask
+    if weights is None or weights.shape != mask.shape:
+        found = "none" if weights is None else tuple(weights.shape)
+        raise ValueError(f"token weights are {found}, must be {tuple(mask.shape)}")
+    weights = weights.to(hidden).unsqueeze(-1)
+    if how == "tokens":
+        return weights * hidden, mask
+    shares = weights / weights.sum(1, keepdim=True)
+    pooled = (shares * F.normalize(hidden, dim=-1)).sum(1, keepdim=True)
+    return pooled, torch.ones_like(mask[:, :1])
 
 
-def build(config: TextEncoder) -> FrozenText:
+def build(config: TextEncoder, weighting: Weighting = "none") -> FrozenText:
     """The encoder that the config describes. Raises UserError when its weights are not there."""
-    kind = {ClipText: CLIPTextModel, TransformersText: AutoModel}[type(config)]
-    source = locate(config.model)
-    model = pretrained(kind, source)
+    model = _tower(config)
     width = model.config.hidden_size
     if width != config.width:
         raise UserError(
             f"text encoder {config.model}: its width is {width}, the config says {config.width}"
         )
-    positions = model.config.max_position_embeddings
+    # Encoders with relative positions (T5) have no such limit.
+    positions = getattr(model.config, "max_position_embeddings", config.max_tokens)
     if config.max_tokens > positions:
         raise UserError(
             f"text encoder {config.model}: max_tokens is {config.max_tokens}, it reads {positions}"
         )
-    return FrozenText(model, pretrained(AutoTokenizer, source), config.max_tokens)
+    return FrozenText(model, Tokenizer(config), weighting)
 
 
-def pretrained(kind: Any, source: str) -> Any:
-    """`kind.from_pretrained(source)` with a message that says what to do without a hub."""
-    disable_progress_bar()  # one bar per file of weights says nothing
-    try:
-        # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
-        return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError):
-        pass
-    try:
-        return kind.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
-            "there is internet (HF_HOME names the cache), or give a folder in the config"
-        ) from None
+def _tower(config: TextEncoder) -> Any:
+    """A text model of `transformers`."""
+    if isinstance(config, LongClipText) and Path(config.model).suffix == ".pt":
+        return longclip.read(Path(config.model))
+    source = locate(config.model)
+    if isinstance(config, TransformersText):
+        model = pretrained(AutoModel, source)
+        return model.get_encoder() if model.config.is_encoder_decoder else model
+    return pretrained(CLIPTextModel, source)

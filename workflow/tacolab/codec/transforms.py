@@ -34,8 +34,16 @@ class Analysis(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """Ignores `text`, so that one trainer and one evaluator serve every arm."""
+        return self.with_text(self.before_text(x), text)
+
+    def before_text(self, x: Tensor) -> Tensor:
+        """All of g_a: no text comes."""
         y: Tensor = self.analysis_transform(x)
         return y
+
+    def with_text(self, features: Tensor, text: Tensor | None = None) -> Tensor:
+        """The identity, for the same reason."""
+        return features
 
 
 class Synthesis(nn.Module):

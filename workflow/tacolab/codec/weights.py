@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tacolab.config import Attention
+
 CODING_TABLE = re.compile(
     r"(gaussian_conditional|entropy_bottleneck)"
     r"\.(_offset|_quantized_cdf|_cdf_length|scale_table)"
@@ -76,6 +78,24 @@ def read_text_dim(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         ("g_a.analysis_transform.15.text_feature_dim_proj.weight", 1, 1),
     )
     return {"text_dim": text_dim} if text_dim else {}
+
+
+def read_attention(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """attention and text_tokens of a network with linear attention.
+
+    Nothing for the other kinds: their parameters are the same, so a file does not tell them apart.
+    """
+    injectors = [f"g_a.analysis_transform.{place}.cross_attn" for place in (8, 15)]
+    mixtures = [f"{name}.key_mixture" for name in injectors]
+    rank = _majority(weights, *((name, 0, 1) for name in mixtures))
+    text_tokens = _majority(weights, *((name, 1, 1) for name in mixtures))
+    if not rank:
+        return {}
+    shared = not any(f"{name}.value_mixture" in weights for name in injectors)
+    return {
+        "text_tokens": text_tokens,
+        "attention": Attention(kind="linformer", rank=rank, shared=shared),
+    }
 
 
 def _majority(weights: Mapping[str, Tensor], *places: tuple[str, int, int]) -> int:

@@ -12,6 +12,7 @@ from tacolab.config.models import (
     ClipText,
     Coco,
     Constant,
+    Cut,
     Empty,
     Execution,
     File,
@@ -30,6 +31,7 @@ from tacolab.config.models import (
     Weights,
 )
 from tacolab.config.study import Study
+from tacolab.config.timing import Timing
 
 __all__ = [
     "OWN",
@@ -38,6 +40,7 @@ __all__ = [
     "ClipText",
     "Coco",
     "Constant",
+    "Cut",
     "Empty",
     "Execution",
     "File",
@@ -53,6 +56,7 @@ __all__ = [
     "Shuffled",
     "Study",
     "TextEncoder",
+    "Timing",
     "Training",
     "TransformersText",
     "Weights",

@@ -79,6 +79,13 @@ class Shuffled(Strict):
     seed: int = 1
 
 
+class Cut(Strict):
+    """Control: the arm's own captions, cut to what a shorter encoder would read of them."""
+
+    kind: Literal["cut"]
+    tokens: int = Field(ge=3, description="of the arm's tokenizer, begin and end included")
+
+
 class File(Strict):
     """Captions of one's own, or public long ones: a JSON or Parquet file per data set."""
 
@@ -128,7 +135,7 @@ class HuggingFace(Strict):
 
 
 Captions = Annotated[
-    Human | Published | File | Gpt4o | Ofa | HuggingFace | Empty | Constant | Shuffled,
+    Human | Published | File | Gpt4o | Ofa | HuggingFace | Empty | Constant | Shuffled | Cut,
     Field(discriminator="kind"),
 ]
 
@@ -321,12 +328,33 @@ class Arm(Strict):
         return self.captions if isinstance(self.captions, str) else self.captions[dataset]
 
 
+class Distribution(Strict):
+    """FID and CMMD: how far all decoded images together are from all originals."""
+
+    fid: Literal["images", "patches"] | None = Field(
+        None, description="samples of FID: images as coded, or their 256 x 256 patches; null: none"
+    )
+    cmmd: bool = Field(False, description="CMMD of the images as coded")
+    controls: list[Name] = Field([], description="also of these, besides the arm's own captions")
+
+
 class EvaluationSet(Strict):
     """How one data set is evaluated."""
 
     crop: int | None = Field(None, ge=64, description="side of the centre crop; null: whole image")
     captions: int = Field(1, ge=1, description="captions coded per image, from the first on")
+    captions_by_arm: dict[Name, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="the same for single arms; only with their own captions"
+    )
     controls: list[Name] = Field([], description="caption sources besides the arm's own")
+    controls_by_arm: dict[Name, list[Name]] = Field({}, description="further ones of single arms")
+    control_images: int | None = Field(
+        None,
+        ge=1,
+        description="controls code only so many images, spread over the list, with their first "
+        "caption; null: as the arm's own captions",
+    )
+    distribution: Distribution = Distribution()
 
 
 class Margins(Strict):
@@ -344,10 +372,17 @@ class Protocol(Strict):
     baseline: Name = Field(description="the arm that others are compared with")
     margins: Margins = Margins()
     anchors: dict[
-        Literal["jpeg", "webp"],
+        Literal["jpeg", "webp", "avif"],
         Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
     ] = Field({}, description="qualities of the classical codecs measured on the same images")
     examples: int = Field(4, ge=0, description="images per data set shown in the report")
+    fid_min_samples: int = Field(
+        10_000, ge=3, description="FID of fewer samples says nothing and is left empty"
+    )
+    cmmd_model: str = Field(
+        "openai/clip-vit-large-patch14-336",
+        description="hub name or folder of CMMD's CLIP; no other than ViT-L/14@336 gives a CMMD",
+    )
 
 
 class Api(Strict):

@@ -14,7 +14,9 @@ from tacolab.config.models import (
     Arm,
     Captions,
     CodecSize,
+    Cut,
     Dataset,
+    EvaluationSet,
     Execution,
     File,
     Folder,
@@ -27,6 +29,7 @@ from tacolab.config.models import (
     Training,
     Weights,
 )
+from tacolab.config.timing import Timing
 
 
 class Study(Strict):
@@ -49,6 +52,7 @@ class Study(Strict):
     training: Training
     arms: dict[Name, Arm] = Field(min_length=1)
     protocol: Protocol
+    timing: Timing | None = Field(None, description="what is timed, on which machines")
     execution: Execution = Execution()
 
     def recipe(self, arm: str) -> Training:
@@ -59,6 +63,12 @@ class Study(Strict):
     def lambdas_of(self, arm: str) -> list[str]:
         """Lambdas of an arm, as they are spelled in paths."""
         return list(self.arms[arm].weights) or self.arms[arm].lambdas or self.lambdas
+
+    def controls(self, arm: str, dataset: str) -> list[str]:
+        """What an arm is evaluated with; a codec that reads no text has nothing to control."""
+        how = self.protocol.datasets[dataset]
+        more = [*how.controls, *how.controls_by_arm.get(arm, [])]
+        return [OWN, *more] if self.arms[arm].text else [OWN]
 
     @property
     def last_phase(self) -> int:
@@ -237,8 +247,8 @@ class Study(Strict):
             source = arm.source(dataset)
         except KeyError:
             raise wrong(path, f"names no caption source for data set '{dataset}'") from None
-        if isinstance(self.captions[source], Shuffled):
-            raise wrong(path, f"'{source}' is a control (it permutes an arm's own captions)")
+        if isinstance(self.captions[source], Shuffled | Cut):
+            raise wrong(path, f"'{source}' is a control (it is made from an arm's own captions)")
         self._check_can_caption(path, source, dataset)
 
     def _check_can_caption(self, path: str, source: str, dataset: str) -> None:
@@ -271,12 +281,37 @@ class Study(Strict):
                     f"{how.crop} is larger than datasets.{dataset}.min_side = "
                     f"{self.datasets[dataset].min_side}; raise it to leave smaller ones out",
                 )
-            for control in how.controls:
-                if control == OWN:
-                    raise wrong(f"{path}.controls", f"'{OWN}' is always evaluated; leave it out")
-                self._known(f"{path}.controls", control, self.captions, "caption source")
-                self._check_can_caption(f"{path}.controls", control, dataset)
-            _check_distinct(f"{path}.controls", how.controls)
+            self._check_controls(f"{path}.controls", how.controls, dataset)
+            for arm, controls in how.controls_by_arm.items():
+                self._check_reads(f"{path}.controls_by_arm.{arm}", arm)
+                self._check_controls(f"{path}.controls_by_arm.{arm}", controls, dataset)
+                _check_distinct(f"{path}.controls_by_arm.{arm}", [*how.controls, *controls])
+            for arm in how.captions_by_arm:
+                self._check_reads(f"{path}.captions_by_arm.{arm}", arm)
+            self._check_distribution(path, how)
+
+    def _check_controls(self, path: str, controls: Iterable[str], dataset: str) -> None:
+        for control in controls:
+            if control == OWN:
+                raise wrong(path, f"'{OWN}' is always evaluated; leave it out")
+            self._known(path, control, self.captions, "caption source")
+            self._check_can_caption(path, control, dataset)
+        _check_distinct(path, controls)
+
+    def _check_reads(self, path: str, arm: str) -> None:
+        self._known(path, arm, self.arms, "arm")
+        if self.arms[arm].text is None:
+            raise wrong(path, "this arm reads no text; take it out")
+
+    def _check_distribution(self, path: str, how: EvaluationSet) -> None:
+        controls = how.distribution.controls
+        path = f"{path}.distribution.controls"
+        known = [*how.controls, *(c for more in how.controls_by_arm.values() for c in more)]
+        for control in controls:
+            if control not in known:
+                message = f"'{control}' is not evaluated on this data set{nearest(control, known)}"
+                raise wrong(path, message)
+        _check_distinct(path, controls)
 
 
 def _export(name: str, arms: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Anchors: JPEG and WebP by Pillow on the images of the evaluation, measured the same way."""
+"""Anchors: JPEG, WebP and AVIF by Pillow on the images of the evaluation, measured the same way."""
 
 import io
 import time
@@ -9,9 +9,9 @@ from PIL import Image
 from tacolab import atomic, fingerprint
 from tacolab.device import pick_device
 from tacolab.evaluate.images import Images
-from tacolab.evaluate.ledger import Ledger
 from tacolab.evaluate.metrics import Metrics, tabulate
 from tacolab.keys import Artefact, Plan
+from tacolab.ledger import Ledger
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 

@@ -3,25 +3,43 @@
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from tacolab import atomic
+from tacolab import atomic, tokencounts
 from tacolab.captiontable import CaptionTable
-from tacolab.codec import Elic, Taco
+from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
 from tacolab.codec.build import build_text
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
+from tacolab.codec.text import FrozenText
 from tacolab.device import pick_device
 from tacolab.errors import UserError
-from tacolab.evaluate.images import Images
-from tacolab.evaluate.ledger import Ledger
+from tacolab.evaluate.images import Images, spread
+from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
+from tacolab.weighttable import WeightTable
+
+
+class Job(NamedTuple):
+    """An image to be coded, and its captions; [None] for a codec that reads none.
+
+    weights: captions x positions, where the arm weighs tokens.
+    """
+
+    image_id: str
+    position: int
+    captions: Sequence[str | None]
+    weights: np.ndarray | None
 
 
 def load_model(code: Artefact, device: torch.device) -> Elic:
@@ -34,57 +52,131 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
                 f"{path} is missing: the training leaves it after epoch {epoch}, and only once; "
                 f"restore it, or take arm '{code.names['arm']}' out of the config"
             )
-    return load_network(path, Taco if model.spec["text"] else Elic).to(device)
+    return load_network(path, model.spec).to(device)
 
 
-@torch.no_grad()
 def run(plan: Plan, artefact: Artefact) -> None:
-    """Write `streams.zip` and `codes.parquet`, a row per image and caption."""
+    """Write `streams.zip` and `codes.parquet`, a row per image and caption.
+
+    Images are loaded, and finished parts written, while others are encoded.
+    """
     device = pick_device(plan.study.execution.device)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    table = (
-        CaptionTable(artefact.inputs["captions"].path) if "captions" in artefact.inputs else None
-    )
-    model = load_model(artefact, device)
-    encoder = build_text(plan.study, artefact.names["arm"])
-    if encoder:
-        encoder.to(device)
-
+    jobs = listed(artefact, images)
+    text = build_text(plan.study, artefact.names["arm"])
+    encode = Encode(load_model(artefact, device), text, device)
+    ranges = parts([images.size(job.position) for job in jobs])
     state = artefact.folder / "state"
-    ledger = Ledger(state / "rows.jsonl")
-    done = {(row["image_id"], row["index"]) for row in ledger.rows}
-    for position, image_id in enumerate(progress(images.ids, len(images.ids), str(artefact))):
-        captions: list[str | None] = [None]
-        if table:
-            captions = list(table.for_image(image_id)[: artefact.spec["captions"]])
-        if all((image_id, index) in done for index in range(len(captions))):
-            continue
-        x = to_tensor(images.rgb(position), device)
-        for index, caption in enumerate(captions):
-            if (image_id, index) in done:
-                continue
+    shards = Shards(state / "parts", ranges)
+    todo = shards.missing
+
+    def load(which: range) -> tuple[range, list[np.ndarray]]:
+        return which, [images.rgb(jobs[i].position) for i in which]
+
+    def save(coded: tuple[range, Part]) -> None:
+        shards.save(*coded)
+
+    loaded = ahead(load, todo)
+    coded = ((which, encode([jobs[i] for i in which], pictures)) for which, pictures in loaded)
+    for _ in progress(ahead(save, coded), len(todo), f"{artefact}: parts"):
+        pass
+    tokens = None
+    if text:
+        captions = [caption or "" for job in jobs for caption in job.captions]
+        tokens = tokencounts.count(captions, text.tokenizer)
+    finish(artefact, shards, state, tokens)
+
+
+def listed(artefact: Artefact, images: Images) -> list[Job]:
+    """The images of a coding, in the data set's order, with their captions."""
+    chosen = set(spread(images.ids, artefact.spec.get("images", len(images.ids))))
+    inputs, count = artefact.inputs, artefact.spec["captions"]
+    table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
+    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
+    return [
+        Job(
+            image_id,
+            position,
+            table.for_image(image_id)[:count] if table else [None],
+            weights.for_image(image_id)[:count] if weights else None,
+        )
+        for position, image_id in enumerate(images.ids)
+        if image_id in chosen
+    ]
+
+
+class Encode:
+    """Codes images of one part: g_a up to the text once per image, the rest once per caption.
+
+    Only what the decoder does not repeat is computed in batches. Scales and means are computed for
+    one picture at a time, as they are in the decoder: in another shape they might differ in a last
+    bit, and the file would decode to another picture.
+    """
+
+    def __init__(self, model: Elic, text: FrozenText | None, device: torch.device) -> None:
+        self.model = model
+        self.text = text.to(device) if text else None
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, jobs: Sequence[Job], pictures: Sequence[np.ndarray]) -> Part:
+        rows, files = [], {}
+        for batch in batches([(len(picture), len(picture[0])) for picture in pictures]):
+            together = [jobs[i] for i in batch]
             started = time.perf_counter()
-            hidden = encoder([caption])[0] if encoder and caption is not None else None
-            encoded = model.encode(x, hidden)
-            seconds = time.perf_counter() - started
-            content = pack(encoded.strings, encoded.shape)
-            path = state / stream_name(image_id, index)
-            atomic.write_bytes(path, content)
-            ledger.add(
-                {
-                    "image_id": image_id,
-                    "index": index,
-                    "caption": caption,
-                    "height": x.shape[2],
-                    "width": x.shape[3],
-                    "bytes": path.stat().st_size,
-                    "bits_y": encoded.bits_y,
-                    "bits_z": encoded.bits_z,
-                    "checksum": encoded.checksum,
-                    "encode_seconds": seconds,
-                }
+            features = self.model.features(
+                torch.cat([to_tensor(pictures[i], self.device) for i in batch])
             )
-    finish(artefact, ledger, state)
+            self._wait()
+            shared = (time.perf_counter() - started) / len(together)
+            codings = [
+                (at, index) for at, job in enumerate(together) for index in range(len(job.captions))
+            ]
+            height, width = pictures[batch.start].shape[:2]
+            for start in range(0, len(codings), len(together)):
+                some = codings[start : start + len(together)]
+                started = time.perf_counter()
+                hidden = self._read([(together[at], index) for at, index in some])
+                ys, zs = self.model.latents(features[[at for at, _ in some]], hidden)
+                self._wait()
+                steered = (time.perf_counter() - started) / len(some)
+                for (at, index), y, z in zip(some, ys.split(1), zs.split(1), strict=True):
+                    job = together[at]
+                    started = time.perf_counter()
+                    encoded = self.model.encode_latents(y, z, height, width)
+                    content = pack(encoded.strings, encoded.shape)
+                    files[stream_name(job.image_id, index)] = content
+                    rows.append(
+                        {
+                            "image_id": job.image_id,
+                            "index": index,
+                            "caption": job.captions[index],
+                            "height": height,
+                            "width": width,
+                            "bytes": len(content),
+                            "bits_y": encoded.bits_y,
+                            "bits_z": encoded.bits_z,
+                            "checksum": encoded.checksum,
+                            # Of one coding alone: its share of what was computed together.
+                            "encode_seconds": shared + steered + time.perf_counter() - started,
+                        }
+                    )
+        return Part(rows, files)
+
+    def _read(self, codings: Sequence[tuple[Job, int]]) -> Tensor | None:
+        """Hidden states, a row per caption; None for a codec that reads no text."""
+        if self.text is None:
+            return None
+        captions = [job.captions[index] or "" for job, index in codings]
+        rows = [job.weights[index] for job, index in codings if job.weights is not None]
+        weights = torch.from_numpy(np.stack(rows)).to(self.device) if rows else None
+        hidden: Tensor = self.text(captions, weights)[0]
+        return hidden
+
+    def _wait(self) -> None:
+        """A GPU works on after the call: times would be wrong."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
 def stream_name(image_id: str, index: int) -> str:
@@ -92,19 +184,27 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(artefact: Artefact, ledger: Ledger, state: Path) -> None:
+def finish(
+    artefact: Artefact, shards: Shards, state: Path, tokens: dict[str, float] | None
+) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
-    names = [stream_name(row["image_id"], row["index"]) for row in ledger.rows]
+    codes, streams, description = artefact.files
+    rows = []
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for name in names:
-                archive.write(state / name, name)
+            for part in shards:
+                rows.extend(part.rows)
+                for name, content in part.files.items():
+                    archive.writestr(name, content)
 
-    codes, streams, description = artefact.files
     atomic.write(streams, save)
-    atomic.write(codes, lambda path: pd.DataFrame(ledger.rows).to_parquet(path, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "provenance": provenance()}
+    atomic.write(codes, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
+    content = {
+        "key": artefact.key,
+        "text": artefact.text,
+        "tokens": tokens,
+        "provenance": provenance(),
+    }
     atomic.write_json(description, content)
-    ledger.remove()
-    shutil.rmtree(state)  # with the temporary files of killed runs
+    shutil.rmtree(state)  # with what killed runs left

@@ -20,13 +20,20 @@ class Images:
     def ids(self) -> Sequence[str]:
         return self._packed.ids
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height, width as `rgb` gives them."""
+        if self._crop is not None:
+            return self._crop, self._crop
+        width, height = self._packed.size(index)
+        return height, width
+
     def rgb(self, index: int) -> np.ndarray:
         """H x W x 3, uint8; the centre where a crop is configured."""
         pixels = self._packed.rgb(index)
         return pixels if self._crop is None else centre_crop(pixels, self._crop)
 
 
-def example_ids(ids: Sequence[str], count: int) -> list[str]:
+def spread(ids: Sequence[str], count: int) -> list[str]:
     """`count` images spread evenly over the list, or all where there are fewer."""
     count = min(count, len(ids))
     return [ids[i * len(ids) // count] for i in range(count)]

@@ -1,116 +1,108 @@
 """Metrics: every bitstream is decoded from its file and compared with the original."""
 
 import hashlib
+import io
 import math
 import shutil
-import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from tacolab import atomic, fingerprint
-from tacolab.codec.bitstream import unpack
 from tacolab.codec.pixels import to_pixels
 from tacolab.device import pick_device
-from tacolab.errors import StageError, UserError
-from tacolab.evaluate.code import load_model, stream_name
-from tacolab.evaluate.images import Images, example_ids
-from tacolab.evaluate.ledger import Ledger
+from tacolab.evaluate.decode import Decoded, Decoder
+from tacolab.evaluate.images import Images, spread
 from tacolab.evaluate.metrics import UNROUNDED, Metrics, tabulate
+from tacolab.evaluate.shards import Part, Shards, ahead, parts
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 
 SUMMARY = ("bpp_real", "bpp_est", "psnr", "ms_ssim", "lpips_published", "lpips")
+# What is best of an image's captions: LPIPS in the range of the study's numbers.
+ORACLE = "lpips_published"
 
 
-@torch.no_grad()
 def run(plan: Plan, artefact: Artefact) -> None:
-    """Write the per-image table, its summary and the examples for the report."""
+    """Write the per-image table, its summary and the examples for the report.
+
+    Decoding, on the one hand, and metrics and files, on the other, run in threads of their own.
+    """
     device = pick_device(plan.study.execution.device)
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
-    model = load_model(code, device)
+    decoder = Decoder(code, device)
+    rows = decoder.rows
     metrics = Metrics(device)
     unrounded = artefact.spec.get("float_metrics", False)
-    codes, streams = read_codes(code)
-    examples = example_ids(images.ids, artefact.spec["examples"])
+    examples = set(spread(images.ids, artefact.spec["examples"]))
 
     # Rows of an edited metric, or of images that were coded again, must not be continued.
     made_from = f"{fingerprint.metrics()}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
-    state = artefact.folder / f"{artefact.names['control']}.state" / made_from
-    ledger = Ledger(state / "rows.jsonl")
-    done = {(row["image_id"], row["index"]) for row in ledger.rows}
-    with streams:
-        for coded in progress(codes.to_dict("records"), len(codes), str(artefact)):
-            if (coded["image_id"], coded["index"]) in done:
-                continue
-            content = streams.read(stream_name(coded["image_id"], coded["index"]))
-            started = time.perf_counter()
-            strings, shape = unpack(content)
-            x_hat, checksum = model.decode(strings, shape)
-            seconds = time.perf_counter() - started
-            if checksum != coded["checksum"]:
-                raise StageError(
-                    f"{code.files[1]}: {coded['image_id']} decodes to other symbols here than were "
-                    "encoded (another kind of device, thread count or library version); run coding "
-                    "and metrics on the same kind of machine, or delete the codes to code again"
-                )
-            decoded = to_pixels(x_hat)
-            original = images.rgb(positions[coded["image_id"]])
-            if coded["image_id"] in examples and coded["index"] == 0:
-                keep(state, "original", coded["image_id"], original)
-                keep(state, "decoded", coded["image_id"], decoded)
-            area = coded["height"] * coded["width"]
-            ledger.add(
-                {
-                    **{k: coded[k] for k in ("image_id", "index", "caption", "height", "width")},
-                    "bytes": len(content),
-                    "bpp_real": 8 * len(content) / area,
-                    "bpp_est": (coded["bits_y"] + coded["bits_z"]) / area,
-                    **metrics(original, decoded),
-                    **(metrics.unrounded(original, x_hat) if unrounded else {}),
-                    "encode_seconds": coded["encode_seconds"],
-                    "decode_seconds": seconds,
-                }
-            )
-    finish(artefact, ledger, state, examples)
+    state = artefact.folder / f"{artefact.names['control']}.state"
+    shards = Shards(state / made_from, parts([(row["height"], row["width"]) for row in rows]))
+    todo = shards.missing
+
+    def measure(work: tuple[range, list[Decoded]]) -> None:
+        which, decoded = work
+        measured: list[dict[str, Any]] = []
+        files: dict[str, bytes] = {}
+        for one in decoded:
+            image_id = one.row["image_id"]
+            original, pixels = images.rgb(positions[image_id]), to_pixels(one.x_hat)
+            if image_id in examples and one.row["index"] == 0:
+                files[f"original/{image_id}.png"] = _png(original)
+                files[f"decoded/{image_id}.png"] = _png(pixels)
+            more = metrics.unrounded(original, one.x_hat) if unrounded else {}
+            measured.append(_row(one, metrics(original, pixels) | more))
+        shards.save(which, Part(measured, files))
+
+    decoded = ((which, list(decoder([rows[i] for i in which]))) for which in todo)
+    for _ in progress(ahead(measure, decoded), len(todo), f"{artefact}: parts"):
+        pass
+    finish(artefact, shards, state)
 
 
-def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:
-    """Rows and bitstreams of a coding. Raises UserError naming a damaged file."""
-    path, archive, _ = code.files
-    try:
-        rows = pd.read_parquet(path)
-        path = archive
-        return rows, zipfile.ZipFile(archive)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: damaged ({error}); delete {path.parent} and its images are coded again"
-        ) from None
+def _row(one: Decoded, values: dict[str, float | None]) -> dict[str, Any]:
+    area = one.row["height"] * one.row["width"]
+    return {
+        **{k: one.row[k] for k in ("image_id", "index", "caption", "height", "width")},
+        "bytes": one.n_bytes,
+        "bpp_real": 8 * one.n_bytes / area,
+        "bpp_est": (one.row["bits_y"] + one.row["bits_z"]) / area,
+        **values,
+        "encode_seconds": one.row["encode_seconds"],
+        "decode_seconds": one.seconds,
+    }
 
 
-def keep(state: Path, role: str, image_id: str, pixels: np.ndarray) -> None:
-    """Store an example's picture until all are there."""
-    atomic.write(state / role / f"{image_id}.png", lambda path: Image.fromarray(pixels).save(path))
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="png")
+    return file.getvalue()
 
 
-def finish(artefact: Artefact, ledger: Ledger, state: Path, examples: Sequence[str]) -> None:
+def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
     """Write the declared files, then drop the state."""
-    table = tabulate(ledger.rows)
+    rows: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    for part in shards:
+        rows += part.rows
+        files |= part.files
+    table = tabulate(rows)
     rows_path, description, pictures = artefact.files
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for role in ("decoded", "original"):
-                for image_id in sorted(examples):
-                    archive.write(state / role / f"{image_id}.png", f"{role}/{image_id}.png")
+            for name in sorted(files):
+                archive.writestr(name, files[name])
 
     atomic.write(pictures, save)
     atomic.write(rows_path, lambda path: table.to_parquet(path, index=False))
@@ -124,16 +116,32 @@ def finish(artefact: Artefact, ledger: Ledger, state: Path, examples: Sequence[s
             "provenance": provenance(),
         },
     )
-    ledger.remove()
-    shutil.rmtree(state.parent)
+    shutil.rmtree(state)
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | None]:
-    """Means over images, each image being the mean over its captions; None where undefined."""
+    """Means over images, each image being the mean over its captions; None where undefined.
+
+    Where images were coded with several captions, also the means of the codings that an oracle
+    would keep, the best by LPIPS of each image: `NAME_best`, of `best_of` captions at most.
+    """
     names = [*SUMMARY, *(name for name in UNROUNDED if name in rows)]
-    means = rows.groupby("image_id")[names].mean(numeric_only=True).mean()
-    return {
-        "images": int(rows["image_id"].nunique()),
+    by_image = rows.groupby("image_id")
+    found: dict[str, float | int | None] = {
+        "images": by_image.ngroups,
         "rows": len(rows),
-        **{name: None if math.isnan(means[name]) else float(means[name]) for name in names},
+        **_means(by_image[names].mean(numeric_only=True), names),
     }
+    if len(rows) > by_image.ngroups:
+        ordered = rows.sort_values(["image_id", ORACLE], kind="stable")  # without a value: last
+        best = ordered.drop_duplicates("image_id")
+        found["best_of"] = int(by_image.size().max())
+        found |= {f"{name}_best": value for name, value in _means(best, SUMMARY).items()}
+        if rows[ORACLE].isna().any():  # too small for LPIPS: nobody can choose
+            found |= {f"{name}_best": None for name in SUMMARY}
+    return found
+
+
+def _means(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, float | None]:
+    means = rows[list(names)].mean()
+    return {name: None if math.isnan(means[name]) else float(means[name]) for name in names}

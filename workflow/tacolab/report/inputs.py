@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from tacolab.config import OWN, Study
+from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
 from tacolab.report import training
@@ -207,7 +207,7 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
     if artefact.stage in MODELS:
         return (0, *arm)
-    controls = [OWN, *study.protocol.datasets[names["dataset"]].controls]
+    controls = study.controls(names["arm"], names["dataset"])
     return (
         1,
         datasets.index(names["dataset"]),

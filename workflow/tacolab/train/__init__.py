@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic, slurm
+from tacolab import atomic, slurm, tokencounts
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Lease, NotOurs, acquire
@@ -88,6 +88,11 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
     from tacolab.train.loop import export, train
 
     artefact = parts.artefact
+    tokens = None
+    if parts.encoder:
+        tokens = tokencounts.count(parts.crops.captions, parts.encoder.tokenizer)
+        atomic.write_json(parts.folder / "text.json", tokens)
+        log.info("%s", tokencounts.sentence(tokens))
     reason = train(parts, stop, lease, segments)
     if reason:
         segments.end(reason.text, reason.cancelled)
@@ -102,7 +107,7 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
     model, description = artefact.files
     lease.check()
     export(parts, model)
-    atomic.write_json(description, _description(parts, segments.count()))
+    atomic.write_json(description, _description(parts, segments.count(), tokens))
     segments.end("finished")
     return None
 
@@ -145,7 +150,7 @@ def keep_log(path: Path) -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _description(parts: Run, segments: int) -> dict[str, object]:
+def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> dict[str, object]:
     """model.json: what the model is and what made it."""
     from tacolab.train.description import parameters
 
@@ -158,6 +163,7 @@ def _description(parts: Run, segments: int) -> dict[str, object]:
         "steps": state.step,
         "epochs": parts.recipe.epochs,
         "samples": len(parts.crops),
+        "tokens": tokens,
         "seconds": round(state.seconds, 1),
         "gpus": parts.execution.gpus,
         "segments": segments,

@@ -106,10 +106,11 @@ def _load(weights: Mapping[str, Tensor], arm: Elic, path: Path) -> Elic:
         ) from None
     shapes = {name: value.shape for name, value in model.named_parameters()}
     for name, value in arm.named_parameters():
-        if shapes[name] != value.shape:
+        if shapes.get(name) != value.shape:
+            found = f"is {tuple(shapes[name])}" if name in shapes else "is not in it"
             raise UserError(
-                f"{path}: holds a network of another size: {name} is {tuple(shapes[name])}, "
-                f"{tuple(value.shape)} with the config's codec and text encoder; change one of them"
+                f"{path}: holds another network: {name} {found}, must be {tuple(value.shape)} by "
+                "the config (codec, the arm's text encoder and attention); change one of them"
             )
     for name, weight in normalise(weights).items():
         if not torch.isfinite(weight).all():

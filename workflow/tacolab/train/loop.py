@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from tacolab import atomic
+from tacolab.codec.text import weigh
 from tacolab.config import Training
 from tacolab.errors import StageError
 from tacolab.lease import Lease
@@ -132,11 +134,12 @@ def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> 
     `net` is the state's model, averaging its gradients over the ranks.
     """
     state = run.state
-    x = pixels(run, [sample.image for sample in batch])
-    captions = [sample.caption for sample in batch]
+    x = pixels(run, batch)
     noise = samples.Noise(run.seed, state.step, [sample.index for sample in batch])
-    out = net(x, hidden(run, captions), noise)
-    losses = run.criterion(out, x, captions, distributed.gather)
+    captions = [sample.caption for sample in batch]
+    text, hidden = listen(run, batch)
+    out = net(x, text, noise)
+    losses = run.criterion(out, x, captions, distributed.gather, hidden)
     terms = finite(distributed.mean(torch.stack(losses)), run)
 
     for group in state.optimizer.param_groups:
@@ -163,9 +166,10 @@ def validate(run: Run) -> dict[str, float]:
     sums: dict[str, float] = {}
     for first in range(0, len(run.held_out), run.recipe.batch):
         part = run.held_out[first : first + run.recipe.batch]
-        x = pixels(run, [image for image, _ in part])
-        captions = [caption for _, caption in part]
-        losses = run.criterion(model(x, hidden(run, captions)), x, captions)
+        x = pixels(run, part)
+        captions = [sample.caption for sample in part]
+        text, hidden = listen(run, part)
+        losses = run.criterion(model(x, text), x, captions, hidden=hidden)
         for name, value in finite(torch.stack(losses), run).items():
             sums[name] = sums.get(name, 0.0) + value * len(part)
     model.train()
@@ -185,14 +189,20 @@ def learning_rate(recipe: Training, epoch: int) -> float:
     return recipe.learning_rate * 0.1 ** sum(epoch >= m for m in recipe.milestones)
 
 
-def pixels(run: Run, images: list[Tensor]) -> Tensor:
+def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
     """uint8 images -> batch in [0, 1] on the device."""
-    return torch.stack(images).to(run.device).float() / 255
+    return torch.stack([sample.image for sample in batch]).to(run.device).float() / 255
 
 
-def hidden(run: Run, captions: list[str]) -> Tensor | None:
-    """What the text encoder says of the captions: B x tokens x width."""
-    return run.encoder(captions)[0] if run.encoder else None
+def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor | None]:
+    """What the codec hears of the captions, B x tokens x width; and what L_joint can use of it."""
+    if run.encoder is None:
+        return None, None
+    hidden, mask = run.encoder.read([sample.caption for sample in batch])
+    rows = [sample.weights for sample in batch if sample.weights is not None]
+    weights = torch.from_numpy(np.stack(rows)) if rows else None
+    text, _ = weigh(hidden, mask, weights, run.encoder.weighting)
+    return text, hidden if run.one_tower else None
 
 
 def finite(losses: Tensor, run: Run) -> dict[str, float]:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
-from transformers import AutoTokenizer, CLIPModel
+from transformers import CLIPModel
 
-from tacolab.codec.text import pretrained, tokenise
-from tacolab.config import Training
+from tacolab.config import ClipText, TextEncoder, Training
 from tacolab.perceptual import Lpips
-from tacolab.pretrained import locate
+from tacolab.pretrained import locate, pretrained
+from tacolab.tokens import Tokenizer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -41,14 +41,21 @@ class Joint(nn.Module):
         self.distance_weight = distance_weight
 
     def forward(
-        self, x: Tensor, x_hat: Tensor, tokens: Tensor, mask: Tensor, gather: Gather = alone
+        self,
+        x: Tensor,
+        x_hat: Tensor,
+        tokens: Tensor,
+        mask: Tensor,
+        gather: Gather = alone,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """B x 3 x H x W images (x_hat is not clamped), B x T tokens and mask -> scalar.
 
         With `gather` these are slices of a batch, and the scalar is the loss of the whole batch.
+        hidden: the text tower's last hidden states of these tokens, where they are known.
         """
         with torch.no_grad():
-            text = _unit(self.clip.get_text_features(input_ids=tokens, attention_mask=mask))
+            text = _unit(self._text(tokens, mask, hidden))
             original = _unit(self.clip.get_image_features(pixel_values=self._pixels(x)))
         image = _unit(self.clip.get_image_features(pixel_values=self._pixels(x_hat)))
         text, original, image = gather(text), gather(original), gather(image)
@@ -59,6 +66,12 @@ class Joint(nn.Module):
         ) / 2
         distance: Tensor = torch.linalg.matrix_norm(image - original)
         return contrastive + self.distance_weight * distance
+
+    def _text(self, tokens: Tensor, mask: Tensor, hidden: Tensor | None) -> Any:
+        if hidden is None:
+            return self.clip.get_text_features(input_ids=tokens, attention_mask=mask)
+        ends = mask.sum(1) - 1  # CLIP's text embedding is that of the end token
+        return self.clip.text_projection(hidden[torch.arange(len(ends)), ends])
 
     def _pixels(self, x: Tensor) -> Tensor:
         """Any size in [0, 1] -> CLIP's input, resized as tensors are: bilinear, antialiased."""
@@ -88,6 +101,20 @@ class Losses(NamedTuple):
     joint: Tensor
 
 
+def joint_text(recipe: Training) -> ClipText:
+    """How L_joint reads captions, whatever encoder feeds the codec."""
+    return ClipText(kind="clip", model=recipe.joint_model, max_tokens=recipe.joint_tokens)
+
+
+def one_tower(recipe: Training, encoder: TextEncoder | None) -> bool:
+    """Whether the codec's encoder gives what L_joint needs, so that captions are encoded once."""
+    return (
+        recipe.joint_weight > 0
+        and isinstance(encoder, ClipText)
+        and encoder == joint_text(recipe).model_copy(update={"width": encoder.width})
+    )
+
+
 class RateDistortion(nn.Module):
     """bpp + lmbda * 255^2 * MSE + 3.5 * LPIPS + 0.0025 * L_joint, images in [0, 1]."""
 
@@ -98,17 +125,22 @@ class RateDistortion(nn.Module):
         self.lpips = Lpips()
         self.joint: Joint | None = None
         if recipe.joint_weight > 0:
-            source = locate(recipe.joint_model)
-            self.joint = Joint(pretrained(CLIPModel, source), recipe.joint_distance_weight)
-            self.tokenizer = pretrained(AutoTokenizer, source)
+            clip = pretrained(CLIPModel, locate(recipe.joint_model))
+            self.joint = Joint(clip, recipe.joint_distance_weight)
+            self.tokenizer = Tokenizer(joint_text(recipe))
 
     def forward(
-        self, out: Mapping[str, Any], x: Tensor, captions: Sequence[str], gather: Gather = alone
+        self,
+        out: Mapping[str, Any],
+        x: Tensor,
+        captions: Sequence[str],
+        gather: Gather = alone,
+        hidden: Tensor | None = None,
     ) -> Losses:
         """`out` is what the codec's forward returned for `x`, B x 3 x H x W in [0, 1].
 
         With `gather` these are slices of a batch: `joint` is that of the whole batch, the other
-        terms are means over the slice.
+        terms are means over the slice. hidden: of the captions, by the tower that L_joint has.
         """
         x_hat = out["x_hat"]
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
@@ -118,8 +150,9 @@ class RateDistortion(nn.Module):
         lpips = self.lpips(x, x_hat, self.recipe.lpips_range).mean()
         joint = torch.zeros((), device=x.device)
         if self.joint is not None:
-            tokens = tokenise(self.tokenizer, captions, self.recipe.joint_tokens).to(x.device)
-            joint = self.joint(x, x_hat, tokens["input_ids"], tokens["attention_mask"], gather)
+            tokens = self.tokenizer(captions)
+            ids, mask = (torch.from_numpy(part).to(x.device) for part in (tokens.ids, tokens.mask))
+            joint = self.joint(x, x_hat, ids, mask, gather, hidden)
         total = (
             bpp
             + self.lmbda * 255**2 * mse

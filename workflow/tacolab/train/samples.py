@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
 from tacolab.packed import Packed
+from tacolab.weighttable import WeightTable
 
 # Separate streams of random numbers; also keeps (seed, epoch) apart from (seed, step).
 _ORDER, _CROP, _NOISE, _HOLD_OUT = range(4)
@@ -22,11 +23,12 @@ _ORDER, _CROP, _NOISE, _HOLD_OUT = range(4)
 
 @dataclass(frozen=True)
 class Sample:
-    """One (image, caption) pair of the training set."""
+    """One (image, caption) pair; token weights where the arm uses them."""
 
     index: int
     image: Tensor  # 3 x crop x crop, uint8
     caption: str
+    weights: np.ndarray | None = None  # of each position that the text encoder reads, float16
 
 
 def hold_out(count: int, validation: int) -> tuple[list[int], list[int]]:
@@ -64,26 +66,41 @@ class Crops(Dataset[Sample]):
     """Random crops of every (image, caption) pair; indexed by [epoch, sample index]."""
 
     def __init__(
-        self, images: Packed, captions: CaptionTable, used: Sequence[int], crop: int, seed: int
+        self,
+        images: Packed,
+        captions: CaptionTable,
+        used: Sequence[int],
+        crop: int,
+        seed: int,
+        weights: WeightTable | None = None,
     ) -> None:
-        self.images, self.crop, self.seed = images, crop, seed
+        self.images, self.crop, self.seed, self.weights = images, crop, seed, weights
         self.pairs = [
-            (image, caption) for image in used for caption in captions.for_image(images.ids[image])
+            (image, number, caption)
+            for image in used
+            for number, caption in enumerate(captions.for_image(images.ids[image]))
         ]
+
+    @property
+    def captions(self) -> list[str]:
+        return [caption for _, _, caption in self.pairs]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, place: Sequence[int]) -> Sample:
         epoch, index = place
-        image, caption = self.pairs[index]
+        image, number, caption = self.pairs[index]
         pixels = self.images.rgb(image)
         height, width = pixels.shape[:2]
         numbers = np.random.default_rng([_CROP, self.seed, epoch, index])
         top = int(numbers.integers(height - self.crop + 1))
         left = int(numbers.integers(width - self.crop + 1))
         cut = pixels[top : top + self.crop, left : left + self.crop]
-        return Sample(index, planes(cut), caption)
+        weights = None
+        if self.weights:
+            weights = self.weights.for_image(self.images.ids[image])[number]
+        return Sample(index, planes(cut), caption, weights)
 
 
 def planes(pixels: np.ndarray) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from tacolab.captiontable import CaptionTable
@@ -18,10 +17,11 @@ from tacolab.keys import Artefact, Plan
 from tacolab.packed import Packed
 from tacolab.pictures import centre_crop
 from tacolab.train import distributed, samples
-from tacolab.train.losses import RateDistortion
+from tacolab.train.losses import RateDistortion, one_tower
 from tacolab.train.staging import staged
 from tacolab.train.state import TrainState
 from tacolab.train.stop import ignore_in_worker
+from tacolab.weighttable import WeightTable
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Run:
     device: torch.device
     folder: Path  # state/: checkpoints, train.jsonl, TensorBoard
     crops: samples.Crops
-    held_out: list[tuple[Tensor, str]]  # validation: centre crop 3 x crop x crop uint8, caption
+    held_out: list[samples.Sample]  # validation: centre crops, each image's first caption
     encoder: FrozenText | None
+    one_tower: bool  # it is also that of L_joint
     criterion: RateDistortion
     state: TrainState
 
@@ -77,8 +78,9 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
     folder = artefact.inputs["data"].folder
     images = Packed(staged(folder, stage_to) if stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
+    weights = WeightTable(artefact.inputs["weights"].path) if "weights" in artefact.inputs else None
     used, held_out = samples.hold_out(len(images), recipe.validation_images)
-    crops = samples.Crops(images, captions, used, recipe.crop, seed)
+    crops = samples.Crops(images, captions, used, recipe.crop, seed, weights)
     if len(crops) < recipe.batch:
         raise UserError(
             f"training.batch = {recipe.batch} is more than the {len(crops)} samples to train on"
@@ -97,13 +99,16 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
         folder=artefact.folder / "state",
         crops=crops,
         held_out=[
-            (
+            samples.Sample(
+                number,
                 samples.planes(centre_crop(images.rgb(i), recipe.crop)),
                 captions.for_image(images.ids[i])[0],
+                weights.for_image(images.ids[i])[0] if weights else None,
             )
-            for i in held_out
+            for number, i in enumerate(held_out)
         ],
         encoder=encoder.to(device) if encoder else None,
+        one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
         criterion=criterion.to(device),
         state=TrainState.fresh(model, recipe),
     )

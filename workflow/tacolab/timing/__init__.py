@@ -1,0 +1,73 @@
+"""Stage `timing`: what each kind of attention costs on a machine, by text length and side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from tacolab import atomic
+from tacolab.errors import UserError
+from tacolab.keys import Artefact, Plan
+from tacolab.ledger import Ledger
+from tacolab.progress import progress
+from tacolab.provenance import provenance
+
+
+def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
+    """Write the table of times; killed at any moment, the same command goes on at the next point.
+
+    Raises UserError on another device than the config names for this machine.
+    """
+    import pandas as pd
+    import torch
+
+    from tacolab.device import pick_device
+    from tacolab.timing.machine import device_name
+    from tacolab.timing.points import points
+    from tacolab.timing.table import COLUMNS, rows
+
+    timing, size = plan.study.timing, plan.study.codec
+    assert timing is not None
+    machine = artefact.names["machine"]
+    device = pick_device(plan.study.execution.device)
+    name = device_name(device)
+    if timing.machines[machine] not in name:
+        raise UserError(
+            f"timing.machines.{machine}: this device is '{name}', not a "
+            f"'{timing.machines[machine]}'; run `tacolab timing {machine}` there and copy "
+            f"{artefact.folder} from there"
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    common = {
+        "machine": machine,
+        "device": name,
+        "device_type": device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+    path, description = artefact.files
+    # Rows of another device, or another number of threads, are not continued.
+    words = "".join(c if c.isalnum() else "-" for c in f"{name}-{common['threads']}")
+    ledger = Ledger(artefact.folder / f"{artefact.key}.{words}.rows.jsonl")
+    todo = points(timing)
+    for point in progress(todo[len(ledger.rows) :], len(todo) - len(ledger.rows), str(artefact)):
+        ledger.add({"rows": rows(point, timing, size, device)})
+    table = [
+        common | asdict(point) | row
+        for point, entry in zip(todo, ledger.rows, strict=True)
+        for row in entry["rows"]
+    ]
+    frame = pd.DataFrame(table, columns=list(COLUMNS)).astype(COLUMNS)
+    atomic.write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    content: dict[str, Any] = {"key": artefact.key, "text": artefact.text, **common}
+    settings = {
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cuda": torch.version.cuda,
+    }
+    atomic.write_json(description, content | {"settings": settings, "provenance": provenance()})
+    ledger.remove()
+    for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):
+        leftover.unlink()

@@ -1,0 +1,109 @@
+"""Captions -> token ids, mask and character spans, as a text encoder of the config reads them.
+
+Arrays of numpy, so that token weights and their readers need no encoder. `transformers` is imported
+when a tokenizer is loaded, and with it torch where that is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tacolab.config import ClipText, LongClipText, TextEncoder
+from tacolab.errors import UserError
+from tacolab.pretrained import locate, pretrained
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """B captions at the T positions that the encoder reads; T is `Tokenizer.positions`.
+
+    ids: B x T, int64. Padding has the tokenizer's own padding token (CLIP: its end token, 49407).
+    mask: B x T, int64. 1 = a token, begin and end included; 0 = padding.
+    spans: B x T x 2, int32. First character of the caption and the one after the last, of each
+        token; -1, -1 for begin, end and padding. The pieces of one character (emoji, rare scripts)
+        all have its span.
+    lengths: B, int64. Tokens of the whole caption without begin and end, also those cut off.
+    """
+
+    ids: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+    spans: npt.NDArray[np.int32]
+    lengths: npt.NDArray[np.int64]
+
+
+class Tokenizer:
+    """Captions -> Tokens. A pickled object holds only the encoder's config.
+
+    With `windows: n` the n consecutive pieces of a caption stand one after the other, each of up
+    to max_tokens - 2 of its tokens between a begin and an end token, padded to max_tokens. Windows
+    that the caption does not reach are begin, end, padding; what is beyond the last is cut.
+    """
+
+    def __init__(self, config: TextEncoder) -> None:
+        """Raises UserError when the tokenizer is not there or has no padding token."""
+        from transformers import AutoTokenizer
+
+        self.config = config
+        self.positions = positions(config)
+        self._windows = self.positions // config.max_tokens
+        loaded = pretrained(AutoTokenizer, _source(config))
+        if loaded.pad_token_id is None:
+            raise UserError(f"text encoder {config.model}: its tokenizer has no padding token")
+        self._backend = loaded.backend_tokenizer
+        # Of a caption that is too long the library also gives what follows, in pieces of the same
+        # length with begin and end tokens of their own: these are the windows.
+        self._backend.enable_truncation(config.max_tokens, stride=0)
+        self._backend.enable_padding(
+            length=config.max_tokens, pad_id=loaded.pad_token_id, pad_token=loaded.pad_token
+        )
+        self._empty = self._backend.encode("")
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """Any number of captions, also none."""
+        pieces = [[e, *e.overflowing] for e in self._backend.encode_batch(list(captions))]
+        read = [
+            piece
+            for whole in pieces
+            for piece in (whole + [self._empty] * self._windows)[: self._windows]
+        ]
+        shape = (len(pieces), self.positions)
+        special = np.array([p.special_tokens_mask for p in read], bool).reshape(shape)
+        spans = np.array([p.offsets for p in read], np.int32).reshape(*shape, 2)
+        spans[special] = -1
+        return Tokens(
+            ids=np.array([p.ids for p in read], np.int64).reshape(shape),
+            mask=np.array([p.attention_mask for p in read], np.int64).reshape(shape),
+            spans=spans,
+            lengths=np.array(
+                [sum(p.special_tokens_mask.count(0) for p in whole) for whole in pieces], np.int64
+            ),
+        )
+
+    def text(self, ids: Sequence[int]) -> list[str]:
+        """The pieces as the vocabulary spells them, for people."""
+        return [str(self._backend.id_to_token(int(i))) for i in ids]
+
+    def __reduce__(self) -> tuple[Callable[[TextEncoder], Tokenizer], tuple[TextEncoder]]:
+        return tokenizer_of, (self.config,)
+
+
+def tokenizer_of(config: TextEncoder) -> Tokenizer:
+    """The tokenizer of an encoder. Raises UserError when it is not there."""
+    return Tokenizer(config)
+
+
+def positions(config: TextEncoder) -> int:
+    """How many tokens the encoder reads of a caption, padding included."""
+    return config.max_tokens * (config.windows if isinstance(config, ClipText) else 1)
+
+
+def _source(config: TextEncoder) -> str:
+    """Hub name or folder of the tokenizer."""
+    if isinstance(config, LongClipText) and Path(config.model).suffix == ".pt":
+        return ClipText(kind="clip").model  # the authors' file holds weights alone; same tokens
+    return locate(config.model)
