@@ -12,6 +12,9 @@ from PIL import Image
 from tacolab.keys import MODELS, Artefact, Plan
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
+# Changes of the study that draw little: one data set and one lambda.
+SMALL_SET = {"protocol": {"baseline": "taco", "datasets": {"photos": {}}, "anchors": {}}}
+SMALL = {"lambdas": ["0.0016"], **SMALL_SET}
 NASTY = "<script>alert('x')</script> a dog & a 🐕 | pipe"
 
 

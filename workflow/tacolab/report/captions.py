@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tacolab.config import OWN, Study
+from tacolab.config import OWN, ClipText, Study
 from tacolab.report.inputs import Inputs, rows
 
 COLUMNS = ["dataset", "arm", "captions", "words", "words_90", "encoder", "positions"]
@@ -22,6 +22,7 @@ def table(study: Study, inputs: Inputs) -> pd.DataFrame:
             continue
         words = [len(str(caption).split()) for caption in rows(artefact)["caption"]]
         encoder = study.encoders[text]
+        windows = encoder.windows if isinstance(encoder, ClipText) else 1
         lines[dataset, arm] = {
             "dataset": dataset,
             "arm": arm,
@@ -29,6 +30,6 @@ def table(study: Study, inputs: Inputs) -> pd.DataFrame:
             "words": float(np.median(words)),
             "words_90": float(np.quantile(words, 0.9)),
             "encoder": text,
-            "positions": encoder.max_tokens * getattr(encoder, "windows", 1),
+            "positions": encoder.max_tokens * windows,
         }
     return pd.DataFrame(lines.values(), columns=COLUMNS)

@@ -99,8 +99,9 @@ DISTANCES = (
 
 def distances(study: Study, dataset: str) -> list[Metric]:
     """FID and CMMD, where the config asks for them."""
-    asked = getattr(study.protocol.datasets[dataset], "distribution", None)
-    return [metric for metric in DISTANCES if getattr(asked, metric.column, None)]
+    asked = study.protocol.datasets[dataset].distribution
+    wanted = {"fid": asked.fid is not None, "cmmd": asked.cmmd}
+    return [metric for metric in DISTANCES if wanted[metric.column]]
 
 
 def rate_distortion(dataset: str, metric: Metric) -> str:
@@ -122,8 +123,8 @@ def controlled(study: Study) -> list[str]:
     """Data sets on which other captions are tried."""
     return [
         name
-        for name, how in study.protocol.datasets.items()
-        if how.controls or getattr(how, "controls_by_arm", None)
+        for name in study.protocol.datasets
+        if any(len(study.controls(arm, name)) > 1 for arm in study.arms_with_runs())
     ]
 
 
@@ -135,7 +136,7 @@ def trained_lambdas(study: Study) -> list[str]:
 
 def timed(study: Study) -> list[str]:
     """The figures of times: text length and side varied, and the earlier experiment."""
-    timing = getattr(study, "timing", None)
+    timing = study.timing
     if timing is None:
         return []
     return ["timing-tokens", "timing-side", *(["timing-width"] if timing.width_factors else [])]

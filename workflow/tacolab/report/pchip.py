@@ -152,3 +152,14 @@ def at_equal_quality(reference: Sampled, rate: Array, quality: Array) -> Array:
     needed = reference.by_quality(quality)
     more = 100 * np.expm1(np.log(rate) - needed)
     return np.where(reference.reaches(needed), more, np.nan)
+
+
+def beside(curve: Sampled, point: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
+    """Rate of `point` against `other` at equal quality [%]; each is rate and quality, (R,).
+
+    The curve need not hold them: it says what a difference in quality costs there.
+    """
+    (rate, quality), (other_rate, other_quality) = point, other
+    needed, other_needed = curve.by_quality(quality), curve.by_quality(other_quality)
+    more = 100 * np.expm1(np.log(rate / other_rate) - (needed - other_needed))
+    return np.where(curve.reaches(needed) & curve.reaches(other_needed), more, np.nan)
