@@ -1,6 +1,8 @@
 """The report's folder and page: complete, linked, safe, the same every time, light to import."""
 
 import hashlib
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import report_study
 from tacolab import config, report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
+from tacolab.report import comparison
 from tacolab.report.layout import figure_files, report_files
 
 Make = Callable[..., Plan]
@@ -181,6 +184,7 @@ Forbidden.names = {{"torch"}}
 import report_study
 from tacolab import config, report
 from tacolab.keys import Plan
+from tacolab.report import comparison
 plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
 assert layout.report_files(plan.study)[0] == "index.html"
 report.run(plan, plan.report())
@@ -197,3 +201,63 @@ def test_plan_of_the_demo_names_its_files() -> None:
     assert files[:2] == ["figures/kodak-psnr.svg", "figures/kodak-psnr.pdf"]
     # Two data sets by four metrics, other captions on one of them, a training for each lambda.
     assert len(files) == (2 * 4 + 1 + 4) * 4
+
+
+def test_a_report_before_anything_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is there, says that there is nothing, and `latest` names no such report."""
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
+    path = report.run(plan, plan.report(), partial=True)
+    folder = path.parent
+    assert folder == plan.report().folder.with_name("now")
+    assert all((folder / name).is_file() for name in report_files(plan.study))
+    text = " ".join(Page(path).text.split())
+    assert f"Not finished: 0 of {len(plan.report().inputs)} results are there" in text
+    assert "taco, λ 0.0016: not begun" in text and "evaluations of image-only: 1" in text
+    assert not (folder.parent / "latest").exists()
+
+
+def test_an_arm_in_training_shows_as_such(make_plan: Make) -> None:
+    """Its step and its curve are there, up to a line that is just being written."""
+    plan = make_plan(**report_study.SMALL)
+    model = plan.find("train", arm="image-only", lmbda="0.0016", seed="100")
+    model.files[1].unlink()
+    plan.find("metrics", arm="image-only", lmbda="0.0016", seed="100").files[0].unlink()
+    state = model.folder / "state"
+    state.mkdir()
+    lines = [{"step": step, "epoch": 0, "loss": 9 - step / 100} for step in (100, 200, 300)]
+    lines.append({"epoch": 0, "validation": {"step": 300, "loss": 5.5}})
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (state / "train.jsonl").write_text(text + '{"step": 400, "lo')
+    (state / "segments.jsonl").write_text(json.dumps({"event": "start", "steps": 1200}) + "\n")
+    path = report.run(plan, plan.report(), partial=True)
+    text = " ".join(Page(path).text.split())
+    assert "image-only, λ 0.0016: in training: step 300 of 1,200 (epoch 0.8 of 3)" in text
+    curve = pd.read_csv(path.parent / "figures/training-0.0016.csv")
+    assert set(curve["arm"]) == {"image-only"}
+    assert curve["loss"].dropna().tolist() == [8.0, 7.0, 6.0]
+    assert curve["validation"].dropna().tolist() == [5.5]
+    assert curve["epoch"].max() == 0.75
+
+
+def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -> None:
+    """A colleague's taco needs 2 % more bits; one of the arms is missing there."""
+    mine = reported[1].report().folder
+    theirs = tmp_path / "theirs"
+    shutil.copytree(reported[0] / mine, theirs / "report" / "latest")
+    path = theirs / "report/latest/tables/per_image.parquet"
+    images = pd.read_parquet(path)
+    images.loc[images["source"] == "taco", "bpp_real"] *= 1.02
+    images[images["source"] != "image-only"].to_parquet(path)
+    page = comparison.run(reported[0] / "results", theirs, tmp_path / "compare")
+    points = pd.read_csv(page.parent / "tables/points.csv")
+    assert set(points["source"]) == {"taco"}
+    assert points["bpp_change"].to_numpy() == pytest.approx(2)
+    curves = pd.read_csv(page.parent / "tables/curves.csv")
+    assert len(curves) and curves["bd_rate"].to_numpy() == pytest.approx(2)
+    only = pd.read_csv(page.parent / "tables/missing.csv")
+    assert set(only["source"]) == {"image-only"} and set(only["only"]) == {"first"}
+    for target in Page(page).targets:
+        assert (page.parent / unquote(target)).is_file(), target
+    with pytest.raises(UserError, match="holds no report"):
+        comparison.run(theirs, tmp_path, tmp_path / "compare")

@@ -102,6 +102,8 @@ def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) ->
     rows = []
     for row in curves.bd_table(study, points).to_dict("records"):
         control = OWN if row["reference"] in study.arms else ""
+        if row["dataset"] not in codings:  # nothing is there yet
+            continue
         pair = Pair(
             codings[row["dataset"]], row["arm"], row["reference"], metrics[row["metric"]], control
         )
