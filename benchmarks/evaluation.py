@@ -2,8 +2,8 @@
 
     python benchmarks/evaluation.py --images 4 --captions 5
 
-The published network's size with fresh weights, 256 x 256 pixels of coloured squares, MiniLM as text
-encoder. Prints codings per second, the ratio to the baseline, and where the time goes.
+The published network's size with fresh weights, 256 x 256 pixels of coloured squares, MiniLM as
+text encoder. Prints codings per second, the ratio to the baseline, and where the time goes.
 """
 
 import argparse

@@ -80,6 +80,7 @@ class Study:
         signal_option = f"--signal=URG@{warning} " if warning else ""
         train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
         profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
+        profile["set-resources"]["captions"]["runtime"] = 5
         profile["set-threads"]["train"] = 1
         profile |= {
             "retries": retries,

@@ -35,6 +35,7 @@ protocol:
 COMMANDS = [
     "data",
     "captions",
+    "weights",
     "train",
     "evaluate",
     "anchors",

@@ -10,9 +10,12 @@ import torch
 import yaml
 
 from tacolab import config, costs, data
+from tacolab.captions import prices
+from tacolab.captions.question import Answer
 from tacolab.codec.build import build_codec
 from tacolab.costs import Costs
 from tacolab.keys import Artefact, Plan
+from tacolab.packed import Packed
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -240,3 +243,25 @@ def test_listed_pictures_are_those_that_are_packed(tmp_path: Path) -> None:
     assert after.total.gpu_hours == before.total.gpu_hours
     n_bytes = json.loads(packed.path.read_text())["bytes"]
     assert before.total.disk - after.total.disk == pytest.approx(n_bytes)
+
+
+def test_what_a_chat_model_still_has_to_be_asked(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    content["captions"]["context"] = {"kind": "gpt4o", "per_image": {"photos-train": 5}}
+    content["arms"]["taco"]["captions"] = "context"
+    study = Plan(config.validate(content, "demo"))
+    found = estimate(study, rate=10)
+    # 5 x 5 for training, 3 for the test, 120 tokens in and 150 out each, in batches.
+    one = (120 * 2.5 + 150 * 10) / 1e6 / 2
+    assert found.total.dollars == found.phases[0].dollars == pytest.approx(28 * one)
+    assert any("25 requests" in note and "$0.04 sync, $0.02 batch" in note for note in found.notes)
+    assert found.total.samples == 2 * 20 * (20 + 20)  # each trains on five captions of four photos
+    data.run(study, study.find("data", dataset="photos"))
+    table = study.find("captions", source="context", dataset="photos")
+    answers = prices.answers(study.study, table, Packed(table.inputs["data"].folder))
+    answers.prepare()
+    answers.append(answers.line((1, 0), Answer("stop", "A.", "m", 1, 120, 150, "x"), "sync", "s"))
+    answers.close()
+    assert estimate(study, rate=10).total.dollars == pytest.approx(27 * one)
+    content["captions"]["context"]["model"] = "llava"
+    assert estimate(Plan(config.validate(content, "demo"))).total.dollars is None

@@ -194,6 +194,29 @@ def test_data_and_weights_that_are_missing_and_the_room_for_them(project: Path) 
     assert download and float(download[1]) > 19
 
 
+def test_the_key_of_a_chat_model_that_is_still_to_be_asked(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = config.read(Path("config/demo.yaml"))
+    profile = Profile.read(Path("profiles/local"))
+
+    def found() -> tuple[str, str]:
+        plan = Plan(config.validate(content, "demo"))
+        finding = dict(examine(plan, profile))["API key"]
+        return finding.verdict, f"{finding.found} {finding.remedy}"
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert found()[0] == "ok"
+    content["captions"]["context"] = {"kind": "gpt4o"}
+    content["arms"]["taco"]["captions"] = "context"
+    verdict, text = found()
+    assert verdict == "failure"
+    assert "OPENAI_API_KEY is not set, for context" in text and "=none" in text
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    verdict, text = found()
+    assert verdict == "ok" and "sk-secret" not in text
+
+
 def program(path: Path, output: str) -> None:
     """An executable that prints this."""
     path.write_text(f"#!/bin/sh\ncat <<'EOF'\n{output}\nEOF\n")

@@ -67,6 +67,25 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
     assert "phase: there is no phase 3: `phases` has 2" in dry.stderr
 
 
+def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:
+    """One vocabulary of the training captions; a table for these, the test set and its control."""
+    plain = clone.planned()
+    arm = "arms:\n  keywords: {text: minilm, captions: human, token_weighting: tokens}\n"
+    clone.edit("config/demo.yaml", "arms:\n", arm)
+    more = clone.planned()
+    assert "weights" not in plain
+    assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
+    # Two lambdas, each coded with its own and with empty captions.
+    assert {rule: more[rule] - plain[rule] for rule in more if more[rule] != plain[rule]} == {
+        "train": 2,
+        "code": 4,
+        "metrics": 4,
+    }
+    clone.edit("config/demo.yaml", "arms:\n", "weights: {tfidf: false}\narms:\n")
+    less = clone.planned()
+    assert "vocabulary" not in less and less["weights"] == 3
+
+
 def test_study_without_data_names_data_root(clone: Project) -> None:
     dry = clone.run("snakemake", "-n", "--profile", "profiles/local")
     assert dry.returncode == 2
@@ -134,3 +153,17 @@ def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_pa
     assert run.returncode == 1
     assert image.name in run.stdout + run.stderr
     assert not (clone.folder / "results/models").exists()
+
+
+def test_a_ready_weight_file_is_imported_and_timing_planned(clone: Project) -> None:
+    """Neither wants data; a file that is not there is named before anything starts."""
+    arm = 'published: {text: minilm, captions: human, weights: {"0.004": weights/taco.pth.tar}}'
+    timing = 'timing: {machines: {here: "", "there": GPU}}'
+    clone.edit(DEMO, "\nprotocol:\n", f"  {arm}\n\n{timing}\n\nprotocol:\n")
+    refused = clone.snakemake("--dry-run")
+    assert refused.returncode == 2
+    assert "data/weights/taco.pth.tar; set `data_root" in refused.stderr
+    (clone.folder / "data/weights").mkdir(parents=True)
+    (clone.folder / "data/weights/taco.pth.tar").touch()
+    jobs = clone.planned()
+    assert (jobs["imported"], jobs["timing"], jobs["train"]) == (1, 2, 4)

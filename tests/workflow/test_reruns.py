@@ -103,6 +103,26 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
     assert demo.planned() == {}
 
 
+def test_a_new_metric_codes_nothing(demo: Project) -> None:
+    """FID, asked for when all is coded: only from the stored files, and edited, only it again."""
+    codes = {path: path.stat().st_mtime_ns for path in (demo.folder / "results/codes").rglob("*")}
+    demo.edit(
+        DEMO,
+        "photos: {controls: [empty]}",
+        "photos: {controls: [empty], distribution: {fid: images}}",
+    )
+    assert demo.planned() == {"originals": 1, "distribution": 4, "report": 1}
+    run = demo.snakemake()
+    assert run.returncode == 0, run.stderr
+    assert demo.planned() == {}
+    found = list((demo.folder / "results/evaluation").glob("**/own.distribution.json"))
+    summaries = [json.loads(path.read_text())["summary"] for path in found]
+    assert [(s["fid"], s["fid_samples"]) for s in summaries] == [(None, 3)] * 4  # of three images
+    demo.edit("workflow/tacolab/evaluate/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
+    assert demo.planned() == {"originals": 1, "distribution": 4, "report": 1}
+    assert {path: path.stat().st_mtime_ns for path in codes} == codes
+
+
 def test_a_finished_study_costs_nothing_and_tells_what_more_would(demo: Project) -> None:
     def told() -> dict[str, Any]:
         return json.loads(demo.run("tacolab", "plan", "-c", DEMO, "--json").stdout)

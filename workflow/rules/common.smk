@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tacolab import config as configuration
 from tacolab import fingerprint, head
+from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, TARGETS, Plan, snapshot
@@ -65,6 +66,18 @@ wildcard_constraints:
 def any_of(arms):
     """A wildcard's pattern: one of these arms, or nothing at all."""
     return "|".join(re.escape(arm) for arm in arms) or "(?!)"
+
+
+def sources(*kinds):
+    """A pattern of the names of the caption sources of these kinds."""
+    captions = PLAN.study.captions.items()
+    names = [re.escape(name) for name, source in captions if isinstance(source, kinds)]
+    return "|".join(names) or "(?!)"
+
+
+def other_sources(*kinds):
+    """A pattern of all other names."""
+    return f"(?!(?:{sources(*kinds)})/)[^/]+"
 
 
 def made(*stages):

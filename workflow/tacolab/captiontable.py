@@ -14,6 +14,10 @@ class CaptionTable(ImageTable):
     command = "captions"
     columns = ("caption",)
 
+    def __contains__(self, image_id: str) -> bool:
+        """Whether the image has a caption; a source may be allowed to miss some."""
+        return image_id in self._numbers
+
     def for_image(self, image_id: str) -> list[str]:
         """The image's captions, in their order; at least one."""
         captions: list[str] = self._rows["caption"][self._rows_of(image_id)].to_pylist()

@@ -153,12 +153,32 @@ def captions(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
+    threads: Threads = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="USD",
+            help="Never spend more on this table, all runs together; instead of the config's.",
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
+    ] = False,
 ) -> None:
-    """Make the caption table of a data set and a source."""
+    """Make the caption table of a data set and a source.
+
+    Captions of a paid API: every answer is kept below data_root and never asked for again.
+    Stopped (exit code 75) or killed, the same command goes on.
+    """
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "captions", key, dataset=dataset, source=source))
+    artefact = _find(plan, "captions", key, dataset=dataset, source=source)
+    if estimate:
+        typer.echo(stage.estimate(plan.study, artefact))
+    else:
+        stage.run(plan, artefact, threads, max_cost)
 
 
 @app.command()
@@ -497,7 +517,7 @@ def plan(
             _or_unknown(row.days, ",.1f"),
             _or_unknown(row.segments, ""),
             f"{row.disk / 2**30:,.1f}",
-            f"{row.dollars:.2f}",
+            _or_unknown(row.dollars, ",.2f"),
             style="bold" if row is found.total else None,
         )
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -550,7 +570,12 @@ def compress(
     """Compress one picture with a trained model. The caption is not stored."""
     from tacolab.codec.files import PictureCodec
 
-    bpp = PictureCodec(model).compress(picture, caption, output)
+    codec, weights = PictureCodec(model), None
+    if codec.weights_key and caption is not None:
+        from tacolab.weights.single import weigh
+
+        weights = weigh(caption, model, codec.weights_key)
+    bpp = codec.compress(picture, caption, output, weights)
     typer.echo(f"{output}: {bpp:.4f} bits per pixel")
 
 

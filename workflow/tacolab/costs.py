@@ -4,19 +4,24 @@ Arithmetic on the plan and on what is there already; no torch. What is finished 
 is begun what is left of it. What nobody can know yet is None; what is assumed is said in a note.
 """
 
+from __future__ import annotations
+
 import heapq
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tacolab import fingerprint
-from tacolab.config import Coco, Constant, Empty, Human, Study
+from tacolab.config import Coco, Constant, Empty, Gpt4o, Human, Study
 from tacolab.data.sources import read, required
 from tacolab.keys import RESULTS, Artefact, Plan
 from tacolab.status import size
 from tacolab.train.traces import steps_done
+
+if TYPE_CHECKING:
+    from tacolab.captions.prices import Estimate
 
 T = TypeVar("T")
 
@@ -84,7 +89,7 @@ class Row:
     days: float | None
     segments: int | None
     disk: float
-    dollars: float
+    dollars: float | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
     crops = sorted({study.recipe(artefact.names["arm"]).crop for artefact in trainings})
     speeds = {crop: _speed(study, crop, rate) for crop in crops}
     work = {str(a): _work(study, a, sets, speeds, hours_per_job) for a in trainings}
+    mode, answers = study.execution.api.mode, _answers(study, todo, sets)
 
     def row(phase: str, artefacts: Sequence[Artefact]) -> Row:
         names = {str(artefact) for artefact in artefacts}
@@ -123,6 +129,7 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
         samples = _all(model.samples for model in models)
         hours = _all(model.hours for model in models)
         segments = _all(model.segments for model in models)
+        dollars = _all(answers[name].usd(mode) for name in names & answers.keys())
         return Row(
             phase=phase,
             lambdas=list(dict.fromkeys(artefact.names["lmbda"] for artefact in planned)),
@@ -135,14 +142,15 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
             days=None if hours is None else schedule(hours, gpus_at_once) / 24,
             segments=None if segments is None else max(segments, default=0),
             disk=sum(_disk(study, artefact, sets) for artefact in jobs),
-            dollars=0.0,  # no kind of caption source is paid for
+            dollars=None if dollars is None else sum(dollars),
         )
 
     phases = [row(str(n), artefacts) for n, artefacts in _by_phase(plan).items()]
     notes = [*_speed_notes(speeds), *_set_notes(sets)]
     if any(model.samples is None for model in work.values()):
         notes.append(
-            "Unknown (?) until the captions are made: `snakemake --until captions`, then again."
+            "Unknown (?) until the captions are made: `snakemake --until captions describe`, then "
+            "again."
         )
     notes += [
         f"GPU hours: of training alone, with {START * 60:.0f} minutes to start each job of at most "
@@ -150,7 +158,7 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
         "jobs wait in the queue is unknown and not in it.",
         "Disk, an estimate: packed images, weights with exports and two checkpoints each, files "
         f"coded at {CODED_BPP} bit per pixel.",
-        "API: no caption source of this config costs money.",
+        *_api_notes(answers, mode),
     ]
     return Costs(phases, row("all", list(plan)), notes)
 
@@ -206,6 +214,34 @@ def _work(
     return Work(samples, hours + segments * START, segments)
 
 
+def _answers(
+    study: Study, todo: Iterable[Artefact], sets: Mapping[str, Pictures | None]
+) -> dict[str, Estimate]:
+    """What is still to be asked of a paid API, by caption table."""
+    from tacolab.captions import prices  # only now: it reads answers with pyarrow
+
+    asked = [
+        artefact
+        for artefact in todo
+        if artefact.stage == "captions"
+        and isinstance(study.captions[artefact.names["source"]], Gpt4o)
+    ]
+    found = {}
+    for artefact in asked:
+        pictures = sets[artefact.names["dataset"]]
+        found[str(artefact)] = prices.outstanding(
+            study, artefact, pictures.images if pictures else None
+        )
+    return found
+
+
+def _api_notes(answers: Mapping[str, Estimate], mode: str) -> list[str]:
+    if not answers:
+        return ["API: nothing is left to be asked of a paid one."]
+    notes = [f"API, by execution.api.mode = {mode}. What is answered is never paid again."]
+    return notes + [f"API, {name}: {estimate}." for name, estimate in answers.items()]
+
+
 def _pairs(study: Study, model: Artefact, pictures: Pictures | None) -> int | None:
     """(image, caption) pairs of an epoch: all but those of the images held out for validation."""
     table = model.inputs["captions"]
@@ -215,6 +251,8 @@ def _pairs(study: Study, model: Artefact, pictures: Pictures | None) -> int | No
         images, captions = summary["images"], summary["captions"]
     elif pictures and isinstance(source, Human):
         images, captions = pictures.images, pictures.captions
+    elif pictures and isinstance(source, Gpt4o):
+        images, captions = pictures.images, pictures.images * table.spec["per_image"]
     elif pictures and isinstance(source, Empty | Constant):
         images = captions = pictures.images
     else:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ class Ledger:
         if self.rows:
             log.info("%s: %d rows are already there", path, len(self.rows))
 
-    def add(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+    def add(self, *rows: dict[str, Any]) -> None:
+        """The disk holds the rows when this returns."""
+        lines = [json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows]
+        self._file.write(b"".join(lines))
         self._file.flush()
-        self.rows.append(row)
+        os.fsync(self._file.fileno())
+        self.rows += rows
 
     def close(self) -> None:
         self._file.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,12 @@ class Packed:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def sha256(self) -> list[str]:
+        """Of each image's file, as it was packed."""
+        digests: list[str] = self._table["sha256"].to_pylist()
+        return digests
+
     def __reduce__(self) -> tuple[type[Packed], tuple[Path]]:
         return Packed, (self.folder,)
 
@@ -79,9 +86,14 @@ class Packed:
 
     def rgb(self, i: int) -> npt.NDArray[np.uint8]:
         """Pixels, uint8, (height, width, 3). Grey, palette, CMYK and alpha become RGB."""
+        return np.asarray(self.picture(i))
+
+    def picture(self, i: int) -> Image.Image:
+        """The same as a picture of Pillow's mode RGB."""
         try:
             with Image.open(io.BytesIO(self.encoded(i))) as image:
-                return rgb(image)
+                image.load()
+                return image if image.mode == "RGB" else Image.fromarray(rgb(image))
         except Exception as error:  # decoders raise about anything on damaged bytes
             raise UserError(
                 f"{self.folder}: image {self.ids[i]} is damaged ({_line(error)}); remove "

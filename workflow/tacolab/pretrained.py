@@ -16,7 +16,7 @@ from tacolab.errors import StageError, UserError
 
 # What `transformers` reads of a model on the hub, and nothing else: repositories also hold
 # weights of other frameworks. Weights by preference, as `transformers` has it; whole or in parts.
-SMALL = ("*.json", "*.txt", "*.model")
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 WEIGHTS = (
     ("model.safetensors", "model-*-of-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model-*-of-*.bin"),
@@ -56,12 +56,46 @@ def pretrained(kind: Any, source: str) -> Any:
 
 
 def on_hub(model: str) -> bool:
-    """Whether a `model` of the config names a model of the hub; else a folder or a package."""
-    return not model.startswith(("package:", "/", ".", "~")) and not Path(model).is_dir()
+    """Whether a `model` of the config names a model of the hub; else a folder, file or package."""
+    here = model.startswith(("package:", "/", ".", "~")) or model.endswith(".pt")
+    return not here and not Path(model).is_dir()
 
 
 def cached(model: str) -> bool:
     """Whether the cache that HF_HOME names holds all of a hub's model; asks no network."""
+    return _snapshot(model) is not None
+
+
+def folder(model: str) -> Path:
+    """The folder with a model's files, wherever they lie; asks no network.
+
+    Raises UserError when they are not there.
+    """
+    if not on_hub(model):
+        path = Path(locate(model))
+        if not path.is_dir():
+            raise UserError(f"{model}: no such folder; put the model there, or name one of the hub")
+        return path
+    snapshot = _snapshot(model)
+    if snapshot is None:
+        raise UserError(
+            f"{model}: not in the hub's cache (HF_HOME names it), and no folder; fetch it with "
+            "`tacolab data --prefetch` where there is internet, or give a folder in the config"
+        )
+    return snapshot
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights that are read of a model's folder."""
+    for patterns in WEIGHTS:
+        found = sorted(path for path in folder.iterdir() if _matches(path.name, patterns))
+        if found:
+            return found
+    return []
+
+
+def _snapshot(model: str) -> Path | None:
+    """The folder of the hub's cache with all of a model, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -79,8 +113,8 @@ def cached(model: str) -> bool:
             continue
         # Where the cache was filled file by file, the hub's list that it checked is not known.
         if (folder / "config.json").exists() and any(any(folder.glob(w)) for w in weights):
-            return True
-    return False
+            return folder
+    return None
 
 
 @cache

@@ -5,12 +5,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -33,6 +35,41 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         if time.monotonic() - last > SECONDS:
             last = time.monotonic()
             logging.getLogger(__name__).info("%s: %d of %d", label, done, total)
+
+
+@contextmanager
+def tallied(label: str, total: int, before: int) -> Iterator[Callable[[int, str], None]]:
+    """Yields a function that is told how many of `total` are there, and a word beside it.
+
+    before: how many there were at the start, which say nothing about the rate.
+    """
+    started = last = time.monotonic()
+
+    def pace(done: int) -> str:
+        rate = (done - before) / max(1e-9, time.monotonic() - started)
+        if rate == 0:
+            return "-"
+        left = timedelta(seconds=round((total - done) / rate))
+        return f"{rate:.1f}/s, {left} left"
+
+    if sys.stderr.isatty():
+        columns = [BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}")]
+        with Progress(
+            TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True
+        ) as bar:
+            task = bar.add_task(label, total=total, completed=before, note="")
+            yield lambda done, note: bar.update(task, completed=done, note=f"{pace(done)}, {note}")
+        return
+
+    def log(done: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > SECONDS:
+            last = time.monotonic()
+            logging.getLogger(__name__).info(
+                "%s: %d of %d, %s, %s", label, done, total, pace(done), note
+            )
+
+    yield log
 
 
 @contextmanager

@@ -18,13 +18,13 @@ def count(captions: Sequence[str], tokenizer: Tokenizer) -> dict[str, float]:
     """
     sample = captions[:: -(-len(captions) // SAMPLE)]
     tokens = tokenizer(sample)
-    read = (tokens.spans[:, :, 0] >= 0).sum(1)
+    cut = tokens.lengths - (tokens.spans[:, :, 0] >= 0).sum(1)
     return {
         "captions": len(captions),
         "positions": tokenizer.positions,
         "mean_tokens": round(float(tokens.lengths.mean()), 3),
-        "tokens_cut": round(1 - float(read.sum()) / max(1, int(tokens.lengths.sum())), 6),
-        "captions_cut": round(float((read < tokens.lengths).mean()), 6),
+        "tokens_cut": round(int(cut.sum()) / max(1, int(tokens.lengths.sum())), 6),
+        "captions_cut": round(float((cut > 0).mean()), 6),
     }
 
 

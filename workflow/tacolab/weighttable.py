@@ -23,9 +23,10 @@ class WeightTable(ImageTable):
         self._rows = self._rows.drop_columns("weights")
         try:
             self.positions: int = column.type.list_size  # tokens that the encoder reads
-            self._weights = np.frombuffer(column.flatten().buffers()[1], np.float16).reshape(
-                len(column), self.positions
-            )
+            values = column.flatten().buffers()[1]
+            self._weights = np.frombuffer(
+                values, np.float16, count=len(column) * self.positions
+            ).reshape(len(column), self.positions)
         except (AttributeError, TypeError, ValueError) as error:
             raise self._damaged(str(error)) from None
 

@@ -1,13 +1,16 @@
 """A packed data set of samples and a study with every caption source."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_study import KEY, ChatStudy
 
+from mock_openai import MockOpenAI, serving
 from tacolab import captions, config, data
+from tacolab.captions import batch, pace, sync
 from tacolab.keys import Artefact, Plan
 
 PHOTOS = ["china", "flower", "rocket", "coffee"]
@@ -46,3 +49,25 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artef
 @pytest.fixture
 def sha256() -> Callable[[Path], str]:
     return lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[MockOpenAI, str]]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def chat(
+    server: tuple[MockOpenAI, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., ChatStudy]:
+    """chat(count, **source): a study whose captions the server writes; quick to try again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(sync, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(batch, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(batch, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(batch, "CROWDED_WAIT", 0.1)
+    monkeypatch.setattr(batch, "LOOK_AGAIN", 0.1)
+    return lambda count, **source: ChatStudy(tmp_path, server[1], count, **source)

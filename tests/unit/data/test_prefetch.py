@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import random_ofa
 from fileserver import FileServer, serving
 from tacolab import config
 from tacolab.config import Study
@@ -378,8 +379,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
 
 
-def publish(server: FileServer, files: dict[str, bytes]) -> None:
-    """Let the server speak for a hub that has the model `tiny/clip`."""
+def publish(server: FileServer, files: dict[str, bytes], model: str = "tiny/clip") -> None:
+    """Let the server speak for a hub that has this model."""
     commit = "c" * 40
     tree, siblings = [], []
     for name, content in files.items():
@@ -388,15 +389,15 @@ def publish(server: FileServer, files: dict[str, bytes]) -> None:
         about = {"size": len(content)} | ({"lfs": lfs} if large else {})
         tree.append({"type": "file", "path": name, "oid": digest[:40], **about})
         siblings.append({"rfilename": name, "blobId": digest[:40], **about})
-        path = f"/tiny/clip/resolve/{commit}/{name}"
+        path = f"/{model}/resolve/{commit}/{name}"
         server.files[path] = content
         server.headers[path] = {"ETag": f'"{digest}"', "X-Repo-Commit": commit}
-    info = json.dumps({"id": "tiny/clip", "sha": commit, "siblings": siblings}).encode()
+    info = json.dumps({"id": model, "sha": commit, "siblings": siblings}).encode()
     listing = json.dumps(tree).encode()
     for path, content in {
-        "/api/models/tiny/clip": info,
-        "/api/models/tiny/clip/revision/main": info,
-        f"/api/models/tiny/clip/tree/{commit}": listing,
+        f"/api/models/{model}": info,
+        f"/api/models/{model}/revision/main": info,
+        f"/api/models/{model}/tree/{commit}": listing,
     }.items():
         server.files[path] = content
         server.headers[path] = {"Content-Type": "application/json"}
@@ -471,3 +472,56 @@ def test_a_hub_that_does_not_help_is_named(
 ) -> None:
     server.headers["/api/models/tiny/clip"] = {"X-Error-Code": "RepoNotFound"}
     assert message in python(FETCH, server, **environment).stderr
+
+
+def test_the_authors_longclip_is_a_file_beside_the_tokenizer_of_the_hub(folder: Path) -> None:
+    """Their file holds weights alone, and no hub has it in a layout that transformers reads."""
+    encoder = {"kind": "longclip", "model": "longclip-B.pt"}
+    needs = {
+        need.name: need
+        for need in prefetch.survey(study(encoders={"minilm": encoder}))
+        if need.what in ("text encoder", "tokenizer")
+    }
+    assert not needs["longclip-B.pt"].hub and needs["longclip-B.pt"].problem == "is missing"
+    assert needs["openai/clip-vit-base-patch32"].hub
+    (folder / "longclip-B.pt").touch()
+    again = prefetch.survey(study(encoders={"minilm": encoder}))
+    assert {need.problem for need in again if need.name == "longclip-B.pt"} == {""}
+
+
+OFA = "random-weights/ofa"
+DESCRIBE = f"""
+import numpy, torch
+from tacolab import pretrained
+from tacolab.captions import ofa
+from tacolab.config import Ofa
+
+ofa.SIDE = 96
+describe = ofa.OfaCaptioner(pretrained.folder("{OFA}"), Ofa(kind="ofa"), torch.device("cpu"))
+print(len(describe([numpy.zeros((64, 64, 3), numpy.uint8)])[0]) > 0)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_that_describes_is_fetched_for_what_is_still_to_be_described(
+    server: FileServer, table: list[Download], folder: Path
+) -> None:
+    """Named as missing first; afterwards it works offline. Its weights are random."""
+    files = random_ofa.save(folder / "random-weights")
+    others = {"README.md": b"x", "sample.jpg": b"x" * 1000}
+    publish(server, {path.name: path.read_bytes() for path in files.iterdir()} | others, OFA)
+    sources = {"human": {"kind": "human"}, "ofa": {"kind": "ofa", "model": OFA}}
+    wanted = study(captions=sources)
+    needs = {need.name: need for need in prefetch.missing(wanted)}
+    assert (needs[OFA].what, needs[OFA].problem) == ("captions ofa", "is not in the cache")
+    code = f"from tacolab import pretrained\npretrained.fetch('{OFA}')\n"
+    assert python(code, server).returncode == 0
+    got = {path.rpartition("/")[2] for path in loaded(server) if "/resolve/" in path}
+    assert got == {"config.json", "pytorch_model.bin", "vocab.json", "merges.txt"}
+    done = python(DESCRIBE, server, HF_HUB_OFFLINE="1")
+    assert done.stdout == "True\n", done.stderr
+    # Once the table is there, nobody needs the network.
+    for path in Plan(wanted).find("captions", dataset="kodak", source="ofa").files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert OFA not in {need.name for need in prefetch.survey(wanted, table)}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import small_evaluation
 import torch
 from safetensors.torch import save_file
 
-from tacolab import atomic, captions, data
+from tacolab import atomic, captions, data, weights
 from tacolab.codec.build import build_codec
 from tacolab.keys import Artefact, Plan
 
@@ -17,12 +18,12 @@ from tacolab.keys import Artefact, Plan
 def write_model(plan: Plan, artefact: Artefact) -> None:
     """A codec as training leaves it, with random weights that let the caption count."""
     torch.manual_seed(len(artefact.names["arm"]))
-    weights = build_codec(plan.study, artefact.names["arm"]).state_dict()
-    for name, weight in weights.items():
+    tensors = build_codec(plan.study, artefact.names["arm"]).state_dict()
+    for name, weight in tensors.items():
         if name.endswith("gamma"):  # of the adapter, almost 0 before training
             weight.fill_(5)
     model, description = artefact.files
-    atomic.write(model, lambda path: save_file(weights, path))
+    atomic.write(model, lambda path: save_file(tensors, path))
     atomic.write_json(description, {"key": artefact.key, "text": artefact.text})
 
 
@@ -34,7 +35,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         plan = small_evaluation.plan()
-        makers = {"data": data.run, "captions": captions.run, "train": write_model}
+        makers: dict[str, Callable[[Plan, Artefact], None]] = {
+            "data": data.run,
+            "captions": captions.run,
+            "vocabulary": lambda _, artefact: weights.run(artefact),
+            "weights": lambda _, artefact: weights.run(artefact, threads=1),
+            "train": write_model,
+        }
         for artefact in plan.needed():
             if artefact.stage in makers:
                 makers[artefact.stage](plan, artefact)

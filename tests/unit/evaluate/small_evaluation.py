@@ -51,11 +51,12 @@ def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: An
         "arms": {
             "taco": {"text": "minilm", "captions": "human"},
             "image-only": {"text": None, "captions": "human"},
+            "keywords": {"text": "minilm", "captions": "human", "token_weighting": "pooled"},
         },
         "protocol": {
             "baseline": "taco",
             "datasets": {"set": how},
-            "anchors": {"jpeg": [10, 90], "webp": [30]},
+            "anchors": {"jpeg": [10, 90], "webp": [30], "avif": [40]},
             "examples": examples,
             **(protocol or {}),
         },

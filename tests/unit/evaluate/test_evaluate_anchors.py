@@ -15,7 +15,9 @@ from tacolab.evaluate.images import Images
 from tacolab.evaluate.metrics import Metrics
 
 
-@pytest.mark.parametrize(("codec", "qualities"), [("jpeg", [10, 90]), ("webp", [30])])
+@pytest.mark.parametrize(
+    ("codec", "qualities"), [("jpeg", [10, 90]), ("webp", [30]), ("avif", [40])]
+)
 def test_sizes_and_quality_are_those_of_the_files_that_pillow_writes(
     folder: Path, codec: str, qualities: list[int]
 ) -> None:

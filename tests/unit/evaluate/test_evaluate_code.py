@@ -1,22 +1,34 @@
 """Coding: real files in the published layout, a row each, and what rates are made of."""
 
+import hashlib
+import json
+import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from small_evaluation import IDS, find, make, plan
 
 from tacolab.captiontable import CaptionTable
-from tacolab.codec.bitstream import unpack
+from tacolab.codec.bitstream import pack, unpack
+from tacolab.codec.build import build_text
+from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
+from tacolab.errors import UserError
 from tacolab.evaluate.code import load_model
 from tacolab.evaluate.images import Images, spread
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
+from tacolab.weighttable import WeightTable
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -65,14 +77,80 @@ def test_n_captions_give_n_files_per_image() -> None:
     assert len(set(streams(codes).values())) == 9  # the captions do steer the encoder
 
 
+def test_codes_say_how_much_of_the_captions_was_read() -> None:
+    codes = make(plan(captions=1), "code")
+    found = json.loads(codes.files[2].read_text())["tokens"]
+    table = [caption for _, _, caption in CaptionTable(codes.inputs["captions"].path)]
+    encoder = build_text(plan().study, "taco")
+    assert encoder is not None
+    lengths = encoder.tokenizer(table).lengths
+    assert found["captions"] == len(table) and found["positions"] == 16
+    assert found["mean_tokens"] == pytest.approx(lengths.mean(), abs=1e-3)
+    assert found["captions_cut"] == pytest.approx((lengths > 14).mean(), abs=1e-6)
+
+
 def test_more_captions_than_there_are_give_those_there_are() -> None:
     assert len(pd.read_parquet(make(plan(captions=9), "code").path)) == 5 * len(IDS)
+
+
+def test_an_image_without_a_caption_is_refused_before_anything_is_coded() -> None:
+    """A source may be allowed to miss some; tables of different images cannot be compared."""
+    artefact = find(plan(), "code")
+    path = artefact.inputs["captions"].path
+    rows = pq.read_table(path)
+    pq.write_table(rows.filter(pc.field("image_id") != IDS[1]), path)
+    with pytest.raises(UserError, match=rf"no caption for 1 of {len(IDS)} images \({IDS[1]}"):
+        make(plan(), "code")
+    assert not artefact.folder.exists()
 
 
 def test_a_codec_without_text_codes_each_image_once_without_caption() -> None:
     rows = pd.read_parquet(make(plan(), "code", arm="image-only").path)
     assert list(rows["image_id"]) == IDS
     assert rows["caption"].isna().all()
+
+
+def test_token_weights_of_the_table_steer_the_encoder() -> None:
+    codes = make(plan(), "code", arm="keywords")
+    weights = WeightTable(codes.inputs["weights"].path)
+    model = load_model(codes.inputs["model"], torch.device("cpu"))
+    minilm = build_text(plan().study, "keywords")
+    assert minilm is not None
+    x = to_tensor(Images(codes.inputs["data"], 64).rgb(0))
+    written = streams(codes)
+    captions = CaptionTable(codes.inputs["captions"].path).for_image(IDS[0])[:2]
+    for index, caption in enumerate(captions):
+        row = torch.tensor(weights.for_image(IDS[0]))[index : index + 1]
+        assert {1, 1.5} <= set(row.unique().tolist()) <= {0, 1, 1.5}
+        encoded = model.encode(x, minilm([caption], row)[0])
+        assert written[f"{IDS[0]}.{index}.bin"] == pack(encoded.strings, encoded.shape)
+        without = model.encode(x, minilm([caption], row.clamp(max=1))[0])
+        assert without.strings != encoded.strings
+
+
+def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
+    """The same picture and caption: the file of `compress` holds what coding wrote."""
+    codes = make(plan(crop=None, captions=1), "code", arm="keywords")
+    caption = CaptionTable(codes.inputs["captions"].path).for_image(IDS[0])[0]
+    Image.fromarray(Images(codes.inputs["data"], None).rgb(0)).save("picture.png")
+    model = codes.inputs["model"].path
+    command = ["tacolab", "compress", "picture.png", "-o", "out.taco", "--caption", caption]
+    tacolab = str(Path(sys.executable).with_name("tacolab"))
+    subprocess.run([tacolab, *command[1:], "--model", model], check=True)
+    identity = hashlib.sha256(model.read_bytes()).digest()[:8]
+    payload, _ = unpack_container(Path("out.taco").read_bytes(), identity)
+    assert payload == streams(codes)[f"{IDS[0]}.0.bin"]
+
+    alone = folder / "alone"
+    shutil.copytree(model.parent, alone)
+    copied = alone / model.name
+    refused = subprocess.run(
+        [tacolab, *command[1:], "--model", copied], capture_output=True, text=True
+    )
+    assert refused.returncode == 2 and "copy them beside the model" in refused.stderr
+    for path in codes.inputs["model"].inputs["weights"].folder.glob("*.json"):
+        shutil.copy(path, alone)
+    subprocess.run([tacolab, *command[1:], "--model", copied], check=True)
 
 
 def test_controls_code_their_own_captions() -> None:

@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
     "text_dim": 16,
     "warmup": 1,
     "repeats": 7,
-    "width_factors": [1, 3],
+    "width_factors": [3],
     "pairs": 6,
 }
 
@@ -65,7 +65,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 def test_every_point_has_a_row_for_every_kind(table: pd.DataFrame) -> None:
     assert list(table) == list(COLUMNS)
-    assert len(table) == 3 * len(points(plan().study.timing)) == 3 * (3 * 3 + 2 + 2 + 4)
+    assert len(table) == 3 * len(points(plan().study.timing)) == 3 * (3 * 3 + 2 + 2 + 2)
     assert set(table["attention"]) == {"softmax", "sdpa", "linformer"}
     assert (table["device"] == device_name(CPU)).all() and (table["threads"] == 1).all()
     assert (table["milliseconds"] > 0).all() and (table["note"] == "").all()
@@ -82,7 +82,7 @@ def test_length_and_side_vary_separately(table: pd.DataFrame) -> None:
     work = by_side.set_index("side")["multiply_adds"]
     assert 3.5 < work[128] / work[64] < 4  # what is done to the text stays the same
     widths = table[table["experiment"] == "widths"]
-    assert sorted(set(widths["channels"])) == [8, 24]
+    assert set(widths["channels"]) == {24}
     assert (widths["batch"] == 1).all()
 
 
@@ -147,7 +147,8 @@ def test_what_runs_out_of_memory_has_a_place_in_the_table() -> None:
         torch.empty(2**60, dtype=torch.uint8)
 
     found = rounds({"too large": too_large, "fits": fits}, CPU, warmup=1, repeats=4)
-    assert {name: len(values) for name, values in found.items()} == {"too large": 0, "fits": 4}
+    times = {name: len(measured.milliseconds) for name, measured in found.items()}
+    assert times == {"too large": 0, "fits": 4}
 
     def wrong() -> None:
         raise RuntimeError("shapes do not fit")
@@ -158,12 +159,16 @@ def test_what_runs_out_of_memory_has_a_place_in_the_table() -> None:
 
 def test_peak_memory_is_that_of_the_step() -> None:
     def step() -> None:
-        torch.ones(16 * 2**20).sum()  # 64 MiB
+        for _ in range(64):  # in pieces that the C library would keep
+            torch.ones(2**18).sum()
+        held = [torch.ones(2**18) for _ in range(64)]  # 64 MiB
+        assert len(held) == 64
 
-    found = rounds({"step": step}, CPU, warmup=1, repeats=5)["step"]
-    if found[0].memory is None:
-        pytest.skip("this kernel does not let a process forget its peak")
-    assert all(63 < one.memory < 100 for one in found if one.memory is not None)
+    for _ in range(3):
+        found = rounds({"step": step}, CPU, warmup=2, repeats=1)["step"].memory
+        if found is None:
+            pytest.skip("this kernel does not let a process forget its peak")
+        assert 62 < found < 90
 
 
 def test_the_interval_covers_the_median_in_95_of_100_cases() -> None:

@@ -59,6 +59,14 @@ def test_arms_with_token_weights_and_linear_attention(
     assert_equal(*(small_training.model_folder(where, arm) for where in (folder, other)))
 
 
+def test_a_training_says_how_much_of_its_captions_is_read(undisturbed: Path) -> None:
+    """Early, in state/, and beside the model."""
+    found = json.loads((undisturbed / "state/text.json").read_text())
+    assert (found["captions"], found["positions"]) == (5, 16)
+    assert 0 < found["tokens_cut"] < found["captions_cut"] <= 1
+    assert json.loads((undisturbed / "model.json").read_text())["tokens"] == found
+
+
 def test_history_has_no_gap_and_no_repetition(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "state/train.jsonl").open()]
     assert [line["step"] for line in lines if "step" in line] == [3, 6, 9, 12]

@@ -1,11 +1,16 @@
 """Order, crops and noise are pure functions; validation is held out by image."""
 
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import small_training
 from tacolab import config
+from tacolab.captions.table import table
 from tacolab.captiontable import CaptionTable
 from tacolab.keys import Plan
 from tacolab.packed import Packed
@@ -74,3 +79,18 @@ def test_crops_are_cut_from_the_photo_and_differ_by_epoch(prepared, monkeypatch)
     assert first.caption == captions.for_image(images.ids[1])[2]
     windows = photo.unfold(1, 64, 1).unfold(2, 64, 1)
     assert (windows == first.image[:, None, None]).all(dim=(0, 3, 4)).any()
+
+
+def test_images_without_a_caption_are_left_out_and_counted(
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(prepared)
+    plan = Plan(config.validate(small_training.study(), "test"))
+    images = Packed(plan.find("data").folder)
+    pq.write_table(table([images.ids[0]], [["one", "two"]]), tmp_path / "some.parquet")
+    crops = samples.Crops(images, CaptionTable(tmp_path / "some.parquet"), [0, 1], 64, seed=100)
+    assert [crops[[0, n]].caption for n in range(len(crops))] == ["one", "two"]
+    assert "no caption for 1 of 2 training images; they are left out" in caplog.text

@@ -15,15 +15,22 @@ from tacolab.config import (
     Human,
     Ofa,
     Published,
+    Study,
 )
 from tacolab.keys import Artefact, Plan
 
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(
+    plan: Plan,
+    artefact: Artefact,
+    threads: int | None = None,
+    max_cost: float | None = None,
+) -> None:
     """Make `artefact`: Parquet table and JSON summary.
 
+    threads: of torch, where it is used. max_cost: most USD to spend on it, instead of the config's.
     Raises UserError where an image has no caption; nothing is written then.
     """
     from tacolab.captions import sources
@@ -37,15 +44,19 @@ def run(plan: Plan, artefact: Artefact) -> None:
         rows = sources.human(data)
     elif isinstance(source, Published | File):
         file = FileRef.model_validate(artefact.spec["file"])
-        rows = sources.published(data, file, plan.study.data_root)
+        rows = sources.given(data, file, plan.study.data_root)
     elif isinstance(source, Gpt4o):
         from tacolab.captions import chat
 
-        rows, facts = chat.captions(plan.study, artefact, data)
+        api = plan.study.execution.api
+        limit = api.max_cost if max_cost is None else max_cost
+        rows, facts = chat.captions(
+            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data
+        )
     elif isinstance(source, Ofa | HuggingFace):
         from tacolab.captions import describe
 
-        rows, facts = describe.captions(plan.study, artefact, data)
+        rows, facts = describe.captions(plan.study, artefact, data, threads)
     elif isinstance(source, Empty):
         rows = sources.same(data, "")
     elif isinstance(source, Constant):
@@ -58,4 +69,16 @@ def run(plan: Plan, artefact: Artefact) -> None:
         rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
         facts = {"images_with_equal_text": equal}
     save(rows, artefact, facts)
+    if isinstance(source, Ofa | HuggingFace):
+        describe.forget(artefact)
     log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))
+
+
+def estimate(study: Study, artefact: Artefact) -> str:
+    """What a table still costs, in words."""
+    from tacolab.captions import prices
+    from tacolab.packed import Packed
+
+    if not isinstance(study.captions[artefact.names["source"]], Gpt4o):
+        return "this source costs nothing"
+    return str(prices.outstanding(study, artefact, len(Packed(artefact.inputs["data"].folder))))

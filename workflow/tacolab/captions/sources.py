@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tacolab import fileref
@@ -21,32 +22,70 @@ from tacolab.packed import Packed
 def human(data: Packed) -> pa.Table:
     """The captions packed with the images."""
     captions = [data.captions(i) for i in range(len(data))]
-    _refuse_gaps(data.ids, captions, f"human captions in {data.folder}", "name another source")
+    refuse_gaps(data.ids, captions, f"human captions in {data.folder}", "name another source")
     return table(data.ids, captions)
 
 
-def published(data: Packed, file: FileRef, root: Path) -> pa.Table:
-    """Captions from a JSON object: file name -> caption, or list of captions.
+def given(data: Packed, file: FileRef, root: Path) -> pa.Table:
+    """Captions from a file, relative to `root`; it may speak of other images, too.
 
-    file: relative to `root`. Entries for images that the data set does not have are ignored.
+    JSON: an object, file name -> caption or list of captions. Parquet (by its suffix): columns
+    image_id or file_name, caption, and perhaps index, by which an image's captions are ordered.
     """
     path = root / file.path
     content, _ = fileref.read(file, root)
+    read = _parquet if path.suffix == ".parquet" else _json
+    known = read(content, path, data.ids)
+    captions = [known.get(image_id, []) for image_id in data.ids]
+    refuse_gaps(data.ids, captions, str(path), "add captions for them")
+    return table(data.ids, captions)
+
+
+def _json(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:
     try:
         known = json.loads(content)
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(known, dict):
         raise UserError(f"{path}: not a JSON object, file name -> caption or list of captions")
-    captions = []
-    for image_id in data.ids:
+    captions = {}
+    for image_id in ids:
         texts = known.get(image_id, [])
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise UserError(f"{path}: {image_id}: neither a caption nor a list of captions")
-        captions.append(texts)
-    _refuse_gaps(data.ids, captions, str(path), "add captions for them")
-    return table(data.ids, captions)
+        captions[image_id] = texts
+    return captions
+
+
+def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:
+    columns = {"image_id": pa.string(), "caption": pa.string(), "index": pa.int64()}
+    try:
+        rows = pq.read_table(pa.BufferReader(content))
+        if "file_name" in rows.column_names and "image_id" not in rows.column_names:
+            rows = rows.rename_columns({"file_name": "image_id"})
+        lacking = {"image_id", "caption"} - set(rows.column_names)
+        if lacking:
+            raise UserError(
+                f"{path}: no column {' and '.join(sorted(lacking))}; it needs image_id (or "
+                "file_name), caption and perhaps index"
+            )
+        rows = pa.table({k: rows[k].cast(t) for k, t in columns.items() if k in rows.column_names})
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    rows = rows.filter(pc.is_in(rows["image_id"], pa.array(ids, pa.string())))
+    named = rows.group_by([name for name in ("image_id", "index") if name in rows.column_names])
+    if "index" in rows.column_names:
+        twice = named.aggregate([([], "count_all")]).filter(pc.field("count_all") > 1)
+        if len(twice):
+            row = twice.slice(0, 1).to_pylist()[0]
+            raise UserError(f"{path}: {row['image_id']}: index {row['index']} stands there twice")
+        rows = rows.sort_by([("image_id", "ascending"), ("index", "ascending")])
+    captions: dict[str, list[str]] = {}
+    pairs = zip(rows["image_id"].to_pylist(), rows["caption"].to_pylist(), strict=True)
+    for image_id, text in pairs:
+        captions.setdefault(image_id, []).append(text or "")  # null: a gap, and named as such
+    return captions
 
 
 def same(data: Packed, text: str) -> pa.Table:
@@ -90,7 +129,7 @@ def derangement(n: int, seed: int) -> npt.NDArray[np.int64]:
     return donors
 
 
-def _refuse_gaps(
+def refuse_gaps(
     ids: Sequence[str], captions: Sequence[Sequence[str]], where: str, remedy: str
 ) -> None:
     """Every image needs a caption, and none may be blank."""

@@ -29,23 +29,34 @@ SCHEMA = pa.schema(
 )
 
 
-def table(ids: Sequence[str], captions: Sequence[Sequence[str]]) -> pa.Table:
-    """Rows in the order of the images `ids` and of each image's captions."""
+ROWS = 50_000  # that a writer holds at a time
+
+
+def table(ids: Sequence[str], captions: Sequence[Sequence[str]], **same: Any) -> pa.Table:
+    """Rows in the order of the images `ids` and of each image's captions.
+
+    same: values of further columns, the same in every row.
+    """
     rows = [
         (image_id, index, caption)
         for image_id, texts in zip(ids, captions, strict=True)
         for index, caption in enumerate(texts)
     ]
     known = dict(zip(("image_id", "index", "caption"), zip(*rows, strict=True), strict=True))
-    nothing = [None] * len(rows)
-    return pa.table({name: known.get(name, nothing) for name in SCHEMA.names}, schema=SCHEMA)
+    columns = {name: known.get(name, [same.get(name)] * len(rows)) for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
 
 
 def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
     """Write the artefact: table, then summary. facts: more entries for the summary."""
     parquet, summary = artefact.files
-    write(parquet, lambda path: pq.write_table(rows, path, compression="zstd"))
-    words = [len(caption.split()) for caption in rows["caption"].to_pylist()]
+    write(
+        parquet,
+        lambda path: pq.write_table(rows, path, compression="zstd", row_group_size=ROWS),
+    )
+    words = 0
+    for some in rows.select(["caption"]).to_batches(max_chunksize=20_000):
+        words += sum(len(caption.split()) for caption in some["caption"].to_pylist())
     write_json(
         summary,
         {
@@ -53,7 +64,7 @@ def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
             "text": artefact.text,
             "images": len(rows["image_id"].unique()),
             "captions": len(rows),
-            "mean_words": round(sum(words) / len(words), 3),
+            "mean_words": round(words / len(rows), 3),
             **facts,
             "provenance": provenance(),
         },

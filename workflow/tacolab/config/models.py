@@ -176,7 +176,9 @@ TextEncoder = Annotated[ClipText | LongClipText | TransformersText, Field(discri
 class Weights(Strict):
     """Which words of a caption count more, for arms with `token_weighting`."""
 
-    factor: float = Field(1.5, gt=0, description="weight of a salient token; others have 1")
+    factor: float = Field(
+        1.5, ge=0.01, le=100, description="weight of a salient token; others have 1"
+    )
     tfidf: bool = Field(True, description="words above the median TF-IDF of their caption")
     noun_heads: bool = Field(True, description="heads of noun phrases")
     entities: bool = Field(True, description="named entities, but those of `ignored_entities`")

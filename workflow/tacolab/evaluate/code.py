@@ -93,6 +93,8 @@ def listed(artefact: Artefact, images: Images) -> list[Job]:
     inputs, count = artefact.inputs, artefact.spec["captions"]
     table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
     weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
+    if table:
+        _require_captions([image_id for image_id in images.ids if image_id in chosen], table)
     return [
         Job(
             image_id,
@@ -177,6 +179,17 @@ class Encode:
         """A GPU works on after the call: times would be wrong."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+
+
+def _require_captions(ids: Sequence[str], table: CaptionTable) -> None:
+    """An evaluation without some images could not be compared with others."""
+    without = [image_id for image_id in ids if image_id not in table]
+    if without:
+        raise UserError(
+            f"{table.path}: no caption for {len(without)} of {len(ids)} images ({without[0]} ...), "
+            "and every image is evaluated; captions.NAME.attempts asks for them again, "
+            "allowed_failures is for training sets"
+        )
 
 
 def stream_name(image_id: str, index: int) -> str:

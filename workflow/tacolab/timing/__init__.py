@@ -23,7 +23,7 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
 
     from tacolab.device import pick_device
     from tacolab.timing.machine import device_name
-    from tacolab.timing.points import points
+    from tacolab.timing.points import NOTES, points
     from tacolab.timing.table import COLUMNS, rows
 
     timing, size = plan.study.timing, plan.study.codec
@@ -67,7 +67,8 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "cuda": torch.version.cuda,
     }
-    atomic.write_json(description, content | {"settings": settings, "provenance": provenance()})
+    content |= {"experiments": NOTES, "settings": settings, "provenance": provenance()}
+    atomic.write_json(description, content)
     ledger.remove()
     for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):
         leftover.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +14,9 @@ import torch
 
 
 class Measured(NamedTuple):
-    """milliseconds; MiB at the peak beyond what was there before (weights, inputs)."""
+    """A time per round [ms], and the largest need beyond weights and inputs [MiB]."""
 
-    milliseconds: float
+    milliseconds: list[float]
     memory: float | None
 
 
@@ -27,26 +28,32 @@ class Interval(NamedTuple):
     high: float
 
 
-def once(step: Callable[[], object], device: torch.device) -> Measured:
+def milliseconds(step: Callable[[], object], device: torch.device) -> float:
     """CUDA events on a GPU (host work in between counts), wall time on a CPU."""
     if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize(device)
         start.record()
         step()
         end.record()
         torch.cuda.synchronize(device)
-        used = torch.cuda.max_memory_allocated(device) - before
-        return Measured(start.elapsed_time(end), used / 2**20)
-    resident = _forget_peak()
+        return float(start.elapsed_time(end))
     begun = time.perf_counter()
     step()
-    seconds = time.perf_counter() - begun
+    return 1000 * (time.perf_counter() - begun)
+
+
+def memory(step: Callable[[], object], device: torch.device) -> float | None:
+    """MiB at the peak beyond what was there before; None where the system does not tell."""
+    if device.type == "cuda":
+        allocated = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return (torch.cuda.max_memory_allocated(device) - allocated) / 2**20
+    resident = _forget_peak()
+    step()
     peak = _resident("VmHWM")
-    memory = None if resident is None or peak is None else (peak - resident) / 1024
-    return Measured(1000 * seconds, memory)
+    return None if resident is None or peak is None else (peak - resident) / 1024
 
 
 def rounds(
@@ -54,29 +61,33 @@ def rounds(
     device: torch.device,
     warmup: int,
     repeats: int,
-) -> dict[str, list[Measured]]:
+) -> dict[str, Measured]:
     """Every step once per round, so that what disturbs the machine disturbs all of them.
 
-    The order turns from round to round. A step that runs out of memory has no measurements.
+    The order turns from round to round. Memory is looked at in the last round of the `warmup`,
+    never in a timed one. A step that runs out of memory has no times.
     """
-    found: dict[str, list[Measured]] = {name: [] for name in steps}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    needs: dict[str, float | None] = dict.fromkeys(steps)
     names = list(steps)
     for number in range(warmup + repeats):
         first = number % len(names) if names else 0
         for name in names[first:] + names[:first]:
             try:
-                measured = once(steps[name], device)
+                if number == warmup - 1:
+                    needs[name] = memory(steps[name], device)
+                elif number < warmup:
+                    steps[name]()
+                else:
+                    times[name].append(milliseconds(steps[name], device))
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
                 names.remove(name)
-                found[name] = []
+                times[name], needs[name] = [], None
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
-                continue
-            if number >= warmup:
-                found[name].append(measured)
-    return found
+    return {name: Measured(times[name], needs[name]) for name in steps}
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -98,10 +109,14 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _forget_peak() -> int | None:
-    """Make Linux forget the peak of this process; what is resident now [KiB]."""
+    """Make Linux forget the peak of this process; what is resident now [KiB].
+
+    Freed memory goes back to Linux first: what the C library keeps would hide the next need.
+    """
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    except (OSError, AttributeError):  # not Linux, another C library
         return None
     return _resident("VmRSS")
 

@@ -53,29 +53,24 @@ def rows(
             steps[attention.kind] = step(codec, point, timing.text_dim)
         repeats = timing.pairs if point.experiment == WIDTHS else timing.repeats
         found = rounds(steps, device, timing.warmup, repeats)
-    reference = [measured.milliseconds for measured in found[timing.attention[0].kind]]
+    reference = found[timing.attention[0].kind].milliseconds
     made = []
     for attention in timing.attention:
-        measured = found[attention.kind]
-        times = [one.milliseconds for one in measured]
+        times, memory = found[attention.kind]
         row: dict[str, Any] = {
             "attention": attention.kind,
             "channels": size.N * point.width_factor,
             "repeats": len(times),
             "multiply_adds": multiply_adds(point, attention, timing, size),
             "attention_products": attention_products(point, attention, timing, size),
+            "memory": memory,
             "note": "" if times else "out of memory",
         }
         if times:
             time = interval(times)
             row |= {"milliseconds": time.median, "low": time.low, "high": time.high}
-            row["memory"] = _largest([one.memory for one in measured])
         if times and reference:
             ratio = interval([own / first for own, first in zip(times, reference, strict=True)])
             row |= {"ratio": ratio.median, "ratio_low": ratio.low, "ratio_high": ratio.high}
         made.append(row)
     return made
-
-
-def _largest(values: list[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -4,6 +4,7 @@ No worker, rank or library state enters, so a resumed run sees what an uninterru
 one process with batch 8 sees what two with batch 4 see.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
 from tacolab.packed import Packed
 from tacolab.weighttable import WeightTable
+
+log = logging.getLogger(__name__)
 
 # Separate streams of random numbers; also keeps (seed, epoch) apart from (seed, step).
 _ORDER, _CROP, _NOISE, _HOLD_OUT = range(4)
@@ -63,7 +66,10 @@ def slices(
 
 
 class Crops(Dataset[Sample]):
-    """Random crops of every (image, caption) pair; indexed by [epoch, sample index]."""
+    """Random crops of every (image, caption) pair; indexed by [epoch, sample index].
+
+    Images without a caption are left out: a source may be allowed to miss some.
+    """
 
     def __init__(
         self,
@@ -75,9 +81,15 @@ class Crops(Dataset[Sample]):
         weights: WeightTable | None = None,
     ) -> None:
         self.images, self.crop, self.seed, self.weights = images, crop, seed, weights
+        captioned = [image for image in used if images.ids[image] in captions]
+        if len(captioned) < len(used):
+            log.warning(
+                "%s: no caption for %d of %d training images; they are left out",
+                *(captions.path, len(used) - len(captioned), len(used)),
+            )
         self.pairs = [
             (image, number, caption)
-            for image in used
+            for image in captioned
             for number, caption in enumerate(captions.for_image(images.ids[image]))
         ]
 

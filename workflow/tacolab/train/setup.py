@@ -86,6 +86,12 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
             f"training.batch = {recipe.batch} is more than the {len(crops)} samples to train on"
         )
 
+    held_out = [i for i in held_out if images.ids[i] in captions]
+    if not held_out:
+        raise UserError(
+            f"{captions.path}: none of the images held out for validation has a caption"
+        )
+
     encoder = build_text(study, arm)
     criterion = RateDistortion(recipe, float(artefact.names["lmbda"]))
     torch.manual_seed(seed)

@@ -53,7 +53,7 @@ class Weigher:
         """Any number of captions, of any text."""
         tokens = self.tokenizer(captions)
         with self.nlp.memory_zone():  # else every new word would stay in memory
-            docs = self.nlp.pipe(captions)
+            docs = self.nlp.pipe(captions, batch_size=256)  # long ones need memory
             reasons = [
                 reach(spans, list(self.words(doc)))
                 for doc, spans in zip(docs, tokens.spans.tolist(), strict=True)

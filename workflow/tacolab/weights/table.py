@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -45,7 +48,12 @@ def save(
     how = (config, encoder, known.path if known else None)
     n_chunks = -(-len(captions) // CHUNK)
     # Not Pool: it would wait for ever for a process that ran out of memory.
-    parallel = Parallel(min(threads or cpu_count(), n_chunks), return_as="generator")
+    parallel = Parallel(
+        min(threads or cpu_count(), n_chunks),
+        return_as="generator",
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
     weighed = parallel(delayed(_weigh)(*how, rows) for rows in _chunks(captions))
     schema = _schema(positions(encoder))
     counts = np.zeros(4, np.int64)
@@ -101,6 +109,17 @@ def _weigh(
     )
     batch = pa.record_batch([ids, indices, weights], schema=_schema(positions(encoder)))
     return batch, np.array([lengths.sum(), read.sum(), salient, (read < lengths).sum()])
+
+
+def _end_with(parent: int) -> None:
+    """This process ends with its parent, also where that is killed; it would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @cache

@@ -1,0 +1,84 @@
+"""Captions of one's own: JSON or Parquet, several per image, and what is wrong with a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tacolab.captiontable import CaptionTable
+from tacolab.errors import UserError
+from tacolab.keys import Artefact
+
+IDS = ["china.jpg", "flower.jpg", "rocket.jpg", "coffee.png"]
+Make = Callable[..., Artefact]
+SOURCE = {"kind": "file", "files": {"set": "own.parquet"}}
+
+
+def write(folder: Path, **columns: list[Any]) -> None:
+    pq.write_table(pa.table(columns), folder / "own.parquet")
+
+
+@pytest.mark.parametrize("name", ["image_id", "file_name"])
+def test_parquet_with_several_captions_in_any_order(make: Make, tmp_path: Path, name: str) -> None:
+    ids = [*IDS, "other.png", "rocket.jpg", "rocket.jpg"]
+    write(
+        tmp_path,
+        **{name: ids},
+        index=[0, 0, 0, 0, 0, 11, 2],
+        caption=["a", "b", "first", "d", "", "last", "second"],
+    )
+    table = CaptionTable(make("own_words", own_words=SOURCE).path)
+    assert table.ids == IDS
+    assert table.for_image("rocket.jpg") == ["first", "second", "last"]
+    assert [(i, text) for image, i, text in table if image != "rocket.jpg"] == [
+        (0, "a"),
+        (0, "b"),
+        (0, "d"),
+    ]
+
+
+def test_parquet_without_index_keeps_the_order_of_the_file(make: Make, tmp_path: Path) -> None:
+    write(tmp_path, image_id=["flower.jpg", *IDS], caption=["z", "a", "b", "c", "d"])
+    table = CaptionTable(make("own_words", own_words=SOURCE).path)
+    assert table.for_image("flower.jpg") == ["z", "b"]
+
+
+def test_json_as_of_published(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text('{"china.jpg": "a", "coffee.png": ["b", "c"]}')
+    source = SOURCE | {"files": {"set": "own.json"}}
+    table = CaptionTable(make("own_words", photos=["coffee", "china"], own_words=source).path)
+    assert list(table) == [("coffee.png", 0, "b"), ("coffee.png", 1, "c"), ("china.jpg", 0, "a")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image_id": IDS[:3], "caption": ["a"] * 3}, "1 of 4 images have no caption: coffee.png;"),
+        ({"image_id": IDS, "caption": ["a", "b", " ", None]}, "2 of 4 images have an empty capt"),
+        ({"image_id": [1, 2, 3, 4], "caption": ["a"] * 4}, "4 of 4 images have no caption: china"),
+        ({"image": IDS, "caption": ["a"] * 4}, r"own\.parquet: no column image_id; it needs"),
+        ({"image_id": IDS, "text": ["a"] * 4}, r"own\.parquet: no column caption; it needs"),
+        ({"image_id": IDS, "caption": [["a"]] * 4}, r"own\.parquet: cannot be read \(Unsupported"),
+        (
+            {"image_id": [*IDS, IDS[0]], "caption": ["a"] * 5, "index": [0, 0, 0, 0, 0]},
+            r"own\.parquet: china\.jpg: index 0 stands there twice",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_parquet_is_one_line(
+    make: Make, tmp_path: Path, columns: dict[str, list[Any]], message: str
+) -> None:
+    write(tmp_path, **columns)
+    with pytest.raises(UserError, match=message) as raised:
+        make("own_words", own_words=SOURCE)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "results/captions/set/own_words").exists()
+
+
+def test_damage_is_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "own.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match=r"own\.parquet: cannot be read \("):
+        make("own_words", own_words=SOURCE)

@@ -1,0 +1,43 @@
+"""The small study on disk, and the artefacts of its token weights."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_weighting import STUDY, TEST, TRAINING, write_captions
+
+from tacolab import config, weights
+from tacolab.keys import Artefact, Plan
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+    """study(**weights of the config): its plan; the caption tables are there."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(**weighting: Any) -> Plan:
+        content = STUDY | {"weights": weighting}
+        (tmp_path / "study.yaml").write_text(json.dumps(content))
+        plan = Plan(config.validate(content, "study.yaml"))
+        write_captions(plan.find("captions", dataset="trainset"), TRAINING)
+        write_captions(plan.find("captions", dataset="testset"), TEST)
+        return plan
+
+    return make
+
+
+@pytest.fixture
+def made(study: Callable[..., Plan]) -> Callable[..., Artefact]:
+    """made(**weights of the config): the token weights of the test set, and what they need."""
+
+    def run_stage(threads: int = 1, **weighting: Any) -> Artefact:
+        plan = study(**weighting)
+        artefact = plan.find("weights", dataset="testset")
+        for wanted in [*artefact.inputs.values(), artefact]:
+            if wanted.stage != "captions":
+                weights.run(wanted, threads)
+        return artefact
+
+    return run_stage

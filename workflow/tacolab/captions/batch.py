@@ -1,0 +1,348 @@
+"""Answers by the Batch API: half the price, within a day.
+
+A part is a batch on its way: prepared -> uploaded -> created, then collected or dissolved. Its
+file in `batches/` beside the answers says how far it is, and is written before and after each step,
+so that a kill costs no second batch: what a cut step may have left at the server is looked for
+there by the part's name. Requests that brought no answer are asked again in another part.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import openai
+from openai.types import Batch
+
+from tacolab import atomic
+from tacolab.captions import client
+from tacolab.captions.answers import Answers
+from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, retry_after
+from tacolab.captions.part import Part, answer, read, result
+from tacolab.captions.prices import Budget
+from tacolab.captions.stop import Stop
+from tacolab.config import Api
+from tacolab.errors import StageError, UserError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # of one batch, as the API allows
+TRIES = 8  # of one step
+LOOK_AGAIN = 5.0  # seconds, before what a killed run sent counts as not arrived
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds between two looks
+FRUITLESS = 3  # batches in a row without an answer, before a person must look
+CROWDED, CROWDED_WAIT = (
+    12,
+    10.0,
+)  # refusals by a full queue before that, and seconds after the first
+ENDED = ("completed", "expired", "cancelled", "failed")
+OVER_LIMIT = "token_limit_exceeded"
+
+Place = tuple[int, int]
+
+
+class Batches:
+    """The parts of a question, of this table and of others."""
+
+    def __init__(
+        self,
+        api: Api,
+        answers: Answers,
+        attempts: int,
+        prompt_tokens: float,
+        budget: Budget,
+        stop: Stop,
+        picture: Callable[[int], str],
+        show: Callable[[int], object],
+    ) -> None:
+        """prompt_tokens: of one request. show: told how many answers wait at the server."""
+        self.api, self.answers, self.attempts = api, answers, attempts
+        self.tokens, self.budget, self.stop = prompt_tokens, budget, stop
+        self.picture, self.show = picture, show
+        self.folder = answers.folder / "batches"
+        self.room = api.queued_tokens
+        self.parts = [read(path) for path in sorted(self.folder.glob("*.json"))]
+        self._fruitless = self._crowded = 0
+        self._client: openai.OpenAI | None = None
+
+    # -- what is on its way ----------------------------------------------------------------------
+
+    def in_flight(self) -> set[Place]:
+        """Places of this table that a batch on its way asks for."""
+        number, most = self.answers.number, self.answers.per_image
+        return {
+            (number[image], index)
+            for part in self.parts
+            for image, index in part.requests
+            if image in number and index < most
+        }
+
+    def run(self, submit: bool) -> None:
+        """Until nothing of this table is on its way. submit: also send what is missing.
+
+        Raises Interrupted, StageError or UserError; what is on its way stays so.
+        """
+        self.budget.queued = sum(len(part.requests) for part in self.parts)
+        self._recover(submit)
+        wait = FIRST_WAIT
+        while True:
+            moved = self._collect()
+            if submit:
+                moved = self._submit() or moved
+            if not self.in_flight():
+                return
+            wait = FIRST_WAIT if moved else min(LONGEST_WAIT, 1.5 * wait)
+            self.stop.wait(wait)
+
+    def _recover(self, submit: bool) -> None:
+        """Finish or drop what a killed run did not finish sending."""
+        known = {self._input(part.name) for part in self.parts}
+        for path in set(self.folder.glob("*.jsonl")) - known:
+            path.unlink()  # killed while it was written
+        for part in list(self.parts):
+            if part.batch is None:
+                if submit or part.creating:
+                    self._send(part, known=False)
+                else:
+                    self._forget(part)
+
+    @property
+    def _api(self) -> openai.OpenAI:
+        if self._client is None:
+            self._client = openai.OpenAI(**client.options(self.api))
+        return self._client
+
+    def _patiently(self, step: Callable[[int], T]) -> T:
+        """A step, told how often it has failed, repeated while the server has trouble."""
+        failures = 0
+        while True:
+            self.stop.check()
+            try:
+                return step(failures)
+            except openai.NotFoundError as error:
+                raise UserError(
+                    f"{client.server(self.api)}: {client.line(error.message)}; batches in "
+                    f"{self.folder} belong to another account? Use its key, or remove their files "
+                    "to ask (and pay) again"
+                ) from None
+            except (openai.OpenAIError, httpx2.HTTPError) as error:
+                problem = client.trouble(error, self.answers.question.model)
+                failures += 1
+                if problem.kind == "refused" or failures == TRIES:
+                    where = client.server(self.api)
+                    raise StageError(f"{where}: {problem.text}; nothing is lost") from None
+                pause = retry_after(problem.headers)
+                if pause is None:
+                    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
+                log.info("%s; again in %.1f s", problem.text, pause)
+                self.stop.wait(pause)
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _submit(self) -> bool:
+        """Send what is missing and not on its way, as far as queue and budget have room."""
+        busy = self.in_flight()
+        left: Iterator[Place] = (
+            place for place in self.answers.missing(self.attempts) if place not in busy
+        )
+        sent = False
+        while (first := next(left, None)) is not None:
+            queued = sum(part.tokens for part in self.parts)
+            most = min(MOST_REQUESTS, int((self.room - queued) // self.tokens))
+            while most > 0 and not self.budget.allows(most):
+                most //= 2
+            if most < 1:
+                if not self.parts:
+                    raise StageError(self._no_room())
+                return sent
+            part, left = self._prepare(chain([first], left), most)
+            self._send(part, known=True)
+            sent = True
+        return sent
+
+    def _no_room(self) -> str:
+        if not self.budget.allows():
+            return self.budget.refusal
+        return (
+            f"one request of {self.tokens:.0f} tokens is more than execution.api.queued_tokens = "
+            f"{self.room} lets into the queue at once"
+        )
+
+    def _prepare(self, places: Iterator[Place], most: int) -> tuple[Part, Iterator[Place]]:
+        """Write the requests of a part. Returns also the places that found no room in it."""
+        name = f"tacolab-{uuid.uuid4().hex}"
+        requests: list[tuple[str, int]] = []
+        size, url, last = 0, "", -1
+        question, images = self.answers.question, self.answers.images
+        with atomic.replacing(self._input(name)) as temporary, temporary.open("wb") as file:
+            for image, index in islice(places, most):
+                self.stop.check()
+                if image != last:
+                    url, last = self.picture(image), image
+                request = {
+                    "custom_id": question.custom_id(images[image], index),
+                    "method": "POST",
+                    "url": "/v1/chat/completions",
+                    "body": question.body(url),
+                }
+                line = json.dumps(request).encode() + b"\n"
+                if requests and size + len(line) > MOST_BYTES:
+                    places = chain([(image, index)], places)
+                    break
+                file.write(line)
+                size += len(line)
+                requests.append((images[image], index))
+        part = Part(name, client.server(self.api), math.ceil(self.tokens * len(requests)), requests)
+        self.parts.append(part)
+        self._note(part)
+        self.budget.queued += len(requests)
+        log.info("a batch of %d requests, %.1f MB, is prepared", len(requests), size / 1e6)
+        return part, places
+
+    def _send(self, part: Part, known: bool) -> None:
+        """Upload and create. known: that the server has neither yet; else it is asked first."""
+        self._same_server(part)
+        if part.file is None:
+            file = self._patiently(lambda failed: self._upload(part, look=failed > 0 or not known))
+            part = self._note(replace(part, file=file))
+        if part.creating:
+            self.stop.wait(LOOK_AGAIN)
+        look = part.creating
+        part = self._note(replace(part, creating=True))
+        batch = self._patiently(lambda failed: self._create(part, look=failed > 0 or look))
+        self._note(replace(part, batch=batch, creating=False))
+        self._input(part.name).unlink(missing_ok=True)
+        log.info("batch %s: %d requests are in the queue", batch, len(part.requests))
+
+    def _upload(self, part: Part, look: bool) -> str:
+        path = self._input(part.name)
+        for file in self._api.files.list(purpose="batch") if look else ():
+            if file.filename == path.name and file.bytes == path.stat().st_size:
+                return file.id
+        with path.open("rb") as content:
+            return self._api.files.create(file=(path.name, content), purpose="batch").id
+
+    def _create(self, part: Part, look: bool) -> str:
+        for batch in self._api.batches.list(limit=100) if look else ():
+            if (batch.metadata or {}).get("tacolab") == part.name:
+                return batch.id
+        return self._api.batches.create(
+            input_file_id=part.file or "",
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={"tacolab": part.name},
+        ).id
+
+    # -- collecting ------------------------------------------------------------------------------
+
+    def _collect(self) -> bool:
+        """Take in every batch that has ended."""
+        moved, waiting = False, 0
+        for part in [part for part in self.parts if part.batch]:
+            self._same_server(part)
+            name = part.batch or ""
+            batch = self._patiently(partial(self._retrieve, name))
+            if batch.status in ENDED:
+                self._take(part, batch)
+                moved = True
+            elif batch.request_counts:
+                waiting += batch.request_counts.completed
+        self.show(waiting)
+        return moved
+
+    def _retrieve(self, name: str, _: int) -> Batch:
+        return self._api.batches.retrieve(name)
+
+    def _take(self, part: Part, batch: Batch) -> None:
+        """Store the answers of a batch that has ended; what has none is missing as before."""
+        errors = (batch.errors and batch.errors.data) or []
+        text = client.line("; ".join(error.message or error.code or "?" for error in errors))
+        lines = self._patiently(lambda _: list(self._lines(part, batch)))
+        rejected = [line["text"] for line in lines if line["outcome"] == "rejected"]
+        if len(rejected) == len(lines) and not self.answers.good.any():
+            lines, text = [], next(iter(rejected), text)  # the config is wrong, not the images
+        if lines:
+            self.answers.add_batch(batch.id, lines)
+            self._fruitless = self._crowded = 0
+            self.room = min(self.api.queued_tokens, 2 * self.room)
+        queued = sum(other.tokens for other in self.parts)
+        self._forget(part)
+        log.info(
+            "batch %s: %s, %d of %d requests have an answer",
+            *(batch.id, batch.status, len(lines), len(part.requests)),
+        )
+        if any(error.code == OVER_LIMIT for error in errors):
+            self._make_room(queued, text)
+        elif batch.status == "failed" or (rejected and not lines):
+            raise StageError(f"batch {batch.id}: the server refuses it: {text}")
+        elif not lines:
+            self._fruitless += 1
+            if self._fruitless == FRUITLESS:
+                why = text or batch.status
+                raise StageError(f"the last {FRUITLESS} batches brought no answer: {why}")
+
+    def _make_room(self, queued: int, text: str) -> None:
+        """The account's queue took less than `queued` tokens: wait, and send smaller batches."""
+        self.room = max(math.ceil(self.tokens), queued // 2)
+        self._crowded += 1
+        if self._crowded == CROWDED:
+            raise StageError(f"the account's queue stays full: {text}")
+        wait = min(LONGEST_WAIT, CROWDED_WAIT * 2 ** (self._crowded - 1))
+        log.info("the account's queue is full (%s); again in %.0f s", text, wait)
+        self.stop.wait(wait)
+
+    def _lines(self, part: Part, batch: Batch) -> Iterator[dict[str, Any]]:
+        """The stored form of every answer in the batch's files, once each, in any order."""
+        name = self.answers.question.custom_id
+        places = {name(image, index): (image, index) for image, index in part.requests}
+        for file in (batch.output_file_id, batch.error_file_id):
+            if file is None:
+                continue
+            with self._api.files.with_streaming_response.content(file) as response:
+                for raw in response.iter_lines():
+                    line = result(raw)
+                    place = places.get(str(line.get("custom_id")))
+                    found = answer(line)
+                    if place is None or found is None:
+                        continue
+                    del places[str(line["custom_id"])]
+                    where = {"image": place[0], "index": place[1], "mode": "batch"}
+                    yield where | {"server": part.server} | asdict(found)
+
+    # -- the parts' files ------------------------------------------------------------------------
+
+    def _input(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
+
+    def _note(self, part: Part) -> Part:
+        atomic.write_json(self.folder / f"{part.name}.json", asdict(part))
+        self.parts = [part if part.name == other.name else other for other in self.parts]
+        return part
+
+    def _forget(self, part: Part) -> None:
+        (self.folder / f"{part.name}.json").unlink()
+        self.parts = [other for other in self.parts if other.name != part.name]
+        self.budget.queued -= len(part.requests)
+        if part.file:
+            try:  # the account's storage is limited
+                self._api.files.delete(part.file)
+            except openai.OpenAIError as error:
+                log.info("file %s stays at the server: %s", part.file, client.line(str(error)))
+
+    def _same_server(self, part: Part) -> None:
+        if part.server != client.server(self.api):
+            raise UserError(
+                f"{self.folder / part.name}.json: {len(part.requests)} requests are on their way "
+                f"at {part.server}; set execution.api.base_url to it, or remove the file to ask "
+                "(and pay) again"
+            )

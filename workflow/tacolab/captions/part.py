@@ -1,0 +1,71 @@
+"""A batch on its way: its file, and what a line of its result says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tacolab.captions import client
+from tacolab.captions.question import Answer
+from tacolab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+REJECTED = (400, 413, 422)  # of a single request: not this image, ever
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch on its way. tokens: of its input. requests: [sha256 of the image, index]."""
+
+    name: str
+    server: str
+    tokens: int
+    requests: list[tuple[str, int]]
+    file: str | None = None
+    batch: str | None = None
+    creating: bool = False  # the server may have it without our knowing its id
+
+
+def read(path: Path) -> Part:
+    """Raises UserError for a file that is no part."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["requests"] = [(image, index) for image, index in content["requests"]]
+        return Part(**content)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}: damaged; the server may hold answers to a batch of this name. Remove the "
+            "file to ask (and pay) again"
+        ) from None
+
+
+def result(raw: str) -> dict[str, Any]:
+    """A line of a result file; empty for what is none."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    if raw.strip():
+        log.warning("a line of a batch's result is damaged, its request is asked again")
+    return {}
+
+
+def answer(result: dict[str, Any]) -> Answer | None:
+    """None for a request that brought nothing (an error of the server, the end of the day)."""
+    response = result.get("response")
+    if not isinstance(response, dict):
+        return None
+    status, body = response.get("status_code"), response.get("body")
+    if status == 200:
+        return Answer.of(body)
+    if status in REJECTED:
+        error = body.get("error") if isinstance(body, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        return Answer.rejected(client.line(f"HTTP {status}: {message}"))
+    return None

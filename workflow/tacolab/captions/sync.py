@@ -1,0 +1,264 @@
+"""Answers one by one, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from typing import Any
+
+import httpx2
+import openai
+
+from tacolab.captions import client
+from tacolab.captions.answers import Answers
+from tacolab.captions.client import Trouble
+from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace
+from tacolab.captions.prices import Budget
+from tacolab.captions.question import Answer
+from tacolab.captions.stop import Stop
+from tacolab.config import Api
+from tacolab.errors import StageError
+
+log = logging.getLogger(__name__)
+
+TRIES = 10  # of one request, before it is left for another run: some three minutes
+WITHOUT_ANSWER = 5  # the same for a server that never answered
+REFUSED = 5  # images that a server takes exception to, before any caption: it is the config
+GRACE = 25.0  # seconds for answers in flight after a signal; SLURM kills after 30
+SYNC_SECONDS = 0.5  # between two fsyncs
+
+Place = tuple[int, int]
+
+
+class Asker:
+    """Asks for places until each has a caption or has used up its attempts.
+
+    Answers are stored as they come. When something ends the run, no new request is sent, and those
+    in flight may still be answered: they are paid for.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        answers: Answers,
+        attempts: int,
+        budget: Budget,
+        stop: Stop,
+        picture: Callable[[int], str],
+        show: Callable[[], object],
+    ) -> None:
+        """picture: data URL of an image, called in threads. show: called after every answer."""
+        self.api, self.answers, self.attempts = api, answers, attempts
+        self.budget, self.stop, self.picture, self.show = budget, stop, picture, show
+        self.unanswered: dict[Place, str] = {}  # and why
+        self._answered = 0
+        self._doubted: dict[Place, str] = {}  # refused before there was any caption
+        self._end: Exception | None = None
+
+    def run(self, places: Iterator[Place]) -> None:
+        """Raises Interrupted, StageError or UserError; what was answered is stored by then."""
+        asyncio.run(self._run(places))
+        if self._end:
+            raise self._end
+        self.stop.check()
+
+    async def _run(self, places: Iterator[Place]) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended, self._settled = asyncio.Event(), asyncio.Event()
+        self._pace = Pace(self.api.concurrency)
+        self._asking: set[asyncio.Task[None] | None] = set()  # with a request in flight
+        queue: asyncio.Queue[tuple[Place, bytes] | None] = asyncio.Queue(self.api.concurrency)
+        limits = httpx2.Limits(max_connections=self.api.concurrency, keepalive_expiry=15)
+        # On aiohttp, since a request then takes half the time of a core.
+        http = openai.DefaultAioHttpClient(timeout=client.TIMEOUT, limits=limits)
+        self.stop.tell(lambda: loop.call_soon_threadsafe(self._ended.set))
+        try:
+            async with openai.AsyncOpenAI(
+                **client.options(self.api), http_client=http
+            ) as self._client:
+                workers = [
+                    asyncio.create_task(self._work(queue)) for _ in range(self.api.concurrency)
+                ]
+                ended = asyncio.create_task(self._ended.wait())
+                helpers = [
+                    ended,
+                    asyncio.create_task(self._feed(places, queue)),
+                    asyncio.create_task(self._sync()),
+                ]
+                work = asyncio.create_task(_all(workers))
+                await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
+                for worker in workers:
+                    if worker not in self._asking:
+                        worker.cancel()
+                _, late = await asyncio.wait(workers, timeout=GRACE)
+                for task in [*late, *helpers]:
+                    task.cancel()
+                await _all([*workers, *helpers, work])
+            if not self._ended.is_set():
+                self._judge()
+        finally:
+            self.stop.tell(lambda: None)
+            self.answers.close()
+
+    async def _feed(
+        self, places: Iterator[Place], queue: asyncio.Queue[tuple[Place, bytes] | None]
+    ) -> None:
+        try:
+            async for item in self._requests(places):
+                await queue.put(item)
+        except Exception as error:
+            self._finish(error)
+        for _ in range(self.api.concurrency):
+            await queue.put(None)
+
+    async def _requests(self, places: Iterator[Place]) -> AsyncIterator[tuple[Place, bytes]]:
+        """Places with their requests, which are encoded a little ahead and once for an image."""
+        loop = asyncio.get_running_loop()
+        cores = len(os.sched_getaffinity(0))
+        ahead: deque[tuple[list[Place], asyncio.Future[bytes]]] = deque()
+        with ThreadPoolExecutor(cores) as pool:
+            images = groupby(places, key=lambda place: place[0])
+            more = True
+            while more or ahead:
+                while more and len(ahead) < 4 * cores:
+                    image, group = next(images, (None, iter(())))
+                    more = image is not None
+                    if image is not None:
+                        ahead.append((list(group), loop.run_in_executor(pool, self._body, image)))
+                if ahead:
+                    asked, body = ahead.popleft()
+                    encoded = await body
+                    for place in asked:
+                        yield place, encoded
+
+    def _body(self, image: int) -> bytes:
+        return json.dumps(self.answers.question.body(self.picture(image))).encode()
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            await asyncio.to_thread(self.answers.sync)
+
+    def _finish(self, error: Exception) -> None:
+        self._end = self._end or error
+        self._ended.set()
+
+    async def _work(self, queue: asyncio.Queue[tuple[Place, bytes] | None]) -> None:
+        try:
+            while not self._ended.is_set() and (item := await queue.get()):
+                await self._settle(*item)
+        except Exception as error:
+            self._finish(error)
+
+    async def _settle(self, place: Place, body: bytes) -> None:
+        """Ask until there is a caption, or the attempts are used up, or nothing helps."""
+        failures, before = 0, self._answered
+        while not self.answers.good[place] and self.answers.tries[place] < self.attempts:
+            await self._turn()
+            task = asyncio.current_task()
+            self._asking.add(task)
+            try:
+                problem = await self._ask(place, body)
+            finally:
+                self._asking.discard(task)
+                self.budget.in_flight -= 1
+                self._pace.leave()
+                self._settled.set()
+            if self._ended.is_set():
+                return
+            if problem is None:
+                failures = 0
+            elif problem.kind == "slow":
+                pause = self._pace.refused(problem.headers)
+                log.info("%s; %s, again in %.1f s", problem.text, self._pace, pause)
+            elif problem.kind == "refused":
+                return
+            else:
+                failures += 1
+                if failures >= (TRIES if self._answered else WITHOUT_ANSWER):
+                    if self._answered == before:
+                        raise StageError(f"{client.server(self.api)}: no answers: {problem.text}")
+                    self.unanswered[place] = problem.text
+                    return
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
+                log.info("%s; again in %.1f s", problem.text, pause)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    async def _turn(self) -> None:
+        """Wait until the server and the budget allow a request."""
+        await self._pace.enter()
+        while not self.budget.allows():
+            if self.budget.in_flight == 0:
+                self._pace.leave()
+                raise StageError(self.budget.refusal)
+            self._settled.clear()
+            try:
+                await self._settled.wait()  # most answers cost less than the longest one
+            except asyncio.CancelledError:
+                self._pace.leave()
+                raise
+        self.budget.in_flight += 1
+
+    async def _ask(self, place: Place, body: bytes) -> Trouble | None:
+        """One request. None: it brought an answer, good or bad, which is stored."""
+        try:
+            # Bytes both ways: the client would walk through an image's 100 kB again and again, and
+            # build objects of what is read once.
+            response = await self._client.post(
+                "/chat/completions",
+                cast_to=httpx2.Response,
+                content=body,
+                options={"headers": {"Content-Type": "application/json"}},
+            )
+            answer = Answer.of(json.loads(response.content))
+        except ValueError:
+            answer = None
+        except openai.OpenAIError as error:
+            problem = client.trouble(error, self.answers.question.model)
+            if problem.paid:
+                self.budget.lose()
+            if problem.kind != "refused":
+                return problem
+            if not self.answers.good.any():
+                self._doubted[place] = problem.text
+                if len({image for image, _ in self._doubted}) == REFUSED:
+                    raise self._refusal() from None
+                return problem
+            answer = Answer.rejected(problem.text)
+        else:
+            self._pace.answered(response.headers)
+        if answer is None:
+            self.budget.lose()
+            return Trouble("again", "the answer is no chat completion", paid=True)
+        self._store(place, answer)
+        return None
+
+    def _store(self, place: Place, answer: Answer) -> None:
+        self._answered += 1
+        self.answers.append(self.answers.line(place, answer, "sync", client.server(self.api)))
+        self.show()
+
+    def _judge(self) -> None:
+        """With a caption there, what was refused before the first one is the images' fault."""
+        if self._doubted and not self.answers.good.any():
+            raise self._refusal()
+        for place, text in self._doubted.items():
+            self._store(place, Answer.rejected(text))
+        self._doubted = {}
+
+    def _refusal(self) -> StageError:
+        return StageError(
+            f"the server refuses these requests: {next(iter(self._doubted.values()))}"
+        )
+
+
+async def _all(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Until all are over, whatever became of them."""
+    await asyncio.gather(*tasks, return_exceptions=True)
