@@ -26,3 +26,16 @@ rule report:
         "drawing figures, tables and page"
     shell:
         "tacolab report --config {CONFIG} --key {REPORT.key} > {log} 2>&1"
+
+
+# Of what is there, before all is done. Never asked for by another rule, so it always runs.
+rule report_now:
+    log:
+        "results/logs/report/now.log",
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    message:
+        "a report of what is there: results/report/now/index.html"
+    shell:
+        "tacolab report --now --config {CONFIG} > {log} 2>&1"

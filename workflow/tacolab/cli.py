@@ -408,14 +408,26 @@ def report(
     config: ConfigFile = STUDY,
     overrides: Overrides = [],  # noqa: B006
     key: Key = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="From what is there: results/report/now; may be partial.")
+    ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="DIR1 DIR2",
+            help="Instead: two results folders, or reports, side by side (results/report/compare).",
+        ),
+    ] = None,
 ) -> None:
     """Draw the figures, tables and the page from the files in results/ (needs no GPU)."""
     from tacolab import report as stage
 
+    if compare:
+        typer.echo(stage.compare(*compare))
+        return
     plan = _plan(config, overrides)
     artefact = plan.find("report", key)  # says by itself what is missing
-    stage.run(plan, artefact)
-    typer.echo(artefact.path)
+    typer.echo(stage.run(plan, artefact, partial=now))
 
 
 @app.command()

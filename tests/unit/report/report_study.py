@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tacolab.keys import Artefact, Plan
+from tacolab.keys import MODELS, Artefact, Plan
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
+# Changes of the study that draw little: one data set and one lambda.
+SMALL_SET = {"protocol": {"baseline": "taco", "datasets": {"photos": {}}, "anchors": {}}}
+SMALL = {"lambdas": ["0.0016"], **SMALL_SET}
 NASTY = "<script>alert('x')</script> a dog & a 🐕 | pipe"
 
 
@@ -127,7 +130,7 @@ def fill(plan: Plan) -> None:
             "command": "tacolab",
         }
         described = {"key": artefact.key, "text": artefact.text, "provenance": made}
-        if artefact.stage == "train":
+        if artefact.stage in MODELS:
             text = artefact.names["arm"] == "taco"
             described |= {
                 **artefact.names,

@@ -14,6 +14,7 @@ from tacolab.report.codings import Codings
 from tacolab.report.differences import Pair, bd_table, mismatch, points_table, word
 from tacolab.report.inputs import ARM, IDENTITY, VALUES
 from tacolab.report.layout import METRICS
+from tacolab.report.pchip import Sampled
 
 LAMBDAS = ["0.0004", "0.0008", "0.0016", "0.004", "0.009"]
 PSNR = METRICS[0]
@@ -49,8 +50,7 @@ def coded(
 
 
 def bd(of: Codings) -> Interval:
-    one, two = Pair(of, "test", "base", PSNR).curves()
-    return interval(pchip.bd_rate(one.rate, one.quality, two.rate, two.quality), of.images)
+    return interval(pchip.bd_rate(*Pair(of, "test", "base", PSNR).curves()), of.images)
 
 
 @pytest.mark.filterwarnings("ignore:Curves do not overlap")
@@ -61,8 +61,8 @@ def test_curves_agree_with_the_package_bjontegaard() -> None:
         rate, test_rate = np.sort(random.uniform(0.1, 1, (2, 20, points)), axis=2)
         quality = 30 + np.cumsum(random.exponential(size=(20, points)), axis=1)
         test = quality + random.normal(size=(20, 1))
-        found = pchip.bd_rate(rate, quality, test_rate, test)
-        quality_found = pchip.bd_quality(rate, quality, test_rate, test)
+        sides = Sampled(rate, quality), Sampled(test_rate, test)
+        found, quality_found = pchip.bd_rate(*sides), pchip.bd_quality(*sides)
         for row in range(20):
             curves = rate[row], quality[row], test_rate[row], test[row]
             expected = bjontegaard.bd_rate(*curves, **options)
@@ -75,7 +75,7 @@ def test_curves_agree_with_the_package_bjontegaard() -> None:
 def test_a_curve_that_falls_somewhere_has_no_difference() -> None:
     rate = np.array([[0.1, 0.2, 0.4, 0.8]] * 2)
     quality = np.array([[30.0, 31, 32, 33], [30.0, 32, 31, 33]])
-    found = pchip.bd_rate(rate, quality[[0, 0]], rate * 0.9, quality)
+    found = pchip.bd_rate(Sampled(rate, quality[[0, 0]]), Sampled(rate * 0.9, quality))
     assert found[0] == pytest.approx(-10) and np.isnan(found[1])
 
 

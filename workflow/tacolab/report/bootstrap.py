@@ -4,8 +4,9 @@ All codings of a data set get the same resamples, so that differences between th
 Row 0 of every array is the estimate from the images as they are; the others are resamples.
 """
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,13 @@ class Means:
         # Of a few images there will be no intervals.
         resamples = RESAMPLES if self.images >= MIN_IMAGES else 0
         self._means = resampled_means(cells[present], resamples)
+
+    @property
+    def estimates(self) -> Self:
+        """Without the resamples."""
+        few = copy.copy(self)
+        few._means = self._means[:1]
+        return few
 
     def __call__(self, coding: tuple[str, ...], value: str) -> Array:
         """(1 + resamples,) means of one value of one coding."""

@@ -16,11 +16,16 @@ from tacolab.report.published import published
 
 log = logging.getLogger(__name__)
 
+NOW = "now"  # a report of an unfinished study has no key: what it shows changes
 
-def run(study: Study, artefact: Artefact) -> None:
-    """Makes every file of `layout.report_files` and the gallery, then links `latest`."""
-    inputs = read(study, artefact)
-    folder = artefact.folder
+
+def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
+    """Makes every file of `layout.report_files` and the gallery, then links `latest`.
+
+    partial: from what is there, as report/now, which nothing links to. Returns the page.
+    """
+    inputs = read(study, artefact, partial)
+    folder = artefact.folder.with_name(NOW) if partial else artefact.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{os.getpid()}.tmp.{folder.name}")
     old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
@@ -30,9 +35,9 @@ def run(study: Study, artefact: Artefact) -> None:
         tables.write(fresh, frames, inputs)
         if KODAK in study.protocol.datasets:
             published().to_csv(fresh / PUBLISHED, index=False)
-        figures.draw(study, inputs.points, fresh)
+        figures.draw(study, inputs, frames, fresh)
         photos = gallery.write(study, inputs, fresh)
-        html = page.render(study, artefact, inputs, frames, photos)
+        html = page.render(study, artefact, inputs, frames, photos, partial)
         (fresh / INDEX).write_text(html, encoding="utf-8")
         for path in sorted(fresh.rglob("*")):
             atomic.sync(path)
@@ -45,8 +50,10 @@ def run(study: Study, artefact: Artefact) -> None:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    _link(folder.with_name("latest"), folder.name)
+    if not partial:
+        _link(folder.with_name("latest"), folder.name)
     log.info("report: %s", folder / INDEX)
+    return folder / INDEX
 
 
 def _link(link: Path, target: str) -> None:

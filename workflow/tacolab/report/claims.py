@@ -29,7 +29,7 @@ VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured of a claim. at: which lambda; "" for the whole curve."""
+    """What was measured of a claim. at: where, "λ 0.0016"; "" for the whole curve."""
 
     at: str
     found: Interval

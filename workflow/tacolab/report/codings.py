@@ -1,7 +1,9 @@
 """The codings of a data set, resampled together: values and curves of arms in every resample."""
 
-from dataclasses import dataclass
+import copy
 from decimal import Decimal
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -11,20 +13,10 @@ from tacolab.report.bootstrap import Array, Means
 from tacolab.report.curves import scaled
 from tacolab.report.inputs import ANCHOR
 from tacolab.report.layout import METRICS, Metric
+from tacolab.report.pchip import Sampled
 
 CODING = ["source", "control", "lmbda", "quality", "seed"]
 VALUES = ["bpp_real", *(metric.column for metric in METRICS)]
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A curve in every resample, (R, points): rate [bpp] and quality that rises with it."""
-
-    rate: Array
-    quality: Array
-
-    def __getitem__(self, rows: slice) -> "Sampled":
-        return Sampled(self.rate[rows], self.quality[rows])
 
 
 class Codings:
@@ -33,11 +25,24 @@ class Codings:
     def __init__(self, images: pd.DataFrame) -> None:
         self.means = Means(images, CODING, VALUES)
         self.images = self.means.images
+        self._curves: dict[tuple[str, str, str, str | None], Sampled] = {}
         self._points: dict[tuple[str, str], dict[str, list[tuple[str, ...]]]] = {}
         for row in images[CODING].drop_duplicates().fillna("").astype(str).to_numpy():
             source, control, lmbda, quality, _ = name = tuple(row)
             of = self._points.setdefault((source, control), {})
             of.setdefault(lmbda or quality, []).append(name)
+
+    @property
+    def sources(self) -> list[tuple[str, str]]:
+        """Every (arm, control); an anchor's control is ""."""
+        return list(self._points)
+
+    @cached_property
+    def estimates(self) -> Self:
+        """Without the resamples: arrays of one row."""
+        few = copy.copy(self)
+        few.means, few._curves = self.means.estimates, {}
+        return few
 
     def lambdas(self, arm: str, control: str = OWN) -> list[str]:
         """By rising lambda."""
@@ -58,15 +63,18 @@ class Codings:
         self, arm: str, metric: Metric, control: str = OWN, seed: str | None = None
     ) -> Sampled:
         """The curve of an arm; of an anchor with control ""."""
-        points = [
-            (
-                self.value(arm, lmbda, "bpp_real", control, seed),
-                self.quality(arm, lmbda, metric, control, seed),
-            )
-            for lmbda in self.lambdas(arm, control)
-        ]
-        rate, quality = (np.column_stack(axis) for axis in zip(*points, strict=True))
-        return Sampled(rate, quality)
+        name = (arm, metric.column, control, seed)
+        if name not in self._curves:
+            points = [
+                (
+                    self.value(arm, lmbda, "bpp_real", control, seed),
+                    self.quality(arm, lmbda, metric, control, seed),
+                )
+                for lmbda in self.lambdas(arm, control)
+            ]
+            rate, quality = (np.column_stack(axis) for axis in zip(*points, strict=True))
+            self._curves[name] = Sampled(rate, quality)
+        return self._curves[name]
 
     def quality(
         self, arm: str, lmbda: str, metric: Metric, control: str = OWN, seed: str | None = None

@@ -26,9 +26,10 @@ COLUMNS = [
 def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
     """Own captions against each control, over the images that both coded, mean over seeds.
 
-    *_change: at the same lambda, of bpp in %, else in the metric's unit. rate_at_*: the rate that
-    the control needs above the model's own curve at the same quality [%], with a verdict by the
-    margin: "worse" says that the content of the captions saves bits.
+    *_change: at the same lambda, of bpp in %, else in the metric's unit. rate_at_*: how much more
+    rate the control needs at the same quality [%], with a verdict by the margin: "worse" says that
+    the content of the captions saves bits. What quality costs says the arm's own curve, or its
+    baseline's where the arm has a single lambda.
     """
     rows = []
     arms = images[images["kind"] == ARM]
@@ -37,9 +38,9 @@ def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
         for control in dict.fromkeys(here["control"]):
             if control != OWN:
                 with_control = here.loc[here["control"] == control, "source"].unique()
-                chosen = here[here["source"].isin(with_control)]
-                chosen = chosen[chosen["control"].isin([OWN, control])]
-                codings = Codings(chosen)
+                chosen = here[here["control"].isin([OWN, control])]
+                shown = {*with_control, *map(study.baseline_of, with_control)}
+                codings = Codings(chosen[chosen["source"].isin(shown)])
                 rows += [
                     {"dataset": dataset, "source": arm, "control": control}
                     | _row(study, codings, str(arm), str(control), lmbda)
@@ -65,11 +66,14 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
         row |= columns(f"{name}_change", interval(other[name] - own[name], of.images))
     for metric in METRICS:
         if judged := JUDGED.get(metric.column):
-            curve = of.curve(arm, metric)
+            arms = [name for name in (arm, study.baseline_of(arm)) if len(of.lambdas(name)) > 1]
             more = np.full_like(rate, np.nan)
-            if curve.rate.shape[1] > 1:
-                point = other["bpp_real"], of.quality(arm, lmbda, metric, control)
-                more = pchip.at_equal_quality(curve.rate, curve.quality, *point)
+            if arms:
+                points = (
+                    (other["bpp_real"], of.quality(arm, lmbda, metric, control)),
+                    (own["bpp_real"], of.quality(arm, lmbda, metric)),
+                )
+                more = pchip.beside(of.curve(arms[0], metric), *points)
             found = interval(more, of.images)
             row |= columns(judged, found)
             row[f"{judged}_verdict"] = word(found, study.protocol.margins.bd_rate)

@@ -4,6 +4,7 @@ Arms at one lambda differ in rate *and* in quality. So a curve is judged by its 
 difference, and a single lambda by the rate that the baseline's curve needs for the same quality.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -14,8 +15,9 @@ import pandas as pd
 from tacolab.config import OWN, Study
 from tacolab.report import curves, pchip
 from tacolab.report.bootstrap import MIN_IMAGES, Array, Interval, interval
-from tacolab.report.codings import Codings, Sampled
+from tacolab.report.codings import Codings
 from tacolab.report.layout import METRICS, Metric
+from tacolab.report.pchip import Sampled
 
 BETTER, WORSE, EQUAL, OPEN = "better", "worse", "equal", "not decided"
 NOT_MEASURED = "not measured"
@@ -78,7 +80,7 @@ class Pair:
         reference = self.of.curve(self.reference, self.metric, self.control, other)
         return reference, self.of.curve(self.arm, self.metric, OWN, seed)
 
-    def over_seeds(self, value: Callable[[str | None, str | None], float]) -> dict[str, float]:
+    def over_seeds(self, value: Callable[["Pair", str, str | None], Array]) -> dict[str, float]:
         """Smallest and largest value that any two seeds give; empty with one seed each."""
         seeds = self.of.all_seeds(self.arm)
         others: list[str | None] = [None]  # an anchor has none
@@ -86,8 +88,9 @@ class Pair:
             others = [*self.of.all_seeds(self.reference)]
         if max(len(seeds), len(others)) < 2:
             return {"seeds_low": np.nan, "seeds_high": np.nan}
-        values = [value(*pair) for pair in product(seeds, others)]
-        return {"seeds_low": min(values), "seeds_high": max(values)}
+        estimates = dataclasses.replace(self, of=self.of.estimates)
+        values = [value(estimates, *pair)[0] for pair in product(seeds, others)]
+        return {"seeds_low": float(np.min(values)), "seeds_high": float(np.max(values))}
 
 
 def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) -> pd.DataFrame:
@@ -99,6 +102,8 @@ def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) ->
     rows = []
     for row in curves.bd_table(study, points).to_dict("records"):
         control = OWN if row["reference"] in study.arms else ""
+        if row["dataset"] not in codings:  # nothing is there yet
+            continue
         pair = Pair(
             codings[row["dataset"]], row["arm"], row["reference"], metrics[row["metric"]], control
         )
@@ -114,18 +119,12 @@ def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) ->
 def _curve(study: Study, pair: Pair) -> dict[str, object]:
     """The intervals of a Bjontegaard difference that there is."""
     reference, test = pair.curves()
-    sides = (reference.rate, reference.quality, test.rate, test.quality)
-    rate = interval(pchip.bd_rate(*sides), pair.of.images)
-    quality = interval(pchip.bd_quality(*sides), pair.of.images)
-
-    def of_seeds(seed: str | None, other: str | None) -> float:
-        one, two = (curve[:1] for curve in pair.curves(seed, other))
-        return float(pchip.bd_rate(one.rate, one.quality, two.rate, two.quality)[0])
-
+    rate = interval(pchip.bd_rate(reference, test), pair.of.images)
+    quality = interval(pchip.bd_quality(reference, test), pair.of.images)
     found: dict[str, object] = {
         **columns("bd_rate", rate),
         **columns("bd_quality", quality, pair.metric),
-        **pair.over_seeds(of_seeds),
+        **pair.over_seeds(lambda pair, *seeds: pchip.bd_rate(*pair.curves(*seeds))),
         "verdict": word(rate, study.protocol.margins.bd_rate),
     }
     return found | ({"note": no_interval(pair.of.images)} if np.isnan(rate.low) else {})
@@ -159,15 +158,15 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
         rate_change = 100 * (rate / of.value(pair.reference, lmbda, "bpp_real") - 1)
         change = quality - of.quality(pair.reference, lmbda, metric)
     reference, _ = pair.curves()
-    if curve := reference.rate.shape[1] > 1:
-        above = pchip.at_equal_rate(reference.rate, reference.quality, rate, quality)
-        more = pchip.at_equal_quality(reference.rate, reference.quality, rate, quality)
+    curve = len(reference) > 1
+    if curve:
+        above = pchip.at_equal_rate(reference, rate, quality)
+        more = pchip.at_equal_quality(reference, rate, quality)
     at = of.lambdas(pair.arm).index(lmbda)
 
-    def of_seeds(seed: str | None, other: str | None) -> float:
-        one, two = (curve[:1] for curve in pair.curves(seed, other))
-        point = two.rate[:, at], two.quality[:, at]
-        return float(pchip.at_equal_quality(one.rate, one.quality, *point)[0])
+    def of_seeds(pair: Pair, seed: str, other: str | None) -> Array:
+        one, two = pair.curves(seed, other)
+        return pchip.at_equal_quality(one, two.rate[:, at], two.quality[:, at])
 
     found = [interval(values, of.images) for values in (rate_change, change, above, more)]
     verdict, note = _judge(study, pair, curve, *found)

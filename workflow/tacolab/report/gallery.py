@@ -1,4 +1,4 @@
-"""The gallery: originals beside the reconstructions of every arm and lambda, pixel for pixel."""
+"""The gallery: originals and the reconstructions of every arm and lambda, pixel for pixel."""
 
 import struct
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from tacolab.config import OWN, Study
 from tacolab.keys import Artefact
+from tacolab.report import words
 from tacolab.report.inputs import Inputs, examples
+from tacolab.report.words import Word
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What one model made of a photo, with the numbers of that coding."""
+    """What one model made of a photo, with the numbers of that coding.
+
+    words: its caption, with the weight of each piece where the arm has token weights.
+    """
 
     arm: str
     lmbda: str
     picture: Picture
     row: dict[str, Any]
+    words: list[Word]
 
 
 @dataclass(frozen=True)
@@ -37,31 +43,40 @@ class Photo:
     dataset: str
     image_id: str
     original: Picture
-    reconstructions: dict[str, list[Reconstruction]]
+    reconstructions: list[Reconstruction]
+
+    @property
+    def change(self) -> float:
+        """How much LPIPS differs between arms at the lambda where it differs most, relatively."""
+        by_lmbda: dict[str, list[float]] = {}
+        for one in self.reconstructions:
+            by_lmbda.setdefault(one.lmbda, []).append(float(one.row["lpips_published"]))
+        spreads = [(max(v) - min(v)) * len(v) / (sum(v) or 1.0) for v in by_lmbda.values()]
+        return max(spreads, default=0.0)
 
 
 def write(study: Study, inputs: Inputs, folder: Path) -> list[Photo]:
-    """Writes gallery/**.png below `folder`, at the study's seed only; returns what to show."""
+    """Writes gallery/**.png below `folder`, at the study's seed; what changed most is first."""
     shown: dict[tuple[str, str], Photo] = {}
     for artefact in inputs.evaluations:
         if artefact.names["control"] != OWN or artefact.names["seed"] != str(study.seed):
             continue
+        weights = words.of(artefact)
         for example in examples(artefact):
             dataset, name = artefact.names["dataset"], example.image_id
             if (dataset, name) not in shown:
                 original = _save(folder, f"{dataset}/original", name, example.original)
-                shown[dataset, name] = Photo(dataset, name, original, {})
-            by_lmbda = shown[dataset, name].reconstructions
+                shown[dataset, name] = Photo(dataset, name, original, [])
             picture = _save(folder, f"{dataset}/{_model(artefact)}", name, example.decoded)
             arm, lmbda = artefact.names["arm"], artefact.names["lmbda"]
-            by_lmbda.setdefault(lmbda, []).append(Reconstruction(arm, lmbda, picture, example.row))
-    datasets = list(study.protocol.datasets)
-    photos = sorted(shown.values(), key=lambda photo: datasets.index(photo.dataset))
-    for photo in photos:
-        ordered = sorted(photo.reconstructions.items(), key=lambda item: float(item[0]))
-        photo.reconstructions.clear()
-        photo.reconstructions.update(ordered)
-    return photos
+            caption = example.row.get("caption")
+            pieces = words.split(caption, weights.get(name)) if caption else []
+            one = Reconstruction(arm, lmbda, picture, example.row, pieces)
+            shown[dataset, name].reconstructions.append(one)
+    arms = list(study.arms)
+    for photo in shown.values():
+        photo.reconstructions.sort(key=lambda one: (float(one.lmbda), arms.index(one.arm)))
+    return sorted(shown.values(), key=lambda photo: -photo.change)
 
 
 def _model(artefact: Artefact) -> str:

@@ -18,6 +18,8 @@ import pyarrow as pa
 from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
+from tacolab.report import training
+from tacolab.report.training import Training
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 VALUES = [
@@ -30,6 +32,8 @@ VALUES = [
     "encode_seconds",
     "decode_seconds",
 ]
+UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
+DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
 ARM, ANCHOR = "arm", "anchor"
 
 
@@ -70,13 +74,18 @@ class Inputs:
 
     images: a row per image of every coding, averaged over its captions (IDENTITY, image_id,
         captions, height, width, VALUES). points: a row per coding of a data set (IDENTITY, images,
-        captions, VALUES). Rates in bit per pixel, PSNR in dB, times in seconds.
+        captions, VALUES, UNROUNDED, DISTANCES). Rates in bit per pixel, PSNR in dB, times in
+        seconds. timing: rows of stage `timing`. trainings: what they left, also unfinished ones.
+        missing: what the config means and is not there.
     """
 
     images: pd.DataFrame
     points: pd.DataFrame
+    timing: pd.DataFrame
     models: list[Model]
+    trainings: list[Training]
     evaluations: list[Artefact]
+    missing: list[Artefact]
     provenance: list[dict[str, Any]]
 
 
@@ -87,47 +96,90 @@ def needed(artefact: Artefact) -> list[Path]:
     return artefact.files
 
 
-def read(study: Study, report: Artefact) -> Inputs:
-    """Reads all inputs of a report. Raises UserError naming the first missing or damaged file."""
+def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
+    """Reads all inputs of a report. Raises UserError naming the first missing or damaged file.
+
+    partial: what is missing is left out, and listed.
+    """
     ordered = sorted(report.inputs.values(), key=lambda artefact: _place(study, artefact))
+    missing = []
     for artefact in ordered:
-        for path in needed(artefact):
-            if not path.exists():
-                raise UserError(
-                    f"{path} is missing and the report shows it; `snakemake` makes what is missing"
-                )
-    models = [Model(a, _json(needed(a)[0])) for a in ordered if a.stage in MODELS]
-    evaluations = [a for a in ordered if a.stage == "metrics"]
-    anchors = [a for a in ordered if a.stage == "anchors"]
+        gone = [path for path in needed(artefact) if not path.exists()]
+        if gone and not partial:
+            raise UserError(
+                f"{gone[0]} is missing and the report shows it; `snakemake` makes what is missing "
+                "(`snakemake report_now` makes a report without it)"
+            )
+        if gone:
+            missing.append(artefact)
+    there = [artefact for artefact in ordered if artefact not in missing]
+    models = [Model(a, _json(needed(a)[0])) for a in there if a.stage in MODELS]
+    evaluations = [a for a in there if a.stage == "metrics"]
     codings: list[pd.DataFrame] = []
-    for artefact in ordered:
+    for artefact in there:
         if artefact.stage == "metrics":
             codings.append(_arm_images(artefact))
         elif artefact.stage == "anchors":
             codings += _anchor_images(artefact)
-    if not codings:
+    if not codings and not partial:
         raise UserError(
             "protocol.datasets is empty: nothing was evaluated that a report could show"
         )
+    points = pd.DataFrame(
+        [_point(coding) for coding in codings],
+        columns=[*IDENTITY, "images", "captions", *VALUES, *UNROUNDED],
+    )
+    timings = [_parquet(a.path) for a in there if a.stage == "timing"]
+    described = [a for a in there if a.stage not in MODELS]
     provenance = [model.info.get("provenance", {}) for model in models]
-    provenance += [_json(a.files[1]).get("provenance", {}) for a in [*evaluations, *anchors]]
+    provenance += [_json(_description(a)).get("provenance", {}) for a in described]
     return Inputs(
-        images=pd.concat(codings, ignore_index=True),
-        points=pd.DataFrame([_point(coding) for coding in codings]),
+        images=pd.concat(codings, ignore_index=True) if codings else pd.DataFrame(columns=_IMAGES),
+        points=_with_distances(points, [a for a in there if a.stage == "distribution"]),
+        timing=pd.concat(timings, ignore_index=True) if timings else pd.DataFrame(),
         models=models,
+        trainings=[training.read(a) for a in ordered if a.stage == "train"],
         evaluations=evaluations,
+        missing=missing,
         provenance=provenance,
     )
+
+
+_IMAGES = [*IDENTITY, "image_id", "captions", "height", "width", *VALUES, *UNROUNDED]
+
+
+def _description(artefact: Artefact) -> Path:
+    return next(path for path in artefact.files if path.suffix == ".json")
+
+
+def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataFrame:
+    """The points with FID and CMMD and their intervals, where they were measured."""
+    found = []
+    for artefact in artefacts:
+        names = artefact.names
+        row: dict[str, Any] = {"dataset": names["dataset"], "source": names["arm"]}
+        row |= {name: names[name] for name in ("lmbda", "seed", "control")}
+        summary = _json(artefact.path).get("summary", {})
+        found.append(row | {name: summary.get(name) for name in DISTANCES})
+    keys = ["dataset", "source", "lmbda", "seed", "control"]
+    frame = pd.DataFrame(found, columns=[*keys, *DISTANCES])
+    merged = points.merge(frame.astype(dict.fromkeys(DISTANCES, float)), on=keys, how="left")
+    return merged[[*points.columns, *DISTANCES]]
+
+
+def rows(artefact: Artefact) -> pd.DataFrame:
+    """A row per image and caption of an evaluation, as it was measured."""
+    return _parquet(artefact.path)
 
 
 def examples(artefact: Artefact) -> Iterator[Example]:
     """The example reconstructions of one evaluation; captioned codecs show their first caption."""
     path = artefact.files[2]
-    rows = _parquet(artefact.path).sort_values("index", kind="stable").drop_duplicates("image_id")
+    codings = rows(artefact).sort_values("index", kind="stable").drop_duplicates("image_id")
     try:
         with zipfile.ZipFile(path) as archive:
             members = set(archive.namelist())
-            for row in rows.to_dict("records"):
+            for row in codings.to_dict("records"):
                 original, decoded = (f"{kind}/{row['image_id']}.png" for kind in _KINDS)
                 if {original, decoded} <= members:
                     yield Example(
@@ -176,12 +228,11 @@ def _arm_images(artefact: Artefact) -> pd.DataFrame:
         "seed": names["seed"],
         "control": names["control"],
     }
-    return _per_image(_parquet(artefact.path), identity)
+    return _per_image(rows(artefact), identity)
 
 
 def _anchor_images(artefact: Artefact) -> Iterator[pd.DataFrame]:
-    rows = _parquet(artefact.path)
-    for quality, part in rows.groupby("quality", sort=True):
+    for quality, part in rows(artefact).groupby("quality", sort=True):
         identity = {
             "dataset": artefact.names["dataset"],
             "kind": ANCHOR,
@@ -194,11 +245,12 @@ def _anchor_images(artefact: Artefact) -> Iterator[pd.DataFrame]:
         yield _per_image(part.assign(bpp_est=float("nan")), identity)
 
 
-def _per_image(rows: pd.DataFrame, identity: dict[str, str | None]) -> pd.DataFrame:
+def _per_image(codings: pd.DataFrame, identity: dict[str, str | None]) -> pd.DataFrame:
     """The mean over an image's captions."""
-    rows = rows.astype(dict.fromkeys(VALUES, float))
-    by_image = rows.groupby("image_id", sort=False)
-    images = by_image[VALUES].mean()
+    codings = codings.assign(**{n: float("nan") for n in UNROUNDED if n not in codings})
+    codings = codings.astype(dict.fromkeys([*VALUES, *UNROUNDED], float))
+    by_image = codings.groupby("image_id", sort=False)
+    images = by_image[[*VALUES, *UNROUNDED]].mean()
     images.insert(0, "captions", by_image.size())
     for at, side in enumerate(("height", "width"), start=1):
         images.insert(at, side, by_image[side].first())
@@ -212,7 +264,7 @@ def _point(images: pd.DataFrame) -> dict[str, Any]:
     """The mean over images; empty where no image has the value."""
     identity = {name: images[name].iloc[0] for name in IDENTITY}
     counts = {"images": len(images), "captions": int(images["captions"].sum())}
-    means = {name: images[name].mean() for name in VALUES}
+    means = {name: images[name].mean() for name in (*VALUES, *UNROUNDED)}
     return identity | counts | means
 
 

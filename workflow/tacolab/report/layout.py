@@ -4,20 +4,20 @@ Snakemake's rule declares these files as outputs, so this module imports nothing
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tacolab.config import Study
 
 INDEX = "index.html"
 KODAK = "kodak"  # the data set that the published anchor points were measured on
+# Each as CSV, Markdown and LaTeX.
 TABLES = (
-    "results",
-    "bd",
-    "points",
-    "controls",
-    "published",
-    "models",
-)  # each as CSV and as Markdown
-PER_IMAGE = "tables/per_image.csv"
+    *("verdicts", "results", "bd", "points", "distances", "controls", "captions", "keywords"),
+    *("reproduced", "timing", "models"),
+)
+TABLE_KINDS = ("csv", "md", "tex")
+FIGURE_KINDS = ("svg", "pdf", "png", "csv")  # the last holds what is drawn
+PER_IMAGE = "tables/per_image.parquet"
 PUBLISHED = "tables/published.csv"
 
 
@@ -77,24 +77,98 @@ METRICS = (
 )
 
 
-def figure_file(dataset: str, metric: Metric, kind: str) -> str:
-    """Path of a figure below the report's folder; `kind` is svg or png."""
-    return f"figures/{dataset}-{metric.slug}.{kind}"
+DISTANCES = (
+    Metric(
+        "fid",
+        "fid",
+        "FID",
+        "FID",
+        False,
+        "Inception features of all images together; empty below 10,000 samples.",
+    ),
+    Metric(
+        "cmmd",
+        "cmmd",
+        "CMMD",
+        "CMMD",
+        False,
+        "CLIP features of all images together, bars are 95 % intervals by the grouped jackknife.",
+    ),
+)
+
+
+def distances(study: Study, dataset: str) -> list[Metric]:
+    """FID and CMMD, where the config asks for them."""
+    asked = study.protocol.datasets[dataset].distribution
+    wanted = {"fid": asked.fid is not None, "cmmd": asked.cmmd}
+    return [metric for metric in DISTANCES if wanted[metric.column]]
+
+
+def rate_distortion(dataset: str, metric: Metric) -> str:
+    """Name of a figure: its files are figures/NAME.KIND."""
+    return f"{dataset}-{metric.slug}"
+
+
+def captions(dataset: str) -> str:
+    """The figure of what other captions change on a data set."""
+    return f"{dataset}-captions"
+
+
+def training(lmbda: str) -> str:
+    """The figure of training curves at a lambda."""
+    return f"training-{lmbda}"
+
+
+def controlled(study: Study) -> list[str]:
+    """Data sets on which other captions are tried."""
+    return [
+        name
+        for name in study.protocol.datasets
+        if any(len(study.controls(arm, name)) > 1 for arm in study.arms_with_runs())
+    ]
+
+
+def trained_lambdas(study: Study) -> list[str]:
+    """Lambdas with a training, by rising lambda."""
+    arms = study.trained_arms()
+    return sorted({lmbda for arm, lmbda, _ in study.runs() if arm in arms}, key=Decimal)
+
+
+def timed(study: Study) -> list[str]:
+    """The figures of times: text length and side varied, and the earlier experiment."""
+    timing = study.timing
+    if timing is None:
+        return []
+    return ["timing-tokens", "timing-side", *(["timing-width"] if timing.width_factors else [])]
+
+
+def figures(study: Study) -> list[str]:
+    """The name of every figure."""
+    return [
+        *(
+            rate_distortion(dataset, metric)
+            for dataset in study.protocol.datasets
+            for metric in (*METRICS, *distances(study, dataset))
+        ),
+        *map(captions, controlled(study)),
+        *timed(study),
+        *map(training, trained_lambdas(study)),
+    ]
+
+
+def figure_file(name: str, kind: str) -> str:
+    """Path of a figure below the report's folder."""
+    return f"figures/{name}.{kind}"
 
 
 def figure_files(study: Study) -> list[str]:
-    """Every figure: one per evaluated data set and metric, as SVG and PNG."""
-    return [
-        figure_file(dataset, metric, kind)
-        for dataset in study.protocol.datasets
-        for metric in METRICS
-        for kind in ("svg", "png")
-    ]
+    """Every figure in every kind."""
+    return [figure_file(name, kind) for name in figures(study) for kind in FIGURE_KINDS]
 
 
 def table_files(study: Study) -> list[str]:
     """Every table; the published anchor points only where they are drawn."""
-    files = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")]
+    files = [f"tables/{name}.{kind}" for name in TABLES for kind in TABLE_KINDS]
     return [*files, PER_IMAGE, *([PUBLISHED] if KODAK in study.protocol.datasets else [])]
 
 

@@ -94,18 +94,43 @@ def _end_slope(h0: Array, h1: Array, m0: Array, m1: Array) -> Array:
     return np.where(steep, 3 * m0, slope)
 
 
-def bd_rate(rate: Array, quality: Array, test_rate: Array, test_quality: Array) -> Array:
-    """Bjontegaard's mean rate difference [%] of a test against a reference, (R,).
+@dataclass(frozen=True)
+class Sampled:
+    """A curve in every resample, (R, points): rate [bpp] and quality that rises with it."""
 
-    Rates (R, n) in bit per pixel; quality rises. NaN where it does not, or nothing overlaps.
+    rate: Array
+    quality: Array
+
+    def __len__(self) -> int:
+        return self.rate.shape[1]
+
+    @cached_property
+    def by_rate(self) -> Pchip:
+        """Quality over ln(rate)."""
+        return Pchip(np.log(self.rate), self.quality)
+
+    @cached_property
+    def by_quality(self) -> Pchip:
+        """ln(rate) over quality."""
+        return Pchip(self.quality, np.log(self.rate))
+
+    def reaches(self, log_rate: Array) -> NDArray[np.bool_]:
+        """Whether the curve, and what is near its ends, goes to these rates."""
+        x = self.by_rate.x
+        return np.asarray((log_rate >= x[:, 0] - REACH) & (log_rate <= x[:, -1] + REACH))
+
+
+def bd_rate(reference: Sampled, test: Sampled) -> Array:
+    """Bjontegaard's mean rate difference of a test against a reference [%], (R,).
+
+    NaN where a curve does not rise, or nothing overlaps.
     """
-    one, other = Pchip(quality, np.log(rate)), Pchip(test_quality, np.log(test_rate))
-    return np.asarray(100 * np.expm1(_mean_gap(one, other)))
+    return np.asarray(100 * np.expm1(_mean_gap(reference.by_quality, test.by_quality)))
 
 
-def bd_quality(rate: Array, quality: Array, test_rate: Array, test_quality: Array) -> Array:
+def bd_quality(reference: Sampled, test: Sampled) -> Array:
     """The mean quality difference at equal rate, in the unit of quality; see `bd_rate`."""
-    return _mean_gap(Pchip(np.log(rate), quality), Pchip(np.log(test_rate), test_quality))
+    return _mean_gap(reference.by_rate, test.by_rate)
 
 
 def _mean_gap(one: Pchip, other: Pchip) -> Array:
@@ -116,15 +141,25 @@ def _mean_gap(one: Pchip, other: Pchip) -> Array:
     return np.asarray((other.integral(low, high) - one.integral(low, high)) / width)
 
 
-def at_equal_rate(rate: Array, quality: Array, test_rate: Array, test_quality: Array) -> Array:
-    """Quality of single points (R,) above a reference curve at the same rate."""
-    at = np.log(test_rate)
-    near = (at >= np.log(rate[:, 0]) - REACH) & (at <= np.log(rate[:, -1]) + REACH)
-    return np.where(near, test_quality - Pchip(np.log(rate), quality)(at), np.nan)
+def at_equal_rate(reference: Sampled, rate: Array, quality: Array) -> Array:
+    """Quality of single points (R,) above a curve at the same rate; NaN off the curve."""
+    at = np.log(rate)
+    return np.where(reference.reaches(at), quality - reference.by_rate(at), np.nan)
 
 
-def at_equal_quality(rate: Array, quality: Array, test_rate: Array, test_quality: Array) -> Array:
-    """Rate of single points (R,) above a reference curve at the same quality [%]."""
-    needed = Pchip(quality, np.log(rate))(test_quality)
-    near = (needed >= np.log(rate[:, 0]) - REACH) & (needed <= np.log(rate[:, -1]) + REACH)
-    return np.where(near, 100 * np.expm1(np.log(test_rate) - needed), np.nan)
+def at_equal_quality(reference: Sampled, rate: Array, quality: Array) -> Array:
+    """Rate of single points (R,) above a curve at the same quality [%]; NaN off the curve."""
+    needed = reference.by_quality(quality)
+    more = 100 * np.expm1(np.log(rate) - needed)
+    return np.where(reference.reaches(needed), more, np.nan)
+
+
+def beside(curve: Sampled, point: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
+    """Rate of `point` against `other` at equal quality [%]; each is rate and quality, (R,).
+
+    The curve need not hold them: it says what a difference in quality costs there.
+    """
+    (rate, quality), (other_rate, other_quality) = point, other
+    needed, other_needed = curve.by_quality(quality), curve.by_quality(other_quality)
+    more = 100 * np.expm1(np.log(rate / other_rate) - (needed - other_needed))
+    return np.where(curve.reaches(needed) & curve.reaches(other_needed), more, np.nan)

@@ -55,8 +55,7 @@ def table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
         known[["dataset", "lmbda", "caption", "bpp_published", "psnr_published", "lpips_claimed"]],
         on=["dataset", "lmbda", "caption"],
     )
-    if "psnr_float" in rows:
-        rows["psnr"] = rows["psnr_float"].fillna(rows["psnr"])
+    rows["psnr"] = rows["psnr_float"].fillna(rows["psnr"])
     rows["bpp_deviation"] = 100 * (rows["bpp_real"] / rows["bpp_published"] - 1)
     rows["psnr_deviation"] = rows["psnr"] - rows["psnr_published"]
     rows["flagged"] = (rows["bpp_deviation"].abs() > BPP_LIMIT) | (

@@ -1,6 +1,6 @@
-"""Tables of the report: headline numbers, differences, verdicts, models; as CSV and Markdown.
+"""Tables of the report: headline numbers, differences, verdicts, models.
 
-CSV files hold the numbers in full, Markdown and the page hold them rounded by `formats.FORMATS`.
+CSV files hold the numbers in full; elsewhere they are rounded by `formats.FORMATS`.
 """
 
 from pathlib import Path
@@ -9,10 +9,21 @@ from typing import Any
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.report import controls, differences, formats, published
+from tacolab.report import (
+    captions,
+    controls,
+    differences,
+    distances,
+    formats,
+    keywords,
+    published,
+    times,
+    verdicts,
+)
 from tacolab.report.codings import sampled
-from tacolab.report.inputs import VALUES, Inputs, Model
+from tacolab.report.inputs import DISTANCES, VALUES, Inputs, Model
 from tacolab.report.layout import PER_IMAGE
+from tacolab.report.verdicts import Measured
 
 
 def results(study: Study, inputs: Inputs) -> pd.DataFrame:
@@ -21,12 +32,12 @@ def results(study: Study, inputs: Inputs) -> pd.DataFrame:
     textless = [name for name, arm in study.arms.items() if arm.text is None]
     points.loc[points["source"].isin(textless), "control"] = None  # it reads no captions
     columns = ["dataset", "source", "lmbda", "quality", "seed", "control", "images", "captions"]
-    return points[[*columns, *VALUES]].rename(columns={"captions": "codings"})
+    return points[[*columns, *VALUES, *DISTANCES]].rename(columns={"captions": "codings"})
 
 
 def models(inputs: Inputs) -> pd.DataFrame:
     """The trained models: what each cost and where it came from."""
-    return pd.DataFrame([_model(model) for model in inputs.models])
+    return pd.DataFrame([_model(model) for model in inputs.models], columns=_MODEL)
 
 
 def _model(model: Model) -> dict[str, Any]:
@@ -52,22 +63,41 @@ def _model(model: Model) -> dict[str, Any]:
     }
 
 
+_MODEL = [
+    *("arm", "lmbda", "seed", "key", "epochs", "steps", "samples", "minutes", "segments"),
+    *("best_step", "best_loss", "parameters", "adapter_parameters", "revision"),
+]
+
+
 def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     """Every table by the name that `layout.TABLES` gives it."""
     codings = sampled(study, inputs.images)
-    made = {
-        "bd": differences.bd_table(study, inputs.points, codings),
-        "points": differences.points_table(study, codings),
-        "controls": controls.table(study, inputs.images),
-        "published": published.table(study, inputs.points),
+    bd = differences.bd_table(study, inputs.points, codings)
+    points = differences.points_table(study, codings)
+    others = controls.table(study, inputs.images)
+    far = distances.table(study, inputs.points)
+    reproduced = published.table(study, inputs.points)
+    measured = Measured(bd, points, others, far, times.table(inputs.timing), reproduced)
+    return {
+        "verdicts": verdicts.table(study, measured),
+        "results": results(study, inputs),
+        "bd": bd,
+        "points": points,
+        "distances": far,
+        "controls": others,
+        "captions": captions.table(study, inputs),
+        "keywords": keywords.table(study, inputs.points, points, far),
+        "reproduced": reproduced,
+        "timing": inputs.timing,
+        "models": models(inputs),
     }
-    return {"results": results(study, inputs), **made, "models": models(inputs)}
 
 
 def write(folder: Path, frames: dict[str, pd.DataFrame], inputs: Inputs) -> None:
-    """Writes tables/*.csv, tables/*.md and the per-image table below `folder`."""
+    """Writes every table in every kind and the per-image table below `folder`."""
     (folder / "tables").mkdir()
     for name, frame in frames.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
-        (folder / "tables" / f"{name}.md").write_text(formats.markdown(frame), encoding="utf-8")
-    inputs.images.to_csv(folder / PER_IMAGE, index=False)
+        for kind, text in (("md", formats.markdown(frame)), ("tex", formats.latex(frame))):
+            (folder / "tables" / f"{name}.{kind}").write_text(text, encoding="utf-8")
+    inputs.images.to_parquet(folder / PER_IMAGE, index=False)

@@ -1,5 +1,6 @@
 """The verdict table: every claim of the study beside what was measured, and what supports it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from tacolab.report.differences import EQUAL, NOT_MEASURED
 FID_SAMPLES = 10_000  # fewer say nothing
 COLUMNS = [
     *("id", "claim", "claimed", "arm", "reference", "dataset", "metric", "lmbda", "quantity"),
-    *("value", "low", "high", "measured", "verdict", "support", "note", "source"),
+    *("measured", "verdict", "support", "note", "value", "value_low", "value_high", "source"),
 ]
 CURVE = "rate at equal quality [%]"
 
@@ -125,7 +126,8 @@ def _curve(
 
 def _finding(line: Mapping[Any, Any], column: str) -> Finding:
     found = Interval(line[column], line[f"{column}_low"], line[f"{column}_high"])
-    return Finding(str(line.get("lmbda", "")), found, int(line["images"]))
+    at = f"λ {line['lmbda']}" if line.get("lmbda") else ""
+    return Finding(at, found, int(line["images"]))
 
 
 def _decided(
@@ -142,20 +144,22 @@ def _decided(
     }
     if len(known) == 1:
         only = known[0].found
-        cells |= {"value": only.value, "low": only.low, "high": only.high}
+        cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     if known and not decided:
         cells["note"] = f"{known[0].images} images: too few for an interval"
     return cells
 
 
 def _text(one: Finding) -> str:
+    """With as many digits as the width of the interval makes sense of."""
     found = one.found
-    size = abs(found.value) if np.isnan(found.low) else max(abs(found.low), abs(found.high))
-    digits = 4 if size < 0.1 else 3 if size < 1 else 2
+    width = found.high - found.low
+    size = width if width > 0 else abs(found.value)
+    digits = min(6, max(2, 1 - math.floor(math.log10(size)))) if size else 2
     text = f"{found.value:+z.{digits}f}"
-    if np.isfinite(found.low):
+    if width > 0:
         text += f" [{found.low:+z.{digits}f}, {found.high:+z.{digits}f}]"
-    return f"λ {one.at}: {text}" if one.at else text
+    return f"{one.at}: {text}" if one.at else text
 
 
 def _undecidable(claim: Mapping[Any, Any], measured: Measured, reference: str) -> dict[str, Any]:
@@ -188,7 +192,9 @@ def _published(frame: pd.DataFrame, metric: str) -> list[Finding]:
     column = {"bpp_real": "bpp_deviation", "psnr": "psnr_deviation"}[metric]
     own = frame[(frame["caption"] == "own") & frame[column].notna()]
     return [
-        Finding(line["lmbda"], Interval(line[column], line[column], line[column]), line["images"])
+        Finding(
+            f"λ {line['lmbda']}", Interval(line[column], line[column], line[column]), line["images"]
+        )
         for line in own.to_dict("records")
     ]
 

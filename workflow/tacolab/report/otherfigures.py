@@ -1,0 +1,153 @@
+"""Figures besides rate and distortion: captions, times, training."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from tacolab.config import Study
+from tacolab.report.controls import JUDGED
+from tacolab.report.style import (
+    COLOURS,
+    CONTROL_DASHES,
+    GREY,
+    MARKERS,
+    PLOT_HEIGHT,
+    WIDTH,
+    arm_style,
+    frame,
+    legend,
+    no_values,
+)
+from tacolab.report.training import Training, table
+
+AXES = {"psnr": "at equal PSNR [%]", "lpips_published": "at equal LPIPS [%]"}
+VARIED = {
+    "timing-tokens": ("sweep", "tokens", "text length [tokens]"),
+    "timing-side": ("sweep", "side", "side of the image [pixels]"),
+    "timing-width": ("widths", "channels", "channels of the adapter"),
+}
+
+
+def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure, pd.DataFrame]:
+    """How much more rate other captions cost at equal quality; the band counts as nothing."""
+    here = controls[controls["dataset"] == dataset]
+    figure = Figure(figsize=(WIDTH, 2 * PLOT_HEIGHT))
+    entries: dict[str, dict[str, Any]] = {}
+    margin = study.protocol.margins.bd_rate
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, (metric, column) in zip(panels, JUDGED.items(), strict=True):
+        axes.axhspan(-margin, margin, color="#eeeeee", zorder=0)
+        axes.axhline(0, color=GREY, linewidth=0.6)
+        axes.set_ylabel(f"rate {AXES[metric]}")
+        known = here[here[column].notna()]
+        for (arm, control), part in known.groupby(["source", "control"], sort=False):
+            style = _control_style(study, str(arm), str(control), here)
+            at, value = part["lmbda"].astype(float), part[column]
+            order = np.argsort(at.to_numpy())
+            axes.plot(at.iloc[order], value.iloc[order], **style)
+            bars = [value - part[f"{column}_low"], part[f"{column}_high"] - value]
+            axes.errorbar(at, value, bars, fmt="none", ecolor=style["color"], lw=0.7, capsize=1.5)
+            entries.setdefault(f"{arm}: {control}", style)
+        if known.empty:
+            no_values(axes)
+    frame(panels[0], dataset, "above 0: the own captions save bits")
+    _lambda_axis(panels[1], here["lmbda"])
+    legend(figure, panels[1], entries, plots=2)
+    return figure, here
+
+
+def _control_style(study: Study, arm: str, control: str, here: pd.DataFrame) -> dict[str, Any]:
+    dashes = list(dict.fromkeys(here["control"])).index(control)
+    dash = CONTROL_DASHES[dashes % len(CONTROL_DASHES)]
+    return arm_style(study, arm) | {"linestyle": dash, "markerfacecolor": "white", "linewidth": 0.9}
+
+
+def _lambda_axis(axes: Axes, lambdas: pd.Series) -> None:
+    axes.set_xlabel("λ")
+    names = sorted(dict.fromkeys(lambdas), key=float)
+    if names:
+        axes.set_xscale("log")
+        axes.set_xticks([float(name) for name in names], names)
+        axes.minorticks_off()
+
+
+def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figure, pd.DataFrame]:
+    """Loss against epochs at one lambda: thin in training, thick on images held out."""
+    chosen = [one for one in trainings if one.lmbda == lmbda and len(one.curve)]
+    figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
+    axes = figure.add_subplot()
+    frame(axes, f"λ = {lmbda}", "lower is better")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    entries: dict[str, dict[str, Any]] = {}
+    for one in chosen:
+        style = arm_style(study, one.arm)
+        plain = style | {"marker": "none"}
+        for name, look in (
+            ("loss", plain | {"linewidth": 0.6, "alpha": 0.6}),
+            ("validation", plain | {"linewidth": 1.4}),
+        ):
+            known = one.curve[one.curve[name].notna() & one.curve["epoch"].notna()]
+            axes.plot(known["epoch"], known[name], **look)
+        last = one.curve[one.curve["epoch"].notna()].tail(1)
+        state = "" if one.done else f", at step {one.step:,}"
+        seed = f", seed {one.seed}" if int(one.seed) != study.seed else ""
+        entries[f"{one.arm}{seed}{state}"] = plain
+        value = last["validation"].fillna(last["loss"])
+        axes.plot(last["epoch"], value, **style | {"linestyle": "none"})
+    if chosen:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        no_values(axes)
+    legend(figure, axes, entries)
+    return figure, table(chosen)
+
+
+def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
+    """Milliseconds against what is varied: a kind of attention per colour, a part per marker."""
+    experiment, column, label = VARIED[name]
+    figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
+    axes = figure.add_subplot()
+    frame(axes, "time", "lower is better")
+    axes.set_xlabel(label)
+    axes.set_ylabel("time [ms]")
+    entries: dict[str, dict[str, Any]] = {}
+    known = pd.DataFrame() if rows.empty else rows[rows["experiment"] == experiment]
+    if not known.empty:
+        known = known[known["milliseconds"].notna()]
+        fixed = "side" if column == "tokens" else "tokens"
+        if experiment == "sweep":
+            known = known[known[fixed] == known.groupby("part")[fixed].transform("min")]
+        kinds, parts = list(dict.fromkeys(known["attention"])), list(dict.fromkeys(known["part"]))
+        machines = list(dict.fromkeys(known["machine"]))
+        for (machine, part, kind), line in known.groupby(["machine", "part", "attention"]):
+            style = {
+                "color": COLOURS[kinds.index(kind) % len(COLOURS)],
+                "marker": MARKERS[parts.index(part) % len(MARKERS)],
+                "linestyle": ["-", *CONTROL_DASHES][machines.index(machine) % 4],
+                "linewidth": 1.0,
+                "markersize": 3.5,
+            }
+            line = line.sort_values(column)
+            axes.plot(line[column], line["milliseconds"], **style)
+            axes.fill_between(
+                line[column], line["low"], line["high"], color=style["color"], alpha=0.2
+            )
+            where = f"{machine}: " if len(machines) > 1 else ""
+            entries[f"{where}{part}, {kind}"] = style
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        ticks = sorted(set(known[column]))
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+    else:
+        no_values(axes)
+    legend(figure, axes, entries)
+    return figure, known
