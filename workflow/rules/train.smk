@@ -2,8 +2,6 @@
 
 
 rule train:
-    wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
     input:
         data=made_from("train", "data"),
         captions=made_from("train", "captions"),
@@ -13,6 +11,8 @@ rule train:
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
     # The longest jobs first: they would otherwise end up alone at the end.
     priority: 10
     conda:
@@ -35,13 +35,13 @@ rule train:
 
 
 rule imported:
-    wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.weights),
     output:
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
         "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+    wildcard_constraints:
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.weights),
     conda:
         "../../envs/train.yaml"
     message:
