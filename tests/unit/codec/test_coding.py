@@ -51,8 +51,14 @@ def test_file_decodes_to_what_forward_shows(
         assert estimated == pytest.approx(-likelihood.double().log2().sum().item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (100, 130)])
-@pytest.mark.parametrize("published", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("published", "size"),
+    [
+        (False, (64, 64)),
+        (False, (100, 130)),
+        pytest.param(True, (64, 64), marks=pytest.mark.slow),
+    ],
+)
 def test_what_was_analysed_in_a_batch_decodes_alone_to_the_bit(
     published: bool, size: tuple[int, int], taco: Taco, filled: Callable[[Elic], Elic]
 ) -> None:
