@@ -32,8 +32,9 @@ GREY, DARK = "#8a8a8a", "#4d4d4d"
 ANCHOR_STYLES: dict[str, Any] = {
     "jpeg": {"color": GREY, "marker": "x", "linestyle": "-"},
     "webp": {"color": GREY, "marker": "+", "linestyle": "-"},
+    "avif": {"color": GREY, "marker": "|", "linestyle": "-"},
 }
-CODEC_LABELS = {"jpeg": "JPEG", "webp": "WebP"}
+CODEC_LABELS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 PUBLISHED_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 3)))
 PUBLISHED_MARKERS = ("1", "2", "3", "4")
 CONTROL_DASHES = (":", (0, (4, 1.5)), "-.")
