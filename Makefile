@@ -37,8 +37,10 @@ demo: install
 	@echo
 	@echo "The report: $(CURDIR)/results/report/latest/index.html"
 
+# A cluster first, whose jobs want the machine for themselves.
 test: install lint
-	python -m pytest
+	python -m pytest -m slurm
+	python -m pytest -m "not slurm" -n 2 --dist loadgroup
 
 lint: install
 	ruff format --check .

@@ -89,7 +89,7 @@ X
     for name in $GPU_NODES; do port=$((port + 1)); node "$name" $port 4 Gres=gpu:v100:1; done
     node g7 16830 4 Gres=gpu:v100:2
     node c1 16831 16
-    # The limit of 2 minutes stands for 48 hours.
+    # Scenarios set the time limits of their jobs; this partition's is too short for any of them.
     echo "PartitionName=gpu Nodes=${GPU_NODES// /,},g7 MaxTime=2 DefaultTime=1 State=UP"
     echo "PartitionName=long Nodes=${GPU_NODES// /,},g7 MaxTime=30 DefaultTime=1 State=UP"
     echo "PartitionName=cpu Nodes=c1 MaxTime=60 DefaultTime=10 Default=YES State=UP"

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """SLURM with GPU nodes g1 ... g7; the partition's limit of 2 minutes stands for 48 hours."""
+    """SLURM with GPU nodes g1 ... g7 and a node c1 without."""
     if os.geteuid() != 0:
         pytest.skip("a SLURM cluster for tests needs root")
     if shutil.which("slurmctld") is None or shutil.which("mariadbd") is None:

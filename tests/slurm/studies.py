@@ -1,5 +1,6 @@
 """Small studies in folders of their own: a head on the cluster, faults that wait for a step."""
 
+import atexit
 import json
 import os
 import re
@@ -25,7 +26,9 @@ ENVIRONMENT = {
 }
 
 # Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
-SHORT, MEDIUM, LONG = 300, 1200, 2400
+SHORT, MEDIUM, LONG = 300, 1200, 1800
+LIMIT = 30  # minutes of a job
+MINUTES = 40  # until anything that is waited for counts as lost; a busy machine is no failure
 STEP_LINES = 20  # steps between two lines of train.jsonl
 
 
@@ -37,14 +40,14 @@ class Study:
         folder: Path,
         epochs: int,
         lambdas: tuple[str, ...] = ("0.01",),
-        limited: bool = False,
         warning: int | None = 10,
+        runtime: int = LIMIT,
         retries: int = 1,
         gpus: int = 1,
         **execution: Any,
     ) -> None:
-        """limited: to jobs of 2 minutes. warning: seconds before the limit at which SLURM sends
-        SIGURG; None: never."""
+        """runtime: minutes. warning: seconds before the time limit at which SLURM sends SIGURG;
+        None: never."""
         self.folder, self.lambdas, self.epochs = folder, lambdas, epochs
         self.noted: Any = None  # by a scenario, on its way
         folder.mkdir(exist_ok=True)
@@ -74,9 +77,7 @@ class Study:
         (folder / "profile").mkdir(exist_ok=True)
         profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
         train = profile["set-resources"]["train"]
-        train |= {"runtime": 2, "mem_mb": 1000, "gpu": gpus}
-        if not limited:
-            train |= {"runtime": 20, "slurm_partition": "long"}
+        train |= {"runtime": runtime, "slurm_partition": "long", "mem_mb": 1000, "gpu": gpus}
         signal_option = f"--signal=URG@{warning} " if warning else ""
         train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
         profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
@@ -92,7 +93,7 @@ class Study:
     def head(self) -> subprocess.Popen[bytes]:
         """The command that a person types, in the background; its words go to head.log."""
         with (self.folder / "head.log").open("ab") as log:
-            return subprocess.Popen(
+            head = subprocess.Popen(
                 [
                     *("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", "profile"),
                     *("--until", "train", "--configfile", "study.yaml"),
@@ -104,12 +105,17 @@ class Study:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        atexit.register(head.kill)  # also of a scenario that failed
+        return head
 
-    def run(self, minutes: float = 15) -> int:
+    def run(self) -> int:
         """A head until its end; its exit code."""
-        head = self.head()
+        return self.finish(self.head())
+
+    def finish(self, head: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of a head; its exit code."""
         try:
-            return head.wait(minutes * 60)
+            return head.wait(MINUTES * 60)
         finally:
             head.kill()
 
@@ -150,6 +156,13 @@ class Study:
 
     def starts(self) -> list[dict[str, Any]]:
         return [line for line in self.segments() if line["event"] == "start"]
+
+    def ends(self) -> list[dict[str, Any]]:
+        """Of the segments that ended in order; none before the first has begun."""
+        try:
+            return [line for line in self.segments() if line["event"] == "end"]
+        except (OSError, ValueError):
+            return []
 
     def jobs(self) -> list[int]:
         """SLURM jobs of the trainings, in the order in which they were submitted."""
@@ -209,9 +222,9 @@ class Study:
         assert steps == list(range(STEP_LINES, self.epochs + 1, STEP_LINES))
 
 
-def wait(what: str, happened: Callable[[], object], minutes: float = 8) -> None:
+def wait(what: str, happened: Callable[[], object]) -> None:
     """Look twice a second; fails loudly rather than for ever."""
-    end = time.monotonic() + minutes * 60
+    end = time.monotonic() + MINUTES * 60
     while not happened():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.5)
@@ -222,6 +235,23 @@ def slurm(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout.strip()
+
+
+def limit(job: int, minutes: int | None = None) -> None:
+    """Set the time limit of a job; None: about a minute from now.
+
+    A scenario does so once the job is at work: on a busy machine loading alone may last longer
+    than any limit that would be short enough for a test.
+    """
+    if minutes is None:
+        ran = slurm("squeue", "--noheader", f"--jobs={job}", "--format=%M").split(":")
+        minutes = int(ran[-2]) + (1 if int(ran[-1]) < 15 else 2)
+    update = ("scontrol", "update", f"jobid={job}", f"timelimit={minutes}")
+    # Refused while a job that is queued again is still being ended.
+    wait(
+        f"another limit of job {job}",
+        lambda: not subprocess.run(update, env=ENVIRONMENT, capture_output=True).returncode,
+    )
 
 
 def job_state(job: int) -> str:

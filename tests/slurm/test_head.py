@@ -21,7 +21,7 @@ def edit(study: Study, **train: object) -> None:
 def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
     study = Study(tmp_path / "study", SHORT)
     edit(study, slurm_partition="gpuu")
-    assert study.run(2) == 2
+    assert study.run() == 2
     said = (study.folder / "head.log").read_text()
     assert (
         "partition 'gpuu' (rule train) does not exist on this cluster, which has cpu, gpu" in said
@@ -32,7 +32,7 @@ def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
 def test_job_that_would_wait_for_ever_is_named_at_once(tmp_path: Path) -> None:
     study = Study(tmp_path / "study", SHORT)
     edit(study, slurm_partition="gpu", runtime=3)
-    assert study.run(2) == 2
+    assert study.run() == 2
     said = (study.folder / "head.log").read_text()
     assert "may last 2 minutes and the profile asks for 3" in said
     assert "submitted" not in said
@@ -42,7 +42,7 @@ def test_second_head_is_refused(tmp_path: Path) -> None:
     study = Study(tmp_path / "study", SHORT)
     first = study.head()
     wait("the first head to begin", lambda: list(study.folder.glob("results/head/lease-*")))
-    assert study.run(2) == 2
+    assert study.run() == 2
     assert "another Snakemake works in this folder" in (study.folder / "head.log").read_text()
     assert first.poll() is None
     kill(first)

@@ -16,7 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from studies import ENVIRONMENT, LONG, MEDIUM, ROOT, SHORT, Study, job_state, kill, slurm, wait
+from studies import (
+    ENVIRONMENT,
+    LIMIT,
+    LONG,
+    MEDIUM,
+    ROOT,
+    SHORT,
+    Study,
+    job_state,
+    kill,
+    limit,
+    slurm,
+    wait,
+)
 
 pytestmark = pytest.mark.slurm
 AT_ONCE = 4
@@ -30,27 +43,45 @@ def undisturbed_here(folder: Path) -> Study:
     return study
 
 
+def meet_limits(study: Study, count: int) -> None:
+    """Let the first segments of a training end at a time limit, and the next have room."""
+    for generation in range(count):
+        study.wait_for_step(1, after=generation)
+        job = study.starts()[-1]["job"]
+        limit(job)
+        wait("the end of a segment", lambda n=generation: len(study.ends()) > n)
+        limit(job, LIMIT)
+
+
 def three_limits(folder: Path) -> Study:
-    """Longer than three jobs may last; SLURM's warning alone."""
-    study = Study(folder, LONG, limited=True)
+    """As long as three jobs; SLURM's warning alone."""
+    study = Study(folder, LONG, warning=60)
     study.prepare()
-    assert study.run(25) == 0, study.log()
+    head = study.head()
+    meet_limits(study, 2)
+    assert study.finish(head) == 0, study.log()
     return study
 
 
 def clock_alone(folder: Path) -> Study:
     """No warning: the trainer looks at the clock."""
-    study = Study(folder, MEDIUM, limited=True, warning=None, margin_seconds=30)
+    study = Study(folder, MEDIUM, runtime=3, warning=None, margin_seconds=120)
     study.prepare()
-    assert study.run() == 0, study.log()
+    head = study.head()
+    wait("the end of a segment", lambda: study.ends())
+    limit(study.jobs()[-1], LIMIT)
+    assert study.finish(head) == 0, study.log()
     return study
 
 
 def time_limit(folder: Path) -> Study:
     """Neither: SLURM ends the job, the profile's retry submits it again."""
-    study = Study(folder, MEDIUM, limited=True, warning=None, retries=3)
+    study = Study(folder, MEDIUM, warning=None)
     study.prepare()
-    assert study.run() == 0, study.log()
+    head = study.head()
+    study.wait_for_step(EARLY)
+    limit(study.jobs()[-1])
+    assert study.finish(head) == 0, study.log()
     return study
 
 
@@ -60,7 +91,7 @@ def killed_trainer(folder: Path) -> Study:
     head = study.head()
     study.wait_for_step(LATER)
     os.kill(study.trainer(), signal.SIGKILL)
-    assert head.wait(600) == 0, study.log()
+    assert study.finish(head) == 0, study.log()
     return study
 
 
@@ -71,7 +102,7 @@ def cancelled(folder: Path) -> Study:
     head = study.head()
     study.wait_for_step(EARLY)
     slurm("scancel", str(study.jobs()[-1]))
-    assert head.wait(600) == 1
+    assert study.finish(head) == 1
     study.noted = study.log(), study.segments(), study.jobs()
     assert study.run() == 0, study.log()
     return study
@@ -85,7 +116,7 @@ def node_down(folder: Path) -> Study:
     node = slurm("squeue", "-h", "-j", str(study.jobs()[-1]), "-o", "%N")
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
-        assert head.wait(600) == 0, study.log()
+        assert study.finish(head) == 0, study.log()
     finally:
         # Refused where the node is back by itself.
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"])
@@ -108,7 +139,7 @@ def three_heads(folder: Path) -> Study:
     third = study.head()
     study.wait_for_step(LATER, after=2)  # the third job took over
     slurm("scontrol", "release", str(job))
-    assert third.wait(900) == 0, study.log()
+    assert study.finish(third) == 0, study.log()
     wait("the second job to end", lambda: not study.queue())
     return study
 
@@ -126,7 +157,7 @@ def sleeper(folder: Path) -> Study:
     study.wait_for_step(LATER, after=1)
     os.kill(trainer, signal.SIGCONT)
     wait("the older trainer to end", lambda: not Path(f"/proc/{trainer}").exists())
-    assert head.wait(600) == 0, study.log()
+    assert study.finish(head) == 0, study.log()
     return study
 
 
@@ -165,13 +196,14 @@ def six_lambdas(folder: Path) -> Study:
 
 
 def submitted(folder: Path) -> Study:
-    """Without a head, past a time limit; the head comes later."""
-    study = Study(folder, MEDIUM, limited=True)
+    """Without a head, past two time limits; the head comes later."""
+    study = Study(folder, LONG, warning=60)
     study.prepare()
     command = ("train", "image-only", "0.01", "--submit", "--profile", "profile")
     first, second = study.tacolab(*command), study.tacolab(*command)
     assert first.returncode == 0, first.stderr
-    wait("the job to end", lambda: not study.queue(), minutes=15)
+    meet_limits(study, 2)
+    wait("the job to end", lambda: not study.queue())
     study.noted = first.stdout, second
     assert study.run() == 0, study.log()
     return study
@@ -193,14 +225,18 @@ def head_as_a_job(folder: Path) -> Study:
     (folder / "profiles/slurm").symlink_to("../profile")
     job = subprocess.run(
         [
-            *("sbatch", "--parsable", "--partition=gpu", "--time=2", "--signal=B:USR1@10"),
+            *("sbatch", "--parsable", f"--time={LIMIT}", "--signal=B:USR1@60"),
             *("--mem=1G", str(ROOT / "profiles/slurm/head.sbatch")),
             *("--snakefile", str(ROOT / "Snakefile"), "--until", "train"),
             *("--configfile", "study.yaml"),
         ],
         cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
-    wait("the head to end", lambda: not study.queue(), minutes=15)
+    study.wait_for_step(EARLY)
+    limit(int(job))
+    wait("the head to be queued again", lambda: study.queue()[int(job)] != "RUNNING")
+    limit(int(job), LIMIT)
+    wait("the head to end", lambda: not study.queue())
     study.noted = int(job), (folder / f"head-{job}.log").read_text()
     return study
 
@@ -244,7 +280,7 @@ def test_three_limits(outcomes: dict[str, Future[Study]], undisturbed: Study) ->
     study = outcomes["three_limits"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 1 and len(study.starts()) >= 3
-    ends = [line for line in study.segments() if line["event"] == "end"]
+    ends = study.ends()
     assert len(ends) == len(study.starts())  # nobody was killed
     assert {line["why"] for line in ends[:-1]} == {"SLURM's warning before the time limit"}
     # No step is lost: each segment goes on where the one before it ended.
@@ -256,8 +292,7 @@ def test_clock_alone(outcomes: dict[str, Future[Study]], undisturbed: Study) -> 
     study = outcomes["clock_alone"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 1 and len(study.starts()) >= 2
-    ends = [line["why"] for line in study.segments() if line["event"] == "end"]
-    assert all("s before the time limit" in why for why in ends[:-1])
+    assert all("s before the time limit" in line["why"] for line in study.ends()[:-1])
 
 
 def test_time_limit(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
@@ -338,7 +373,7 @@ def test_submitted(outcomes: dict[str, Future[Study]], undisturbed: Study) -> No
     match = re.match(r"job (\d+) trains", said)
     assert match is not None
     job = int(match[1])
-    assert {line["job"] for line in study.starts()} == {job} and len(study.starts()) >= 2
+    assert {line["job"] for line in study.starts()} == {job} and len(study.starts()) >= 3
     assert second.returncode == 2 and f"job {job} trains it already" in second.stderr
     assert study.jobs() == []  # the workflow found the model
 

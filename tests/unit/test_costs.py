@@ -14,6 +14,7 @@ from tacolab.captions import prices
 from tacolab.captions.question import Answer
 from tacolab.codec.build import build_codec
 from tacolab.costs import Costs
+from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
 from tacolab.packed import Packed
 
@@ -200,6 +201,21 @@ def test_a_speed_of_another_network_or_crop_is_not_taken() -> None:
     assert found.total.samples is not None
     assert (found.total.gpu_hours, found.total.days, found.total.segments) == (None, None, None)
     assert any("give --samples-per-second" in note for note in found.notes)
+
+
+def test_a_damaged_model_tells_no_speed_and_a_damaged_manifest_is_named() -> None:
+    study = plan("demo")
+    model, data = (
+        study.find("train", arm="taco", lmbda="0.004"),
+        study.find("data", dataset="photos"),
+    )
+    make(model, steps=100, seconds=1)
+    model.files[1].write_text("{}")
+    assert estimate(study).total.gpu_hours is None
+    make(data)
+    data.path.write_text("{")
+    with pytest.raises(UserError, match=r"manifest.json: damaged; remove it"):
+        estimate(study)
 
 
 def test_metrics_of_other_code_are_measured_again() -> None:

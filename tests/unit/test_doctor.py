@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tacolab import config
-from tacolab.doctor import Profile, disk, examine, machine
+from tacolab.doctor import Profile, cluster, disk, examine, machine
 from tacolab.keys import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -221,3 +221,16 @@ def program(path: Path, output: str) -> None:
     """An executable that prints this."""
     path.write_text(f"#!/bin/sh\ncat <<'EOF'\n{output}\nEOF\n")
     path.chmod(0o755)
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(300, "ok"), (60, "warning")])
+def test_a_queue_that_soon_forgets_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, verdict: str
+) -> None:
+    """The head would look too late, and wait for ever."""
+    scripts = {"squeue": "true", "scontrol": f"echo 'MinJobAge               = {seconds} sec'"}
+    for name, line in scripts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert cluster._states("squeue").verdict == verdict

@@ -27,7 +27,9 @@ STAGE_OF = {
     "report_now": "report",
 }
 # What a rule never does, since another one has these sources.
-NOT_BY = {"captions": {"tacolab.captions.describe"}}
+NOT_BY = {"captions": {"tacolab.captions.describe"}, "describe": {"tacolab.captions.chat"}}
+# What the command line imports at its top, and other commands use.
+COMMANDS = {"cli", "costs", "doctor", "status", "statuspage", "trainings"}
 # Outside the rules: `tacolab train --submit`.
 NOT_IN_JOBS = {"submitit"}
 
@@ -72,7 +74,7 @@ def needed(rule: str) -> set[str]:
     """Distributions that the command of a rule may import, however deep."""
     stage = STAGE_OF.get(rule, rule)
     todo = {"tacolab.cli", f"tacolab.{stage}"}
-    if rule not in NOT_BY:
+    if rule == stage and rule not in NOT_BY:
         todo |= {f"tacolab.{stage}.{path.stem}" for path in (PACKAGE / stage).glob("*.py")}
     modules: set[str] = set()
     while todo:
@@ -85,7 +87,7 @@ def needed(rule: str) -> set[str]:
         if name.startswith("tacolab") and file:
             # The command line, and what it uses of other stages, import the rest when asked for.
             part = name.split(".")[1:2]
-            foreign = part == ["cli"] or (part != [stage] and part and part[0] in STAGES)
+            foreign = part and part != [stage] and part[0] in COMMANDS | STAGES
             todo |= imported(file, everywhere=not foreign) - modules - NOT_BY.get(rule, set())
     of = metadata.packages_distributions()
     tops = {name.split(".")[0] for name in modules} - {"tacolab"}

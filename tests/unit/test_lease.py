@@ -1,5 +1,6 @@
 """One owner per folder: real processes that are killed, stopped, or come all at once."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -108,11 +109,47 @@ def test_living_holder_is_left_alone_where_nobody_may_ask(tmp_path: Path) -> Non
     process.kill()
 
 
-def test_newcomer_may_give_up(tmp_path: Path) -> None:
+def test_newcomer_that_gives_up_takes_its_wish_back(tmp_path: Path) -> None:
+    """Else the holder would save and leave for nobody."""
     process = holder(tmp_path, PATIENT, hand_over=False)
-    assert acquire(tmp_path, PATIENT, give_up=lambda: True) is None
+    wish = tmp_path / "handover-000001"
+    assert acquire(tmp_path, PATIENT, give_up=wish.exists) is None
+    assert not wish.exists()
     assert process.is_alive()
     process.kill()
+
+
+def test_a_folder_that_changes_while_it_is_read_is_not_taken_for_untouched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its generation was removed after the folder was listed, since the next one has come."""
+    take(tmp_path).release()
+    take(tmp_path).release()
+    looks = iter([[1], [1, 2]])
+    monkeypatch.setattr("tacolab.lease._generations", lambda _: next(looks))
+    owner = newest(tmp_path)
+    assert owner is not None and owner.generation == 2
+
+
+def test_a_lease_that_is_being_written_is_not_asked_for(tmp_path: Path) -> None:
+    """It may be that of a newer job."""
+    (tmp_path / "lease-000001.json").touch()
+    looks = iter([False, False, True])
+    assert acquire(tmp_path, PATIENT, give_up=lambda: next(looks)) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["lease-000001.json"]
+
+
+def test_a_lease_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("tacolab.lease.json.dump", full)
+        acquire(tmp_path)
+    assert not list(tmp_path.iterdir())
+    take(tmp_path).release()
 
 
 def test_half_written_lease_counts_as_dead_after_a_while(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_ready_weight_file_is_imported_and_timing_planned(clone: Project) -> N
     clone.edit(DEMO, "\nprotocol:\n", f"  {arm}\n\n{timing}\n\nprotocol:\n")
     refused = clone.snakemake("--dry-run")
     assert refused.returncode == 2
-    assert "data/weights/taco.pth.tar; set `data_root" in refused.stderr
+    assert "data/weights/taco.pth.tar (where from: docs/data.md); set `data_root" in refused.stderr
     (clone.folder / "data/weights").mkdir(parents=True)
     (clone.folder / "data/weights/taco.pth.tar").touch()
     jobs = clone.planned()

@@ -298,10 +298,17 @@ def train(
         return
     if threads or stop_after or stage_to:
         raise UserError("--submit takes threads, time limit and local disk from --profile")
+    from tacolab.profile import Profile
+    from tacolab.train.submit import NEEDED
     from tacolab.train.submit import submit as submit_job
+    from tacolab.trainings import jobs
 
+    if working := jobs(artefact):
+        job = working[0].id
+        raise UserError(f"{artefact}: job {job} trains it already; `scancel {job}` ends that one")
+    asked = Profile.read(profile)
     fixed = keys.snapshot(configuration.merged(config, overrides))
-    job = submit_job(fixed, artefact, profile)
+    job = submit_job(fixed, artefact, asked.resources("train", NEEDED), asked.threads("train"))
     typer.echo(
         f"job {job} trains {artefact}; it needs no other process. `tacolab status` shows it, "
         f"`scancel {job}` saves and ends it. Log: results/logs/submitted/{job}/"

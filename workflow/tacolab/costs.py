@@ -11,11 +11,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tacolab import fingerprint
 from tacolab.config import Coco, Constant, Empty, Gpt4o, Human, Study
 from tacolab.data.sources import read, required
+from tacolab.errors import UserError
 from tacolab.keys import RESULTS, Artefact, Plan
 from tacolab.status import size
 from tacolab.train.traces import steps_done
@@ -247,8 +249,7 @@ def _pairs(study: Study, model: Artefact, pictures: Pictures | None) -> int | No
     table = model.inputs["captions"]
     source = study.captions[table.names["source"]]
     if table.done:
-        summary = json.loads(table.files[1].read_text(encoding="utf-8"))
-        images, captions = summary["images"], summary["captions"]
+        images, captions = _numbers(table.files[1], "images", "captions")
     elif pictures and isinstance(source, Human):
         images, captions = pictures.images, pictures.captions
     elif pictures and isinstance(source, Gpt4o):
@@ -264,8 +265,8 @@ def _pairs(study: Study, model: Artefact, pictures: Pictures | None) -> int | No
 def _pictures(study: Study, data: Artefact) -> Pictures | None:
     """From the packed set, else from the files below `data_root`, else as published."""
     if data.done:
-        manifest = json.loads(data.path.read_text(encoding="utf-8"))
-        return Pictures(manifest["count"], manifest["captions"], manifest["bytes"], "packed")
+        images, captions, n_bytes = _numbers(data.path, "count", "captions", "bytes")
+        return Pictures(images, captions, n_bytes, "packed")
     dataset = data.names["dataset"]
     source = study.datasets[dataset]
     if all(path.exists() for path in required(study, dataset)):
@@ -288,19 +289,31 @@ def _pictures(study: Study, data: Artefact) -> Pictures | None:
     return None
 
 
+def _numbers(path: Path, *names: str) -> list[int]:
+    """Entries of a JSON file that a stage wrote. Raises UserError when it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [int(content[name]) for name in names]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: damaged; remove it and make it again with `snakemake`") from None
+
+
 def _speed(study: Study, crop: int, given: float | None) -> Speed:
     """Given, else measured by finished models of the same codec and crop, else as published."""
     if given is not None:
         return Speed(given, "as given")
     samples = seconds = models = 0
     for path in RESULTS.glob("models/*/*/*/*/model.json"):
-        info = json.loads(path.read_text(encoding="utf-8"))
-        spec = info["text"]["spec"]
-        alike = spec["codec"] == study.codec.model_dump(mode="json")
-        if alike and "training" in spec and spec["training"]["crop"] == crop:
-            samples += info["steps"] * spec["training"]["batch"]
-            seconds += info["seconds"] * info["gpus"]
-            models += 1
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+            spec = info["text"]["spec"]
+            alike = spec["codec"] == study.codec.model_dump(mode="json")
+            if not (alike and spec["training"]["crop"] == crop):
+                continue
+            of_model = info["steps"] * spec["training"]["batch"], info["seconds"] * info["gpus"]
+        except (ValueError, KeyError, TypeError):
+            continue  # damaged: tells nothing, and `tacolab status` says so
+        samples, seconds, models = samples + of_model[0], seconds + of_model[1], models + 1
     if seconds:
         return Speed(samples / seconds, f"measured: mean of {models} finished in {RESULTS}/models")
     if (study.codec.N, crop) == (PUBLISHED_N, PUBLISHED_CROP):

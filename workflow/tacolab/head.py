@@ -50,10 +50,14 @@ def check_partitions(jobs: Iterable[Any]) -> None:
 
 
 def check_limits(wanted: Mapping[tuple[str, int], Iterable[str]]) -> None:
-    """As above, for rules by partition and runtime in minutes."""
+    """As above, for rules by partition (or several: "a,b") and runtime in minutes."""
     limits = slurm.partition_limits()
-    for (partition, runtime), rules in sorted(wanted.items()):
-        which = f"partition '{partition}' (rule {', '.join(sorted(rules))})"
+    each = [
+        (partition, runtime, f"partition '{partition}' (rule {', '.join(sorted(rules))})")
+        for (partitions, runtime), rules in sorted(wanted.items())
+        for partition in partitions.split(",")
+    ]
+    for partition, runtime, which in each:
         if partition not in limits:
             raise UserError(
                 f"{which} does not exist on this cluster, which has {', '.join(sorted(limits))}; "

@@ -14,6 +14,7 @@ A newcomer that finds
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 SECONDS = 120.0  # without a sign of life: longer than NFS hides a change from its clients
 _NAME = re.compile(r"lease-(\d{6})\.json")
+_REPLACED = (errno.ENOENT, errno.ESTALE)  # by another process, since the folder was listed
 
 
 class NotOurs(Exception):  # noqa: N818 - nothing is wrong: another process does this work
@@ -114,7 +116,7 @@ class Lease:
                     return
                 os.utime(path)
                 if request.exists():
-                    self.asked = request.read_text(encoding="utf-8")
+                    self.asked = request.read_text(encoding="utf-8") or "a newcomer"
             except OSError as error:
                 log.warning("%s: no sign of life could be given: %s", path, error)
 
@@ -133,7 +135,7 @@ def acquire(
     """
     folder.mkdir(parents=True, exist_ok=True)
     watch = Watch(seconds)
-    asked = 0
+    watched = 0  # generation
     while True:
         owner = newest(folder)
         me = Holder.me(owner.generation + 1 if owner else 1)
@@ -150,25 +152,38 @@ def acquire(
             return Lease(folder, me, seconds, on_loss)
         if life == "seen" and (newer or not ask):
             raise NotOurs(f"{folder}: belongs to {owner}, which lives")
+        request = _request(folder, owner.generation)
         if give_up and give_up():
+            # Nobody is to leave for one who has gone; whoever else waits asks again.
+            request.unlink(missing_ok=True)
             return None
-        if ask and not newer and asked != owner.generation:
-            asked = owner.generation
-            _request(folder, asked).write_text(str(me), encoding="utf-8")
+        if life == "unknown" and watched != owner.generation:
+            watched = owner.generation
+            log.warning(
+                "%s: %s may still work there; waiting at most %.0f s for a sign of life",
+                folder, owner, seconds,
+            )  # fmt: skip
+        # A lease without a name is being written this instant: by a newer job, perhaps.
+        if ask and not newer and owner.pid and not request.exists():
+            request.write_text(str(me), encoding="utf-8")
             log.info("%s: %s works there; asked it to save and leave", folder, owner)
         time.sleep(min(1.0, seconds / 24))
 
 
 def newest(folder: Path) -> Holder | None:
     """The holder of the highest generation, living or not; None in an untouched folder."""
-    for generation in sorted(_generations(folder), reverse=True):
+    while generations := _generations(folder):
+        generation = max(generations)
         try:
             return Holder(**json.loads(_path(folder, generation).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            continue  # a newer one has just removed it; it is seen next time
-        except ValueError:
-            # Created this instant, or its writer died before the first byte.
+        except (ValueError, TypeError):
+            # Created this instant, or its writer died before the last byte.
             return Holder(generation, "?", "", 0, "")
+        except OSError as error:
+            if error.errno not in _REPLACED:
+                raise
+            # Look again, for a newer one is there: the folder is not untouched.
+            time.sleep(0.1)
     return None
 
 
@@ -191,7 +206,9 @@ class Watch:
                 return "gone"
         try:
             sign = (holder.generation, _path(folder, holder.generation).stat().st_mtime_ns)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _REPLACED:
+                raise
             return "unknown"
         if sign[0] != self._first[0]:
             self._first = sign
@@ -217,9 +234,14 @@ def _request(folder: Path, generation: int) -> Path:
 
 
 def _write(path: Path, holder: Holder) -> None:
-    """Raises FileExistsError when somebody else was faster."""
+    """Raises FileExistsError when somebody else was faster, OSError with nothing left behind."""
     with path.open("x", encoding="utf-8") as file:
-        json.dump(asdict(holder), file)
+        try:
+            json.dump(asdict(holder), file)
+            file.flush()
+        except OSError:  # a full disk; without a name others would have to wait for its death
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _forget(folder: Path, generation: int) -> None:

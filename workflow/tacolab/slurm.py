@@ -118,6 +118,16 @@ def partition_limits() -> dict[str, float | None]:
     return {name: _seconds(limit) for name, limit in pairs}
 
 
+def min_job_age() -> int | None:
+    """Seconds for which squeue still knows a job that has ended; None when nothing tells."""
+    try:
+        asked = _run("scontrol", "show", "config")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"^MinJobAge\s*=\s*(\d+)", asked.stdout, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
 def gpus(partition: str) -> list[tuple[str, int]]:
     """Kind ("" where it has no name) and number of the GPUs of one node, each kind of node once."""
     try:

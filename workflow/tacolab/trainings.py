@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tacolab import slurm
-from tacolab.errors import StageError
+from tacolab.errors import StageError, UserError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Holder, Watch
 from tacolab.slurm import Job
@@ -72,6 +72,17 @@ class Look:
     trainings: list[Training]
     gap: float | None
     silence: str
+
+
+def jobs(model: Artefact) -> list[Job]:
+    """Jobs in SLURM's queue that train `model`, also such that have not begun.
+
+    Raises UserError without SLURM, StageError when it does not answer.
+    """
+    queued = slurm.queue(ANSWER)
+    if queued is None:
+        raise UserError("squeue is not there: no SLURM on this machine")
+    return _Queue(queued).of(model, traces.read(model))
 
 
 class Observer:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacolab.codec import Elic
+from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import OVERHEAD, pack, unpack
 from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
 
@@ -49,6 +49,39 @@ def test_file_decodes_to_what_forward_shows(
         (encoded.bits_y, encoded.bits_z), forward["likelihoods"].values(), strict=True
     ):
         assert estimated == pytest.approx(-likelihood.double().log2().sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("published", "size"),
+    [
+        (False, (64, 64)),
+        (False, (100, 130)),
+        pytest.param(True, (64, 64), marks=pytest.mark.slow),
+    ],
+)
+def test_what_was_analysed_in_a_batch_decodes_alone_to_the_bit(
+    published: bool, size: tuple[int, int], taco: Taco, filled: Callable[[Elic], Elic]
+) -> None:
+    """Also where the picture was analysed once for several captions."""
+    model = filled(Taco(text_dim=32)).eval() if published else taco
+    model.update(force=True)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(3, 3, *size, generator=generator)
+    texts = torch.randn(6, 7, 32, generator=generator)
+    pictures = [0, 0, 1, 1, 2, 2]
+    ys, zs = model.latents(model.features(x)[pictures], texts)
+    for y, z, picture, text in zip(ys.split(1), zs.split(1), pictures, texts, strict=True):
+        encoded = model.encode_latents(y, z, *size)
+        x_hat, checksum = model.decode(encoded.strings, encoded.shape)
+        assert checksum == encoded.checksum
+        assert x_hat.shape == (1, 3, *size)
+        # No other file than from the picture alone, but for roundings of last bits.
+        alone = model.encode(x[picture : picture + 1], text[None])
+        assert encoded.bits_y == pytest.approx(alone.bits_y, rel=1e-3)
+        assert encoded.bits_z == pytest.approx(alone.bits_z, rel=1e-3)
+    # Synthesis in a batch shows what it shows alone.
+    y_hat = torch.cat([model.decode_latents(encoded.strings, encoded.shape)[0]] * 2)
+    assert torch.allclose(model.synthesise(y_hat, *size)[:1], x_hat, atol=1e-5)
 
 
 def test_plain_shape_gives_the_padded_picture(elic: Elic, sample: Sample) -> None:

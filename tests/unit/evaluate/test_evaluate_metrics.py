@@ -132,6 +132,24 @@ def test_the_summary_is_the_mean_over_captions_then_images(undisturbed: Path) ->
 
 
 @pytest.mark.usefixtures("folder")
+def test_the_oracle_keeps_the_best_caption_of_each_image(undisturbed: Path) -> None:
+    artefact = find(plan(), "metrics")
+    rows = pd.read_parquet(undisturbed / artefact.path)
+    means = json.loads((undisturbed / artefact.files[1]).read_text())["summary"]
+    assert means["best_of"] == 2
+    kept = []
+    for image_id in IDS:
+        one = rows[rows["image_id"] == image_id].reset_index(drop=True)
+        kept.append(one.loc[int(np.argmin(one["lpips_published"]))])
+    for name in ("bpp_real", "psnr", "lpips_published", "lpips"):
+        assert means[f"{name}_best"] == pytest.approx(np.mean([row[name] for row in kept]))
+    assert means["lpips_published_best"] < means["lpips_published"]
+    # With one caption there is nothing to choose, without LPIPS nobody who could.
+    assert not [name for name in summary(rows[rows["index"] == 0]) if "best" in name]
+    assert summary(rows.assign(lpips_published=np.nan))["psnr_best"] is None
+
+
+@pytest.mark.usefixtures("folder")
 def test_controls_have_no_examples_and_own_has_those_asked_for() -> None:
     study = plan(captions=1, examples=2)
     assert sorted(pictures(make(study, "metrics"))) == [

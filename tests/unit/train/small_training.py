@@ -258,15 +258,15 @@ def at_export(n: int) -> None:
     """Training is over, model.safetensors is half written."""
     from tacolab.train import loop
 
-    now, real = nth(n), loop.save_file
+    now, real = nth(n), loop.atomic.write_bytes
 
-    def save_file(weights: Any, path: Path, metadata: Any) -> None:
-        if now():
-            Path(path).write_bytes(b"half")
+    def write_bytes(path: Path, content: bytes) -> None:
+        if path.suffix == ".safetensors" and now():
+            path.with_name(f".{os.getpid()}.tmp.{path.name}").write_bytes(b"half")
             die()
-        real(weights, path, metadata)
+        real(path, content)
 
-    loop.save_file = save_file
+    loop.atomic.write_bytes = write_bytes
 
 
 PLACES: dict[str, Callable[[int], None]] = {

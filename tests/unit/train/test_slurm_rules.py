@@ -13,6 +13,7 @@ import small_training
 from equality import assert_equal
 from tacolab.errors import StageError
 from tacolab.train.segments import Segments
+from tacolab.train.stop import SIGNALS, Stop
 
 RARE = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 0}
 
@@ -78,3 +79,33 @@ def test_retry_does_not_revive_what_was_cancelled(
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     with pytest.raises(StageError, match="job 7 was cancelled at step 4"):
         segments.check_retry()
+
+
+def test_a_warning_does_not_revive_a_cancelled_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("tacolab.slurm.seconds_left", lambda job: None)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        stop = Stop()
+        for number in (signal.SIGTERM, signal.SIGURG):
+            os.kill(os.getpid(), number)
+        assert stop.reason is not None
+        assert stop.reason.cancelled and not stop.reason.again
+        warned = Stop()
+        os.kill(os.getpid(), signal.SIGURG)
+        assert warned.reason is not None and warned.reason.again
+        os.kill(os.getpid(), signal.SIGTERM)  # cancelled while it saves
+        assert warned.reason.cancelled and not warned.reason.again
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
+    """What a full disk or a power cut leaves of a line."""
+    segments = Segments(tmp_path / "segments.jsonl")
+    segments.start(generation=1, step=0, steps=10)
+    with segments.path.open("ab") as file:
+        file.write(b'{"event": "end", "wh\xff')
+    segments.start(generation=2, step=4, steps=10)
+    assert [line["step"] for line in segments.lines()] == [0, 4]

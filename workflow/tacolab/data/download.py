@@ -134,6 +134,8 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{path}: another process is loading it; wait for that one") from None
+        except OSError as error:  # Lustre, for one, may be mounted without locks
+            log.warning("%s: no lock there (%s): load it once at a time", path, error.strerror)
         file.seek(0, os.SEEK_END)
         try:
             yield file

@@ -70,7 +70,8 @@ def check_sources(plan: Plan) -> None:
     if lacking:
         raise UserError(
             f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files "
-            f"and folders that the study needs, first {lacking[0]}; {fileref.SET_DATA_ROOT}"
+            f"and folders that the study needs, first {lacking[0]} (where from: docs/data.md); "
+            f"{fileref.SET_DATA_ROOT}"
         )
 
 

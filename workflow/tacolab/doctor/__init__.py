@@ -8,9 +8,9 @@ from tacolab.data.prefetch import missing
 from tacolab.data.sources import first_few
 from tacolab.doctor import cluster, disk, machine
 from tacolab.doctor.finding import Finding
-from tacolab.doctor.profile import Profile
 from tacolab.errors import UserError
 from tacolab.keys import Plan
+from tacolab.profile import Profile
 
 __all__ = ["Finding", "Profile", "examine"]
 

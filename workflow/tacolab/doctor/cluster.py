@@ -7,8 +7,10 @@ from functools import partial
 
 from tacolab import head, slurm
 from tacolab.doctor.finding import Finding
-from tacolab.doctor.profile import Profile
 from tacolab.keys import LAYOUT, Plan
+from tacolab.profile import Profile
+
+LOOKS = 180  # seconds: the longest time between two looks of Snakemake's executor at its jobs
 
 # Compute capability of cards, by what clusters call them (sinfo --format=%G).
 CARDS = {
@@ -30,16 +32,12 @@ def checks(plan: Plan, profile: Profile) -> list[tuple[str, Callable[[], Finding
     """One for the commands, the controller and each partition; a single word without SLURM."""
     if not profile.uses_slurm:
         return [("SLURM", lambda: Finding.left_out(f"not looked at: {profile.folder} is without"))]
-    from snakemake.resources import Resource  # type: ignore[import-untyped]
-
     partitions: dict[tuple[str, int], list[str]] = {}  # rules by partition and minutes
     gpus: dict[tuple[str, int], None] = {}  # partition and GPUs of a job
     for rule in LAYOUT:
         asked = profile.resources(rule)
-        partition = str(asked.get("slurm_partition") or "").strip("'\"")
-        if partition:
-            minutes = Resource.parse_human_friendly("runtime", asked.get("runtime", 0))
-            partitions.setdefault((partition, int(str(minutes))), []).append(rule)
+        if partition := str(asked.get("slurm_partition") or ""):
+            partitions.setdefault((partition, asked.get("runtime", 0)), []).append(rule)
             if number := int(asked.get("gpu", 0)):
                 gpus[partition, number] = None
     device = plan.study.execution.device
@@ -82,6 +80,13 @@ def _states(command: str) -> Finding:
         return Finding.failure(
             f"{command}: {' '.join(problem.split())}",
             f"put slurm-status-command: {other} into the profile",
+        )
+    age = slurm.min_job_age()
+    if command == "squeue" and age is not None and age <= LOOKS:
+        return Finding.warning(
+            f"squeue forgets a job {age} s after its end, and a head looks only every {LOOKS} s",
+            "put slurm-status-command: sacct into the profile; after scancel a head then waits "
+            "for ever: end it and start it again",
         )
     return Finding.ok(f"{command} answers")
 

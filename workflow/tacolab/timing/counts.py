@@ -10,21 +10,21 @@ from tacolab.codec.adapter import IMAGE_GRID
 from tacolab.config import Attention, Timing
 from tacolab.config.models import CodecSize
 from tacolab.timing.points import Point
-from tacolab.timing.workloads import network, rate_distortion, step
+from tacolab.timing.workloads import inputs, network, rate_distortion, step
 
 
 def multiply_adds(point: Point, attention: Attention, timing: Timing, size: CodecSize) -> int:
     """Of one measurement: convolutions and matrix products (a training step: backward, too)."""
-    counter = FlopCounterMode(display=False)
-    with torch.device("meta"), counter:
+    meta = torch.device("meta")
+    with meta:
         codec = network(point, attention, timing, size)
+    codec.to(meta)  # not all of CompressAI's tensors are made there
+    with FlopCounterMode(display=False) as counter:
         if point.part in ("attention", "encoder", "forward"):
-            step(codec, point, timing.text_dim)()
+            step(codec, point, timing.text_dim, meta)()
         else:
-            x = torch.rand(point.batch, 3, point.side, point.side)
-            text = torch.randn(point.batch, point.tokens, timing.text_dim)
             with torch.set_grad_enabled(point.part == "training"):
-                loss = rate_distortion(codec, x, text)
+                loss = rate_distortion(codec, *inputs(point, timing.text_dim, meta))
             if point.part == "training":
                 loss.backward()
     # Entropy coding multiplies nothing: what a coder lacks of the whole is the other transform.

@@ -46,13 +46,15 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Measure a point; what ran out of memory has a note in place of times."""
     steps: dict[str, Step] = {}
-    with torch.device(device):
-        for attention in timing.attention:
-            torch.manual_seed(0)
-            codec = network(point, attention, timing, size)
-            steps[attention.kind] = step(codec, point, timing.text_dim)
-        repeats = timing.pairs if point.experiment == WIDTHS else timing.repeats
-        found = rounds(steps, device, timing.warmup, repeats)
+    for attention in timing.attention:
+        torch.manual_seed(0)
+        codec = network(point, attention, timing, size)
+        if point.part in ("compress", "decompress"):
+            codec.update(force=True)
+        codec.to(device)
+        steps[attention.kind] = step(codec, point, timing.text_dim, device)
+    repeats = timing.pairs if point.experiment == WIDTHS else timing.repeats
+    found = rounds(steps, device, timing.warmup, repeats)
     reference = found[timing.attention[0].kind].milliseconds
     made = []
     for attention in timing.attention:

@@ -38,14 +38,13 @@ class WideInjector(Injector):
 
 
 def network(point: Point, attention: Attention, timing: Timing, size: CodecSize) -> Taco:
-    """On torch's default device, for the point's text length."""
+    """With fresh weights, for the point's text length."""
     made = Taco(size.N, size.M, size.groups, timing.text_dim, point.tokens, attention)
     if point.width_factor > 1:
         for place in (INJECT_EARLY, INJECT_LATE):
             _layers(made)[place] = WideInjector(
                 size.N, point.width_factor, timing.text_dim, point.tokens, attention
             )
-    made.to(torch.get_default_device())  # not all of CompressAI's tensors are made there
     return made.train() if point.part == "training" else made.eval()
 
 
@@ -53,29 +52,33 @@ def _layers(codec: Taco) -> Any:
     return codec.g_a.analysis_transform
 
 
-def step(codec: Taco, point: Point, text_dim: int) -> Step:
-    """What is done once per measurement, on the default device; the same pictures every time.
+def step(codec: Taco, point: Point, text_dim: int, device: torch.device) -> Step:
+    """What is done once per measurement, where the codec lies; the same pictures every time.
 
     Text features are random: no encoder reads 2,048 tokens, and an encoder is none of the codec's
     cost. Training is rate + distortion and both optimisers, without LPIPS and L_joint, which are
     the same for every kind.
     """
     torch.manual_seed(0)
-    x = torch.rand(point.batch, 3, point.side, point.side)
-    text = torch.randn(point.batch, point.tokens, text_dim)
+    x, text = inputs(point, text_dim, device)
     if point.part == "attention":
-        return _attention(codec, point, text_dim)
+        return _attention(codec, point, text_dim, device)
     if point.part == "encoder":
         return _without_gradient(lambda: codec.g_a(x, text))
     if point.part == "forward":
         return _without_gradient(lambda: codec(x, text))
     if point.part == "training":
         return _training(codec, x, text)
-    codec.update(force=True)
     if point.part == "compress":
         return lambda: codec.encode(x, text)
     encoded = codec.encode(x, text)
     return lambda: codec.decode(encoded.strings, encoded.shape)
+
+
+def inputs(point: Point, text_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pictures in [0, 1] (B, 3, side, side) and text features (B, tokens, text_dim)."""
+    x = torch.rand(point.batch, 3, point.side, point.side, device=device)
+    return x, torch.randn(point.batch, point.tokens, text_dim, device=device)
 
 
 def _without_gradient(work: Step) -> Step:
@@ -86,18 +89,24 @@ def _without_gradient(work: Step) -> Step:
     return run
 
 
-def _attention(codec: Taco, point: Point, text_dim: int) -> Step:
+def _attention(codec: Taco, point: Point, text_dim: int, device: torch.device) -> Step:
     """The three cross-attentions one after the other, their projections included."""
-    places = INJECT_EARLY, EXTRACT, INJECT_LATE
-    early, extract, late = (_layers(codec)[place].cross_attn for place in places)
+    B, T, N = point.batch, point.tokens, codec.N
     quarter, eighth = point.side // 4, point.side // 8
-    B, T = point.batch, point.tokens
-    inputs = [
-        (early, torch.randn(B, quarter**2, codec.N), torch.randn(B, T, codec.N)),
-        (extract, torch.randn(B, T, text_dim), torch.randn(B, eighth, eighth, text_dim)),
-        (late, torch.randn(B, eighth**2, codec.N), torch.randn(B, T, codec.N)),
+    sizes = {
+        INJECT_EARLY: ((B, quarter**2, N), (B, T, N)),
+        EXTRACT: ((B, T, text_dim), (B, eighth, eighth, text_dim)),
+        INJECT_LATE: ((B, eighth**2, N), (B, T, N)),
+    }
+    calls = [
+        (
+            _layers(codec)[place].cross_attn,
+            torch.randn(queries, device=device),
+            torch.randn(tokens, device=device),
+        )
+        for place, (queries, tokens) in sizes.items()
     ]
-    return _without_gradient(lambda: [attend(queries, keys) for attend, queries, keys in inputs])
+    return _without_gradient(lambda: [attend(queries, tokens) for attend, queries, tokens in calls])
 
 
 def _training(codec: Taco, x: Tensor, text: Tensor) -> Step:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic, slurm, tokencounts
+from tacolab import atomic, slurm
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Lease, NotOurs, acquire
@@ -33,29 +33,32 @@ def run(
 
     threads: of torch, in each process; equality to the bit needs the same number. stop_after:
     minutes. stage_to: a local disk for a copy of the data. retry: a workflow starts this by itself
-    after a failure. Raises Interrupted when it was asked to stop.
+    after a failure. Raises Interrupted when it was asked to stop, StageError on a full disk.
     """
+    execution = plan.study.execution
+    stop = Stop(stop_after, execution.margin_seconds)  # hears signals while libraries load, too
+
     import torch
 
     from tacolab.device import pick_device
     from tacolab.train import distributed
     from tacolab.train.setup import set_up
 
-    execution = plan.study.execution
     pick_device(execution.device)  # before it could ask a trainer that works to leave
-    stop = Stop(stop_after, execution.margin_seconds)
     state = artefact.folder / "state"
-    state.mkdir(parents=True, exist_ok=True)
-    keep_log(state / "train.log")
     segments = Segments(state / "segments.jsonl")
-    if retry:
-        segments.check_retry()
     if threads:
         torch.set_num_threads(threads)
     try:
+        state.mkdir(parents=True, exist_ok=True)
+        keep_log(state / "train.log")
+        if retry:
+            segments.check_retry()
         lease = acquire(state, execution.lease_seconds, give_up=lambda: stop.reason)
         if lease is None:
             assert stop.reason is not None
+            if stop.reason.cancelled:
+                segments.end(stop.reason.text, cancelled=True)  # for a retry, which would revive it
             raise Interrupted(
                 f"{stop.reason.text}: stopped while another process worked in {state}"
             )
@@ -69,8 +72,7 @@ def run(
         except NotOurs:
             raise
         except Exception as error:
-            with suppress(OSError):  # on a full disk; what is raised says more
-                segments.end(str(error), failed=True)
+            segments.end(str(error), failed=True)
             raise
         finally:
             lease.release()
@@ -80,11 +82,18 @@ def run(
         # The end of a job that is no longer needed; its successor does the work.
         log.warning("%s; nothing is left to do here", error)
         return
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StageError(
+            f"{state}: the disk or the quota is full; make room, and the same command goes on"
+        ) from None
     if reason:
         _leave(reason, segments)
 
 
 def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | None:
+    from tacolab import tokencounts
     from tacolab.train.loop import export, train
 
     artefact = parts.artefact
@@ -95,6 +104,7 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
         log.info("%s", tokencounts.sentence(tokens))
     reason = train(parts, stop, lease, segments)
     if reason:
+        reason = stop.reason or reason  # cancelled while it saved: it must not be queued again
         segments.end(reason.text, reason.cancelled)
         return reason
 
@@ -145,6 +155,7 @@ def _leave(reason: Reason, segments: Segments) -> None:
 
 def keep_log(path: Path) -> None:
     """Also append the log to `path`: a job's own log starts anew with every segment."""
+    logging.raiseExceptions = False  # on a full disk every line would become a traceback
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -40,11 +40,11 @@ def train(run: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | No
     saved = distributed.first(checkpoint.latest(run.folder))
     if saved:
         run.state.restore(saved, run.artefact, run.folder)
-    segments.start(lease.generation, run.state.step, run.steps)
-    if run.state.step == run.steps:
-        return None
     before = (saved["generation"], saved["history_bytes"]) if saved else None
     try:
+        segments.start(lease.generation, run.state.step, run.steps)
+        if run.state.step == run.steps:
+            return None
         return _train(run, stop, lease, segments, History(run.folder, lease.generation, before))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -181,7 +181,8 @@ def export(run: Run, path: Path) -> None:
     weights = {k: v.contiguous() for k, v in run.state.model.state_dict().items()}
     # One entry only: safetensors writes several in an order that changes from run to run.
     metadata = {"made_by": f"{run.artefact}, step {run.state.step}"}
-    atomic.write(path, lambda temporary: save_file(weights, temporary, metadata))
+    # Not safetensors' own writer: its error for a full disk is no OSError.
+    atomic.write_bytes(path, to_bytes(weights, metadata))
 
 
 def learning_rate(recipe: Training, epoch: int) -> float:

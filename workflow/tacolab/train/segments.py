@@ -37,17 +37,22 @@ class Segments:
     def end(self, why: str, cancelled: bool = False, failed: bool = False) -> None:
         """cancelled: by a person, so that no retry may revive it. failed: by an error."""
         log.info("segment ends, saved at step %d of %d: %s", self.saved, self.steps, why)
-        self._add("end", gained=self.gained, why=why, cancelled=cancelled, failed=failed)
+        try:
+            self._add("end", gained=self.gained, why=why, cancelled=cancelled, failed=failed)
+        except OSError as error:  # a full disk; the checkpoint is there, the job may go on
+            log.warning("%s: could not be written: %s", self.path, error)
 
     def check_retry(self) -> None:
         """Raises StageError where an automatic retry could only harm."""
-        last = self.lines()[-1:]
-        if not last or last[0]["event"] != "end" or last[0]["job"] == slurm.job_id():
+        lines = self.lines()
+        if not lines or lines[-1]["event"] != "end" or lines[-1]["job"] == slurm.job_id():
             return
-        end = last[0]
+        end = lines[-1]
         if end["cancelled"]:
+            # One that waited for the folder has no step of its own.
+            step = max(line["step"] for line in lines)
             raise StageError(
-                f"{self.path.parent}: job {end['job']} was cancelled at step {end['step']}, and "
+                f"{self.path.parent}: job {end['job']} was cancelled at step {step}, and "
                 "saved; a retry does not revive it. Start the workflow again to go on"
             )
         if end["gained"] == 0:
@@ -64,7 +69,7 @@ class Segments:
         if not self.path.exists():
             return []
         found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 found.append(json.loads(line))
             except ValueError:
@@ -80,5 +85,9 @@ class Segments:
             "time": round(time.time()),
             **more,
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with self.path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # torn by a full disk; this line is not to end like it
+                    file.write(b"\n")
+            file.write(json.dumps(line).encode() + b"\n")

@@ -1,9 +1,9 @@
 """The packed data on the node's own disk: a shared file system is slow when many jobs read it."""
 
+import fcntl
 import logging
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -19,28 +19,39 @@ def staged(folder: Path, disk: str) -> Path:
     root = Path(os.path.expandvars(disk))
     # The last part of the path is the data's key, so a copy is never one of other data.
     copy = root / f"tacolab-{os.getuid()}-{folder.parent.name}-{folder.name}"
-    size = sum(path.stat().st_size for path in folder.rglob("*"))
+    files = _sizes(folder)
+    size = sum(files.values())
     try:
-        if not copy.is_dir():
+        # A local disk, so a lock is reliable: jobs and ranks of one node copy once. It goes with
+        # its process, so what a killed one has left is known to be nobody's.
+        with copy.with_name(copy.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if copy.is_dir() and copy.stat().st_uid == os.getuid() and _sizes(copy) == files:
+                return copy
+            partial = copy.with_name(copy.name + ".partial")
+            for old in (copy, partial):  # interrupted, or thinned out by who cleans the disk
+                if old.exists():
+                    shutil.rmtree(old)
             free = shutil.disk_usage(root).free
             if size + _RESERVE > free:
                 log.warning(
                     "%s: %.1f GiB do not fit there (%.1f GiB free); reading from %s",
-                    root,
-                    size / 2**30,
-                    free / 2**30,
-                    folder,
-                )
+                    root, size / 2**30, free / 2**30, folder,
+                )  # fmt: skip
                 return folder
             log.info("copying %s (%.1f GiB) to %s", folder, size / 2**30, root)
-            with tempfile.TemporaryDirectory(dir=root, prefix=copy.name) as temporary:
-                shutil.copytree(folder, Path(temporary) / "copy")
-                (Path(temporary) / "copy").rename(copy)
+            try:
+                shutil.copytree(folder, partial)
+            except OSError:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            partial.rename(copy)
     except OSError as error:
-        if not copy.is_dir():  # else another job of this node was faster
-            log.warning("%s: no copy there (%s); reading from %s", root, error, folder)
-            return folder
-    if copy.stat().st_uid != os.getuid():
-        log.warning("%s belongs to somebody else; reading from %s", copy, folder)
+        log.warning("%s: no copy there (%s); reading from %s", root, error, folder)
         return folder
     return copy
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.stat().st_size for path in files}

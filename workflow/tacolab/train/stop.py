@@ -28,21 +28,23 @@ class Stop:
 
     def __init__(self, after: float | None = None, margin: float | None = None) -> None:
         """after: minutes. margin: seconds to keep before SLURM's time limit; None: no clock."""
+        self._signal: signal.Signals | None = None
+        self._job = slurm.job_id()
+        for number in SIGNALS:  # before SLURM is asked, which may take a minute
+            if number != WARNING or self._job:
+                signal.signal(number, self._on_signal)
         now = time.monotonic()
         self.lease: Lease | None = None
         self._deadline = None if after is None else now + after * 60
-        self._job = slurm.job_id()
         left = slurm.seconds_left(self._job) if self._job else None
         self._limit = None if left is None else now + left
         self._margin = margin
         self._slowest_save = 0.0
-        self._signal: signal.Signals | None = None
-        for number in SIGNALS:
-            if number != WARNING or self._job:
-                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Only a flag: the state may be half-updated at this instant. A second Ctrl-C kills.
+        if number == WARNING and self._signal is not None:
+            return  # it must not revive a job that was cancelled before
         self._signal = signal.Signals(number)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)

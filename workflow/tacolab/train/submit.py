@@ -11,31 +11,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tacolab import config as configuration
-from tacolab import slurm
 from tacolab.errors import Interrupted, UserError
 from tacolab.keys import RESULTS, Artefact, Plan
-from tacolab.lease import newest
+
+# Resources that a job cannot do without.
+NEEDED = ("slurm_partition", "runtime", "mem_mb")
 
 
-def submit(config: Path, artefact: Artefact, profile: Path) -> int:
-    """Submit the training with the resources of the profile's `train`; the job's id.
+def submit(config: Path, artefact: Artefact, resources: Mapping[str, Any], threads: int) -> int:
+    """Submit the training with the resources of a profile's `train`; the job's id.
 
     config: a snapshot that does not change while the job waits. Raises UserError when the model is
-    there, another job works on it, or SLURM refuses.
+    there, or SLURM refuses.
     """
     import submitit
 
     if artefact.done:
         raise UserError(f"{artefact.path}: is there already; nothing was submitted")
-    holder = newest(artefact.folder / "state")
-    if holder and holder.job and slurm.state(holder.job) not in (None, "GONE"):
-        raise UserError(
-            f"{artefact}: job {holder.job} trains it already; `scancel {holder.job}` ends that one"
-        )
-    resources, threads = _resources(profile)
     # %j is the job's id: submitit keeps its log and the pickled call there.
     executor = submitit.SlurmExecutor(folder=RESULTS / "logs" / "submitted" / "%j")
     executor.update_parameters(**_parameters(resources, threads, str(artefact)))
@@ -46,7 +39,7 @@ def submit(config: Path, artefact: Artefact, profile: Path) -> int:
             artefact.key,
             artefact.names,
             threads,
-            str(resources.get("stage_to", "")).strip("'"),
+            resources.get("stage_to", ""),
         )
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"sbatch refused the job: {str(error).splitlines()[-1]}") from None
@@ -70,21 +63,10 @@ def train_in_job(
         raise SystemExit(75) from None
 
 
-def _resources(profile: Path) -> tuple[dict[str, Any], int]:
-    """Resources and threads of the rule `train`."""
-    path = profile / "config.yaml"
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: is missing; --profile names the folder of a profile") from None
-    resources = entries.get("default-resources", {}) | entries["set-resources"]["train"]
-    return resources, entries.get("set-threads", {}).get("train", 1)
-
-
 def _parameters(resources: Mapping[str, Any], threads: int, name: str) -> dict[str, Any]:
     """The profile's resources as submitit names them."""
     additional: dict[str, Any] = {"requeue": True}
-    for option in shlex.split(str(resources.get("slurm_extra", "")).strip("'")):
+    for option in shlex.split(resources.get("slurm_extra", "")):
         key, _, value = option.removeprefix("--").partition("=")
         additional[key] = value or True
     if "slurm_account" in resources:
@@ -99,5 +81,6 @@ def _parameters(resources: Mapping[str, Any], threads: int, name: str) -> dict[s
         "nodes": 1,
         "ntasks_per_node": 1,
         "cpus_per_task": threads,
+        "srun_args": [f"--cpus-per-task={threads}"],  # srun does not take the job's number
         "additional_parameters": additional,
     }

@@ -1,0 +1,13 @@
+"""Tests of one folder share their fixtures, so they run in one process (`pytest -n 2`)."""
+
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parent / "unit"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        group = item.path if item.path.parent == UNIT else item.path.parent
+        item.add_marker(pytest.mark.xdist_group(str(group)))
