@@ -26,8 +26,16 @@ _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build"])
 
 
-def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: Any) -> Plan:
-    """The study; `how` is the protocol of its data set, `protocol` what stands beside the sets."""
+def plan(
+    examples: int = 2,
+    protocol: Mapping[str, Any] | None = None,
+    arms: Mapping[str, Any] | None = None,
+    **how: Any,
+) -> Plan:
+    """The study; `how` is the protocol of its data set, `protocol` what stands beside the sets.
+
+    arms: further ones, or other entries of those that there are.
+    """
     how = {"crop": 64, "captions": 2, "controls": ["empty", "shuffled"]} | how
     study = {
         "title": "test",
@@ -52,6 +60,7 @@ def plan(examples: int = 2, protocol: Mapping[str, Any] | None = None, **how: An
             "taco": {"text": "minilm", "captions": "human"},
             "image-only": {"text": None, "captions": "human"},
             "keywords": {"text": "minilm", "captions": "human", "token_weighting": "pooled"},
+            **(arms or {}),
         },
         "protocol": {
             "baseline": "taco",

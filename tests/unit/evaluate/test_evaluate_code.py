@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from small_evaluation import IDS, find, make, plan
 
+from conftest import write_model
 from tacolab.captiontable import CaptionTable
 from tacolab.codec.bitstream import pack, unpack
-from tacolab.codec.build import build_text
+from tacolab.codec.build import build_codec, build_text
 from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.errors import UserError
@@ -206,3 +208,26 @@ def test_examples_are_spread_and_never_more_than_there_are() -> None:
     assert spread(ids, 0) == []
     assert spread(ids, 2) == ["0.png", "5.png"]
     assert spread(ids, 99) == ids
+
+
+def test_an_exported_epoch_is_coded_with_its_own_weights(folder: Path) -> None:
+    """It is what the other arm's training left after that epoch, named where it is gone."""
+    arms = {
+        "image-only": {"text": None, "captions": "human", "training": {"export_epochs": [1]}},
+        "image@1": {"of": {"arm": "image-only", "epoch": 1}},
+    }
+    study = plan(controls=[], arms=arms)
+    whole, early = (find(study, "code", arm) for arm in ("image-only", "image@1"))
+    assert whole.inputs["model"] is early.inputs["model"]
+    with pytest.raises(UserError, match=r"epoch-1\.safetensors is missing: the training leaves it"):
+        load_model(early, torch.device("cpu"))
+    model = early.inputs["model"]
+    write_model(study, model)
+    torch.manual_seed(99)
+    weights = build_codec(study.study, "image-only").state_dict()
+    save_file(weights, model.folder / "epoch-1.safetensors")
+    codes = [make(study, "code", arm) for arm in ("image-only", "image@1")]
+    assert streams(codes[0]) != streams(codes[1])
+    loaded = load_model(codes[1], torch.device("cpu")).state_dict()
+    convolutions = [name for name in weights if name.endswith(".weight")]
+    assert convolutions and all(torch.equal(loaded[n], weights[n]) for n in convolutions)

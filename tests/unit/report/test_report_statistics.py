@@ -151,8 +151,11 @@ def study(**arms: object) -> config.Study:
     return config.validate(plain, "test")
 
 
-def point(frames: list[pd.DataFrame], arms: config.Study, metric: str = "psnr") -> pd.Series:
+def point(
+    frames: list[pd.DataFrame], arms: config.Study, metric: str = "psnr", arm: str = "other"
+) -> pd.Series:
     table = points_table(arms, {"kodak": Codings(pd.concat(frames))})
+    table = table[table["arm"] == arm]
     (row,) = table[(table["metric"] == metric) & (table["lmbda"] == "0.0016")].to_dict("records")
     return pd.Series(row)
 
@@ -204,6 +207,19 @@ def test_a_baseline_of_one_lambda_decides_only_what_is_better_in_both() -> None:
     assert row["verdict"] == "not measured" and "no curve" in row["note"]
     row = point([base, test.assign(psnr=test["psnr"] + 1)], arms)
     assert row["verdict"] == "better"
+
+
+def test_a_baseline_of_one_lambda_borrows_the_slope_of_the_studys() -> None:
+    """An arm with 4 % more bits than its baseline, at the quality that 1 % of them buys."""
+    random = np.random.default_rng(8)
+    base = coded("taco", 1.0, random, noise=0.002)
+    own = coded("early", 1.2, random, noise=0.002, lambdas=["0.0016"])
+    test = coded("other", 1.2 * 1.04, random, noise=0.002, lambdas=["0.0016"])
+    test["psnr"] += 4 * np.log(1.01) / 0.55
+    one = TEXTLESS | {"lambdas": ["0.0016"]}
+    row = point([base, own, test], study(early=one, other=one | {"baseline": "early"}), arm="other")
+    assert row["at_equal_quality"] == pytest.approx(3, abs=0.4)
+    assert row["verdict"] == "worse" and "by the curve of taco" in row["note"]
 
 
 def test_arms_of_unequal_epochs_are_not_judged() -> None:

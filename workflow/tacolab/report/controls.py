@@ -73,7 +73,7 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
                     (other["bpp_real"], of.quality(arm, lmbda, metric, control)),
                     (own["bpp_real"], of.quality(arm, lmbda, metric)),
                 )
-                more = pchip.beside(of.curve(arms[0], metric), *points)
+                more = pchip.rate_beside(of.curve(arms[0], metric), *points)
             found = interval(more, of.images)
             row |= columns(judged, found)
             row[f"{judged}_verdict"] = word(found, study.protocol.margins.bd_rate)

@@ -158,10 +158,20 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
         rate_change = 100 * (rate / of.value(pair.reference, lmbda, "bpp_real") - 1)
         change = quality - of.quality(pair.reference, lmbda, metric)
     reference, _ = pair.curves()
+    # What quality costs, where the reference is a single point beside the study's baseline.
+    baseline = study.protocol.baseline
+    slope = of.curve(baseline, metric) if of.lambdas(baseline) else reference
     curve = len(reference) > 1
     if curve:
         above = pchip.at_equal_rate(reference, rate, quality)
         more = pchip.at_equal_quality(reference, rate, quality)
+    elif len(slope) > 1 and lmbda in of.lambdas(pair.reference):
+        other = (
+            of.value(pair.reference, lmbda, "bpp_real"),
+            of.quality(pair.reference, lmbda, metric),
+        )
+        above = pchip.quality_beside(slope, (rate, quality), other)
+        more = pchip.rate_beside(slope, (rate, quality), other)
     at = of.lambdas(pair.arm).index(lmbda)
 
     def of_seeds(pair: Pair, seed: str, other: str | None) -> Array:
@@ -198,7 +208,7 @@ def _judge(
         return NOT_MEASURED, why
     if pair.of.images < MIN_IMAGES:
         return NOT_MEASURED, no_interval(pair.of.images)
-    if not curve:
+    if not curve and np.isnan(more.low):
         # Fewer bits and better quality need no curve.
         verdict = NOT_MEASURED
         if rate_change.high < 0 and change.low > 0:
@@ -208,7 +218,8 @@ def _judge(
         return verdict, f"{pair.reference} has one lambda: no curve to compare with"
     if np.isnan(more.low):
         return NOT_MEASURED, f"off the curve of {pair.reference}, or that does not rise"
-    return word(more, study.protocol.margins.bd_rate), ""
+    note = "" if curve else f"at equal quality by the curve of {study.protocol.baseline}"
+    return word(more, study.protocol.margins.bd_rate), note
 
 
 def no_interval(images: int) -> str:

@@ -154,12 +154,21 @@ def at_equal_quality(reference: Sampled, rate: Array, quality: Array) -> Array:
     return np.where(reference.reaches(needed), more, np.nan)
 
 
-def beside(curve: Sampled, point: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
-    """Rate of `point` against `other` at equal quality [%]; each is rate and quality, (R,).
+Point = tuple[Array, Array]  # rate and quality, (R,) each
+
+
+def rate_beside(curve: Sampled, point: Point, other: Point) -> Array:
+    """Rate of `point` against `other` at equal quality [%].
 
     The curve need not hold them: it says what a difference in quality costs there.
     """
-    (rate, quality), (other_rate, other_quality) = point, other
-    needed, other_needed = curve.by_quality(quality), curve.by_quality(other_quality)
-    more = 100 * np.expm1(np.log(rate / other_rate) - (needed - other_needed))
+    needed, other_needed = curve.by_quality(point[1]), curve.by_quality(other[1])
+    more = 100 * np.expm1(np.log(point[0] / other[0]) - (needed - other_needed))
     return np.where(curve.reaches(needed) & curve.reaches(other_needed), more, np.nan)
+
+
+def quality_beside(curve: Sampled, point: Point, other: Point) -> Array:
+    """Quality of `point` above `other` at equal rate, likewise."""
+    at, other_at = np.log(point[0]), np.log(other[0])
+    above = (point[1] - other[1]) - (curve.by_rate(at) - curve.by_rate(other_at))
+    return np.where(curve.reaches(at) & curve.reaches(other_at), above, np.nan)
