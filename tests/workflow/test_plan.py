@@ -48,7 +48,7 @@ def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) 
     cut = 3 * 3  # three lengths
     evaluations = {
         "taco": (6 + 2) * three,
-        "taco@30": 6 * three,
+        "taco@30": (6 + 2) * three,
         "taco@27": 1 * three,
         "image-only": 6 * 3,
         "context": (6 + 2) * three,
@@ -68,7 +68,7 @@ def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) 
         "metrics": sum(evaluations.values()),
         "originals": 3,
         # With own captions, on three data sets.
-        "distribution": 3 * (trained + 6 + 1 + 5),
+        "distribution": 3 * (trained + 8 + 1 + 5),
         "anchors": 9,
         "timing": 2,
     }
