@@ -141,7 +141,7 @@ def _decided(
     cells: dict[str, Any] = {
         "quantity": quantity,
         "measured": "; ".join(_text(one) for one in known),
-        "verdict": together(decided),
+        "verdict": together(claim["relation"], decided),
     }
     if len(known) == 1:
         only = known[0].found
