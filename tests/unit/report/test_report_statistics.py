@@ -9,7 +9,7 @@ import report_study
 from tacolab import config
 from tacolab.report import bootstrap, pchip
 from tacolab.report.bootstrap import Interval, interval, resampled_means
-from tacolab.report.claims import claims, judge
+from tacolab.report.claims import claims, judge, together
 from tacolab.report.codings import Codings
 from tacolab.report.differences import Pair, bd_table, mismatch, points_table, word
 from tacolab.report.inputs import ARM, IDENTITY, VALUES
@@ -279,6 +279,14 @@ def test_verdicts_follow_from_the_interval_alone(
     relation: str, low: float, high: float, expected: str
 ) -> None:
     assert judge(relation, Interval((low + high) / 2, low, high), 1.0) == expected
+
+
+def test_several_lambdas_must_agree() -> None:
+    both = ["confirmed", "contradicted"]
+    assert together("better", ["confirmed"] * 3) == "confirmed"
+    assert together("better", both) == together("equal", both) == "not confirmed"
+    assert together("reproduced", both) == together("same time", both) == "contradicted"
+    assert together("better", []) == "not measured"
 
 
 def test_claims_are_well_formed() -> None:

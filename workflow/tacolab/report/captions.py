@@ -1,20 +1,33 @@
 """How long captions are, and how much of them the encoders can read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, ClipText, Study
-from tacolab.report.inputs import Inputs, rows
+from tacolab.report.inputs import Inputs, json_of, rows
 
-COLUMNS = ["dataset", "arm", "captions", "words", "words_90", "encoder", "positions"]
+COLUMNS = [
+    *("dataset", "arm", "captions", "words", "words_90"),
+    *("mean_tokens", "positions", "captions_cut", "tokens_cut"),
+]
 
 
 def table(study: Study, inputs: Inputs) -> pd.DataFrame:
-    """Words per caption (median, and what nine of ten do not exceed) beside the positions, begin
-    and end included, that the arm's encoder reads. A word is 1.2 to 1.4 tokens of CLIP."""
+    """A row per arm that reads text and data set, the training set included.
+
+    words: per caption, median; words_90: nine of ten have no more. positions: what the encoder
+    reads, begin and end included. mean_tokens, captions_cut and tokens_cut [%]: as training and
+    coding counted them; empty where their files are gone. Words of evaluated captions only.
+    """
     lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for model in inputs.models:
+        if "tokens" in model.info:
+            dataset = study.recipe(model.arm).dataset
+            line = {"dataset": f"{dataset} (training)", "arm": model.arm}
+            lines.setdefault((dataset, model.arm), line | _counted(model.info["tokens"]))
     for artefact in inputs.evaluations:
         dataset, arm = artefact.names["dataset"], artefact.names["arm"]
         text = study.arms[arm].text
@@ -29,7 +42,19 @@ def table(study: Study, inputs: Inputs) -> pd.DataFrame:
             "captions": len(words),
             "words": float(np.median(words)),
             "words_90": float(np.quantile(words, 0.9)),
-            "encoder": text,
             "positions": encoder.max_tokens * windows,
         }
+        codes = artefact.inputs["codes"].files[-1]
+        if codes.exists():
+            lines[dataset, arm] |= _counted(json_of(codes).get("tokens") or {})
     return pd.DataFrame(lines.values(), columns=COLUMNS)
+
+
+def _counted(tokens: Mapping[str, float]) -> dict[str, float]:
+    """Shares as percentages."""
+    found = {
+        name: tokens[name] for name in ("captions", "positions", "mean_tokens") if name in tokens
+    }
+    return found | {
+        name: 100 * tokens[name] for name in ("captions_cut", "tokens_cut") if name in tokens
+    }

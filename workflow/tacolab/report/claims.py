@@ -24,6 +24,7 @@ from tacolab.report.differences import BETTER, EQUAL, NOT_MEASURED, OPEN, WORSE,
 
 CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
 UNDECIDABLE = "not decidable"
+OF_ALL = ("same time", "reproduced")  # said of every size, of every model
 VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
 
 
@@ -66,9 +67,11 @@ def judge(relation: str, found: Interval, margin: float) -> str:
     return CONFIRMED if right else CONTRADICTED if wrong else NOT_CONFIRMED
 
 
-def together(verdicts: Iterable[str]) -> str:
-    """Of several lambdas: what all say, else nothing is confirmed."""
+def together(relation: str, verdicts: Iterable[str]) -> str:
+    """Of several lambdas or sizes: what all say; one exception refutes what is said of all."""
     said = set(verdicts)
     if not said:
         return NOT_MEASURED
+    if relation in OF_ALL and CONTRADICTED in said:
+        return CONTRADICTED
     return said.pop() if len(said) == 1 else NOT_CONFIRMED

@@ -225,7 +225,7 @@ def _judge(
 def no_interval(images: int) -> str:
     """Why there is an estimate but no interval."""
     if images < MIN_IMAGES:
-        return f"{images} images: too few for an interval"
+        return f"{images} image{'s' if images != 1 else ''}: too few for an interval"
     return "the curves do not rise or overlap in too many resamples"
 
 

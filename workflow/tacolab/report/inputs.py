@@ -113,7 +113,7 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         if gone:
             missing.append(artefact)
     there = [artefact for artefact in ordered if artefact not in missing]
-    models = [Model(a, _json(needed(a)[0])) for a in there if a.stage in MODELS]
+    models = [Model(a, json_of(needed(a)[0])) for a in there if a.stage in MODELS]
     evaluations = [a for a in there if a.stage == "metrics"]
     codings: list[pd.DataFrame] = []
     for artefact in there:
@@ -132,7 +132,7 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
     timings = [_parquet(a.path) for a in there if a.stage == "timing"]
     described = [a for a in there if a.stage not in MODELS]
     provenance = [model.info.get("provenance", {}) for model in models]
-    provenance += [_json(_description(a)).get("provenance", {}) for a in described]
+    provenance += [json_of(_description(a)).get("provenance", {}) for a in described]
     return Inputs(
         images=pd.concat(codings, ignore_index=True) if codings else pd.DataFrame(columns=_IMAGES),
         points=_with_distances(points, [a for a in there if a.stage == "distribution"]),
@@ -159,7 +159,7 @@ def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataF
         names = artefact.names
         row: dict[str, Any] = {"dataset": names["dataset"], "source": names["arm"]}
         row |= {name: names[name] for name in ("lmbda", "seed", "control")}
-        summary = _json(artefact.path).get("summary", {})
+        summary = json_of(artefact.path).get("summary", {})
         found.append(row | {name: summary.get(name) for name in DISTANCES})
     keys = ["dataset", "source", "lmbda", "seed", "control"]
     frame = pd.DataFrame(found, columns=[*keys, *DISTANCES])
@@ -275,7 +275,8 @@ def _parquet(path: Path) -> pd.DataFrame:
         raise _damaged(path, error) from None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_of(path: Path) -> dict[str, Any]:
+    """An artefact's description. Raises UserError where it is damaged."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -98,7 +98,7 @@ def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figur
         seed = f", seed {one.seed}" if int(one.seed) != study.seed else ""
         entries[f"{one.arm}{seed}{state}"] = plain
         value = last["validation"].fillna(last["loss"])
-        axes.plot(last["epoch"], value, **style | {"linestyle": "none"})
+        axes.plot(last["epoch"].to_numpy(), value.to_numpy(), **style | {"linestyle": "none"})
     if chosen:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))

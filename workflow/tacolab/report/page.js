@@ -38,7 +38,7 @@ for (const photo of document.querySelectorAll(".photo")) {
   viewer.querySelector("select[data-zoom]").addEventListener("change", (event) => {
     const zoom = Number(event.target.value);
     layers.style.width = zoom ? `${zoom * layers.dataset.width}px` : "";
-    layers.style.maxWidth = zoom ? "none" : `${2 * layers.dataset.width}px`;
+    viewer.classList.toggle("zoomed", zoom > 0);
     layers.classList.toggle("big", zoom > 1);
   });
 

@@ -12,7 +12,7 @@ from tacolab.config import Study
 from tacolab.report.bootstrap import Interval
 from tacolab.report.claims import UNDECIDABLE, Finding, claims, judge, together
 from tacolab.report.controls import JUDGED
-from tacolab.report.differences import EQUAL, NOT_MEASURED
+from tacolab.report.differences import EQUAL, NOT_MEASURED, no_interval
 
 FID_SAMPLES = 10_000  # fewer say nothing
 COLUMNS = [
@@ -52,13 +52,14 @@ def _row(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[str
     relation, metric = claim["relation"], claim["metric"]
     if relation == "same time":
         found = _times(measured.times, metric)
+        row["note"] = "" if found else "no times of the earlier experiment in this run"
         return row | _decided(claim, "time per pair [%]", found, study.protocol.margins.time)
     if not known:
         return row | {"note": f"no arm '{arm}' in this config"}
     if claim["dataset"] not in study.protocol.datasets:
         return row | {"note": f"data set '{claim['dataset']}' is not evaluated"}
     if relation == "undecidable":
-        return row | _undecidable(claim, measured, str(row["reference"]))
+        return row | _undecidable(claim, measured)
     row["support"] = _support(claim, measured.controls)
     if relation == "reproduced":
         found = _published(measured.published, metric)
@@ -72,8 +73,8 @@ def _row(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[str
         quantity = _UNITS[metric]
         if relation == EQUAL:
             quantity = f"change of {metric.upper()} [%]"
-        row["note"] = note
-        return row | _decided(claim, quantity, found, study.protocol.margins.fid)
+        decided = _decided(claim, quantity, found, study.protocol.margins.fid)
+        return row | decided | ({"verdict": NOT_MEASURED, "note": note} if note else {})
     rows = _matching(measured.points, claim)
     if claim["lmbda"]:
         found = [_finding(line, "change") for line in rows.to_dict("records")]
@@ -140,13 +141,13 @@ def _decided(
     cells: dict[str, Any] = {
         "quantity": quantity,
         "measured": "; ".join(_text(one) for one in known),
-        "verdict": together(decided),
+        "verdict": together(claim["relation"], decided),
     }
     if len(known) == 1:
         only = known[0].found
         cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     if known and not decided:
-        cells["note"] = f"{known[0].images} images: too few for an interval"
+        cells["note"] = no_interval(known[0].images)
     return cells
 
 
@@ -162,7 +163,7 @@ def _text(one: Finding) -> str:
     return f"{one.at}: {text}" if one.at else text
 
 
-def _undecidable(claim: Mapping[Any, Any], measured: Measured, reference: str) -> dict[str, Any]:
+def _undecidable(claim: Mapping[Any, Any], measured: Measured) -> dict[str, Any]:
     """FID of 24 images; what there is instead: CMMD with its interval."""
     found, _ = _distances({**claim, "metric": "cmmd", "relation": "up"}, measured.distances)
     cells = _decided({"relation": "up"}, "instead: change of CMMD", found, 0.0)

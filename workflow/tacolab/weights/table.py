@@ -85,6 +85,8 @@ def _schema(width: int) -> pa.Schema:
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("index", pa.int32(), nullable=False),  # of the caption, from 0 for each image
             pa.field("weights", pa.list_(pa.float16(), width), nullable=False),
+            # First character of each token and the one after its last, for the report; -1 for none.
+            pa.field("spans", pa.list_(pa.int32(), 2 * width), nullable=False),
         ]
     )
 
@@ -104,10 +106,10 @@ def _weigh(
     read = (weighed.tokens.spans[:, :, 0] >= 0).sum(1)
     lengths = weighed.tokens.lengths
     salient = sum(bool(why) for row in weighed.reasons for why in row)
-    weights = pa.FixedSizeListArray.from_arrays(
-        pa.array(weighed.weights.ravel()), positions(encoder)
-    )
-    batch = pa.record_batch([ids, indices, weights], schema=_schema(positions(encoder)))
+    width = positions(encoder)
+    weights = pa.FixedSizeListArray.from_arrays(pa.array(weighed.weights.ravel()), width)
+    spans = pa.FixedSizeListArray.from_arrays(pa.array(weighed.tokens.spans.ravel()), 2 * width)
+    batch = pa.record_batch([ids, indices, weights, spans], schema=_schema(width))
     return batch, np.array([lengths.sum(), read.sum(), salient, (read < lengths).sum()])
 
 

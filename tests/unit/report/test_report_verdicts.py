@@ -1,0 +1,136 @@
+"""The verdict table: each claim finds its numbers, its verdict and its control."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import report_study
+from tacolab import config
+from tacolab.report import controls, distances, published, verdicts
+from tacolab.report.codings import sampled
+from tacolab.report.differences import bd_table, points_table
+from tacolab.report.inputs import DISTANCES, IDENTITY, UNROUNDED, VALUES
+from tacolab.report.times import table as times_table
+from tacolab.report.verdicts import Measured
+from test_report_statistics import LAMBDAS, coded
+
+TEXT = {"text": "minilm", "captions": "human"}
+FACTORS = {"taco": 1.0, "context": 0.97, "linear": 1.03, "taco@2": 1.0, "early": 1.0}
+
+
+def study() -> config.Study:
+    plain = report_study.study(lambdas=LAMBDAS)
+    plain["captions"]["shuffled"] = {"kind": "shuffled"}
+    short = TEXT | {"training": {"epochs": 2}}
+    plain["arms"] = {
+        "taco": TEXT | {"training": {"export_epochs": [2]}},
+        "taco@2": {"of": {"arm": "taco", "epoch": 2}},
+        "context": TEXT,
+        "linear": short | {"baseline": "taco@2"},
+        "keywords": short | {"lambdas": ["0.0004"]},  # its baseline was forgotten
+        "published": TEXT | {"weights": dict.fromkeys(LAMBDAS[1:4], "weights.pth")},
+    }
+    plain["protocol"]["datasets"] = {"kodak": {"controls": ["shuffled"]}}
+    plain["protocol"]["anchors"] = {}
+    return config.validate(plain, "test")
+
+
+def timing() -> pd.DataFrame:
+    """Training takes as long, inference 5 % longer."""
+    rows: list[dict[str, Any]] = []
+    for part, ratio in (("training", 1.001), ("forward", 1.05)):
+        row = {"experiment": "widths", "part": part, "machine": "v100", "channels": 192}
+        row |= {"attention": "linformer", "ratio": ratio}
+        rows.append(row | {"ratio_low": ratio - 0.005, "ratio_high": ratio + 0.005})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    arms, random = study(), np.random.default_rng(11)
+    frames = [coded(name, FACTORS[name], random, noise=0.005) for name in list(FACTORS)[:4]]
+    keywords = coded("keywords", 1.0, random, noise=0.005, lambdas=LAMBDAS[:1])
+    weights = coded("published", 1.0, random, noise=0.005, lambdas=LAMBDAS[1:4])
+    own = pd.concat([*frames, keywords, weights], ignore_index=True)
+    # A wrong caption costs context 2 % more bits, the others nothing.
+    wrong = own.assign(control="shuffled")
+    wrong.loc[wrong["source"] == "context", "bpp_real"] *= 1.02
+    images = pd.concat([own, wrong], ignore_index=True)
+    for name in UNROUNDED:
+        images[name] = np.nan
+    points = images.groupby(IDENTITY, dropna=False)[[*VALUES, *UNROUNDED]].mean().reset_index()
+    points["images"] = 60
+    for name in DISTANCES:
+        points[name] = np.nan
+    at = (points["lmbda"] == "0.0004") & (points["control"] == "own")
+    for arm, value in (("taco", 0.5), ("context", 0.6), ("keywords", 0.9)):
+        here = at & (points["source"] == arm)
+        points.loc[here, ["cmmd", "cmmd_low", "cmmd_high"]] = [value, value - 0.01, value + 0.01]
+    codings = sampled(arms, images)
+    measured = Measured(
+        bd_table(arms, points, codings),
+        points_table(arms, codings),
+        controls.table(arms, images),
+        distances.table(arms, points),
+        times_table(timing()),
+        published.table(arms, points),
+    )
+    return verdicts.table(arms, measured).set_index("id")
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ("context-kodak-psnr", "confirmed"),
+        ("linear-kodak-psnr", "confirmed"),  # against the baseline after as many epochs
+        ("linear-time-train", "confirmed"),
+        ("linear-time-encode", "contradicted"),
+        ("context-kodak-fid", "not decidable"),
+        ("keywords-kodak-psnr", "not measured"),
+        ("keywords-kodak-cmmd", "not measured"),
+        ("published-kodak-bpp", "contradicted"),
+        ("context-coco-lpips", "not measured"),
+        ("context-saturates-lpips", "not measured"),
+    ],
+)
+def test_verdict_of_a_claim(table: pd.DataFrame, claim: str, verdict: str) -> None:
+    assert table.loc[claim, "verdict"] == verdict, table.loc[claim].to_dict()
+
+
+def test_a_verdict_stands_beside_its_interval_and_its_control(table: pd.DataFrame) -> None:
+    row = table.loc["context-kodak-psnr"]
+    assert row["reference"] == "taco"
+    assert row["value_low"] < -3 < row["value_high"] < 0
+    assert row["value"] == pytest.approx(-3, abs=0.3)
+    assert "captions shuffled" in row["support"] and row["support"].endswith("(worse)")
+    assert "captions shuffled" in table.loc["linear-kodak-psnr", "support"]
+    assert table.loc["linear-kodak-psnr", "support"].endswith("(equal)")
+    assert table.loc["linear-kodak-psnr", "reference"] == "taco@2"
+
+
+def test_what_cannot_be_judged_says_why(table: pd.DataFrame) -> None:
+    assert "trained for 2 epochs against 3" in table.loc["keywords-kodak-psnr", "note"]
+    assert "trained for 2 epochs against 3" in table.loc["keywords-kodak-cmmd", "note"]
+    assert table.loc["context-coco-lpips", "note"] == "data set 'coco' is not evaluated"
+    assert table.loc["context-saturates-lpips", "note"] == "no arm 'context-long' in this config"
+    fid = table.loc["context-kodak-fid"]
+    assert "n = 24" in fid["note"] and "λ 0.0004: +0.100" in fid["measured"]
+
+
+def test_deviations_from_the_authors_numbers_are_flagged() -> None:
+    arms = study()
+    known = published.published().query("caption == 'own'").set_index("lmbda")
+    rows = []
+    for lmbda, bpp, psnr in (("0.0008", 1.004, 0.04), ("0.0016", 1.006, 0.0), ("0.004", 1, 0.06)):
+        truth = known.loc[lmbda]
+        row = dict.fromkeys([*IDENTITY, *VALUES, *UNROUNDED], np.nan)
+        row |= {"dataset": "kodak", "kind": "arm", "source": "published", "control": "own"}
+        # PSNR of unrounded pixels counts, as the authors measured it.
+        row |= {"lmbda": lmbda, "images": 24, "psnr": 20.0, "psnr_float": truth["psnr"] + psnr}
+        rows.append(row | {"bpp_real": truth["bpp"] * bpp})
+    found = published.table(arms, pd.DataFrame(rows))
+    assert found["flagged"].tolist() == [False, True, True]
+    assert found["bpp_deviation"].tolist() == pytest.approx([0.4, 0.6, 0.0])
+    assert found["psnr_deviation"].tolist() == pytest.approx([0.04, 0.0, 0.06])
