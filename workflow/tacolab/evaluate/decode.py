@@ -46,9 +46,9 @@ class Decoder:
         Raises StageError where a file decodes to other symbols than were encoded.
         """
         # Without a GPU g_s of several pictures loses the cache: a third slower at ten crops.
-        sizes = [(row["height"], row["width"]) for row in rows]
+        sides = [(row["height"], row["width"]) for row in rows]
         gpu = self._device.type == "cuda"
-        for batch in batches(sizes) if gpu else [range(i, i + 1) for i in range(len(rows))]:
+        for batch in batches(sides) if gpu else [range(i, i + 1) for i in range(len(rows))]:
             together = [rows[i] for i in batch]
             latents, seconds, sizes = [], [], []
             for row in together:
