@@ -559,3 +559,19 @@ def test_durations() -> None:
     days = [0, 59, 60, 3599, 3600, 86399, 86400, 1e6]
     words = ["0 s", "59 s", "1 min", "59 min", "1 h 0 min", "23 h 59 min", "1 d 0 h", "11 d 13 h"]
     assert [trainings.duration(seconds) for seconds in days] == words
+
+
+def test_how_much_of_the_captions_is_read(plan: Plan) -> None:
+    """As a begun training counted it, before anything is finished; damaged files tell nothing."""
+    assert Status(plan).document()["captions"] == []
+    counts = {"mean_tokens": 161.0, "positions": 38, "tokens_cut": 0.777, "captions_cut": 1.0}
+    state = model(plan).folder / "state"
+    state.mkdir(parents=True)
+    (state / "text.json").write_text("{")
+    assert Status(plan).document()["captions"] == []
+    (state / "text.json").write_text(json.dumps(counts | {"captions": 5}))
+    place = {"dataset": "photos", "source": "human", "encoder": "minilm"}
+    assert Status(plan).document()["captions"] == [place | counts]
+    shown = io.StringIO()
+    Status(plan).show(Console(file=shown, width=100), everything=False)
+    assert "photos human  minilm         161.0         38       77.7%" in shown.getvalue()

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tacolab.keys import Plan
+from tacolab.readings import Reading, readings
 from tacolab.status import Row, rows
 from tacolab.trainings import Look, Observer, Training, duration
 
@@ -35,6 +36,8 @@ class Status:
         """Print the trainings, then a line per stage, or `everything`: one per artefact."""
         look, artefacts = self._look()
         console.print(_page(look, look.trainings, artefacts, console.width, everything))
+        if read := readings(self._plan):
+            console.print(Group("", _read(read)))
 
     def watch(self, console: Console, everything: bool) -> None:
         """The same, in place, until Ctrl-C; what the terminal is too low for is counted."""
@@ -60,6 +63,7 @@ class Status:
             "trainings": [asdict(training) for training in look.trainings],
             "seconds_between_segments": look.gap,
             "slurm_silent": look.silence or None,
+            "captions": [asdict(reading) for reading in readings(self._plan)],
             "artefacts": [
                 {
                     "stage": row.artefact.stage,
@@ -185,6 +189,19 @@ def _stages(artefacts: Sequence[Row]) -> Table:
         ]
         count = f"{_done(found)} of {len(found)}"
         table.add_row(stage, count, "; ".join(words), style="" if lacking else "green")
+    return table
+
+
+def _read(found: Sequence[Reading]) -> Table:
+    """How much of the captions the codec sees; red where it is less than half."""
+    table = Table("captions", "read by", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("mean tokens", "positions", "tokens cut", "captions cut"):
+        table.add_column(name, justify="right")
+    for one in found:
+        cells = [f"{one.mean_tokens:.1f}", str(one.positions)]
+        cells += [f"{one.tokens_cut:.1%}", f"{one.captions_cut:.1%}"]
+        style = "red" if one.tokens_cut > 0.5 else ""
+        table.add_row(f"{one.dataset} {one.source}", one.encoder, *cells, style=style)
     return table
 
 
