@@ -19,6 +19,7 @@ from tacolab.codec.pixels import to_tensor
 from tacolab.codec.text import build
 from tacolab.config import TransformersText
 from tacolab.evaluate.code import Encode, Job, stream_name
+from tacolab.evaluate.shards import BATCH
 
 SIDE = 256
 
@@ -77,8 +78,9 @@ def main() -> None:
             model.decode(strings, shape)
 
     def decode_together() -> None:
-        for start in range(0, len(streams), 16):
-            some = [model.decode_latents(*stream)[0] for stream in streams[start : start + 16]]
+        step = BATCH // SIDE**2 if device.type == "cuda" else 1  # as the decoder does
+        for start in range(0, len(streams), step):
+            some = [model.decode_latents(*stream)[0] for stream in streams[start : start + step]]
             model.synthesise(torch.cat(some), SIDE, SIDE)
 
     x = torch.cat([to_tensor(picture, device) for picture in pictures])

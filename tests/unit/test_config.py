@@ -25,6 +25,7 @@ DEMO |= {
     "codec": {"N": 32, "M": 48, "groups": [4, 4, 8, 8, 24]},
     "training": {"dataset": "photos-train", "epochs": 60, "crop": 128},
 }
+DEMO["arms"] = {name: DEMO["arms"][name] for name in ("taco", "image-only")}
 DEMO["datasets"]["kodak"] = {"kind": "folder", "images": "k", "list": "k/S", "min_side": 128}
 DEMO["captions"]["released"] = {"kind": "published", "files": {"kodak": "k/captions.json"}}
 DEMO["captions"]["shuffled"] = {"kind": "shuffled"}
@@ -304,8 +305,10 @@ def test_wrong_overrides_are_named(override: str, message: str) -> None:
 
 
 def test_overrides_are_read_as_yaml() -> None:
-    study = config.load(CONFIG / "demo.yaml", ["seed=7", 'lambdas=["0.1"]', "data_root=/d"])
-    assert (study.seed, study.lambdas, study.data_root) == (7, ["0.1"], Path("/d"))
+    study = config.load(
+        CONFIG / "demo.yaml", ["seed=7", 'lambdas=["0.1", "0.004"]', "data_root=/d"]
+    )
+    assert (study.seed, study.lambdas, study.data_root) == (7, ["0.1", "0.004"], Path("/d"))
 
 
 def test_a_phase_that_trains_nothing_is_refused() -> None:

@@ -28,10 +28,19 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+CONTROLS = {"controls": ["empty", "constant", "shuffled"]}
+
+
 def plan(name: str, **changes: Any) -> Plan:
-    """A committed config with other top-level entries."""
-    content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) | changes
-    return Plan(config.validate(content, name))
+    """A committed config with other top-level entries; of study and demo two arms."""
+    content = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    if name != "mini":
+        content["arms"] = {arm: content["arms"][arm] for arm in ("taco", "image-only")}
+    if name == "study":
+        del content["timing"], content["protocol"]["anchors"]["avif"]
+        coco = {"crop": 256, "captions": 5}
+        content["protocol"]["datasets"] = {"coco": coco, "clic": CONTROLS, "kodak": CONTROLS}
+    return Plan(config.validate(content | changes, name))
 
 
 def estimate(what: Plan, rate: float | None = None, gpus: int = 2, hours: float = 48) -> Costs:
@@ -235,6 +244,7 @@ def test_metrics_of_other_code_are_measured_again() -> None:
 def test_a_caption_source_that_nobody_has_counted_is_unknown_until_its_table_is_there() -> None:
     content = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     content["captions"]["released"] = {"kind": "published", "files": {"photos-train": "c.json"}}
+    content["arms"] = {arm: content["arms"][arm] for arm in ("taco", "image-only")}
     content["arms"]["taco"]["captions"] = {"photos-train": "released", "photos": "human"}
     study = Plan(config.validate(content, "demo"))
     found = estimate(study, rate=10)
@@ -264,6 +274,7 @@ def test_listed_pictures_are_those_that_are_packed(tmp_path: Path) -> None:
 def test_what_a_chat_model_still_has_to_be_asked(tmp_path: Path) -> None:
     content = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
     content["captions"]["context"] = {"kind": "gpt4o", "per_image": {"photos-train": 5}}
+    content["arms"] = {arm: content["arms"][arm] for arm in ("taco", "image-only")}
     content["arms"]["taco"]["captions"] = "context"
     study = Plan(config.validate(content, "demo"))
     found = estimate(study, rate=10)

@@ -135,4 +135,4 @@ def test_the_rules_command_runs_under_the_python_of_an_activated_environment(
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "yes\n"
-    assert "of 24 done" in done.stdout
+    assert "of 42 done" in done.stdout

@@ -24,10 +24,12 @@ UNEXPECTED = 29.0  # bits; the likelihoods' lower bound is 1e-9
 
 
 def models(project: Project) -> list[tuple[Taco | Elic, str]]:
-    """The demo's trained codecs, ready to code, and their lambdas."""
+    """The demo's codecs that were trained to the end, ready to code, and their lambdas."""
     found = []
     for path in sorted((project.folder / "results/models").glob("*/*/*/*/model.safetensors")):
         arm, lmbda = path.parts[-5:-3]
+        if arm not in ("taco", "image-only"):
+            continue
         kind = Taco if arm == "taco" else Elic
         model = kind.from_state_dict(load_file(path)).eval()
         model.update(force=True)

@@ -10,6 +10,7 @@ import yaml
 from conftest import DEMO, ROOT, Project
 
 SHARED = ROOT.parent / "shared" / "data"
+PUBLISHED = ("0.0008", "0.0016", "0.004", "0.009", "0.015")
 
 
 def fake_data(root: Path) -> Path:
@@ -23,13 +24,15 @@ def fake_data(root: Path) -> Path:
         "clic_captions.json",
         "kodak/SHA256SUMS",
         "kodak/captions.json",
+        *(f"weights/taco/{lmbda}.pth.tar" for lmbda in PUBLISHED),
     ):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
     return root
 
 
 def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) -> None:
-    """Two arms, six lambdas, two more seeds of taco at one; COCO, CLIC and Kodak."""
+    """Every arm of the study at its lambdas; COCO, CLIC and Kodak."""
     root = fake_data(tmp_path / "data")
     dry = clone.run(
         *("snakemake", "-n", "--profile", "profiles/local", "--config", f"data_root={root}")
@@ -40,20 +43,41 @@ def test_study_is_the_default_and_planned_whole(clone: Project, tmp_path: Path) 
         for line in dry.stdout.splitlines()
         if len(line.split()) == 2 and line.split()[1].isdigit()
     }
-    # taco: 8 models x (COCO own + CLIC and Kodak with own and three controls); image-only: 6 x 3.
-    evaluations = 8 * (1 + 4 + 4) + 6 * 3
-    assert {rule: jobs[rule] for rule in ("data", "train", "code", "metrics", "anchors")} == {
-        "data": 4,
-        "train": 14,
-        "code": evaluations,
-        "metrics": evaluations,
-        "anchors": 6,
+    # By arm: models, and epochs of other arms, times data sets with own captions and controls.
+    three = 3 * (1 + 3)  # own captions; empty, constant, shuffled
+    cut = 3 * 3  # three lengths
+    evaluations = {
+        "taco": (6 + 2) * three,
+        "taco@30": (6 + 2) * three,
+        "taco@27": 1 * three,
+        "image-only": 6 * 3,
+        "context": (6 + 2) * three,
+        "context-long": 1 * (three + cut),
+        "human-long": 1 * three,
+        "linear": 6 * three,
+        "keywords": 1 * three,
+        "combined": 1 * three,
+        "published": 5 * three,
     }
+    trained = 8 + 6 + 8 + 1 + 1 + 6 + 1 + 1
+    wanted = {
+        "data": 4,
+        "train": trained,
+        "imported": 5,
+        "code": sum(evaluations.values()),
+        "metrics": sum(evaluations.values()),
+        "originals": 3,
+        # With own captions, on three data sets.
+        "distribution": 3 * (trained + 8 + 1 + 5),
+        "anchors": 9,
+        "timing": 2,
+    }
+    assert {rule: jobs[rule] for rule in wanted} == wanted
 
 
 def test_a_phase_limits_the_workflow(clone: Project) -> None:
     phases = ("--config", 'phases=[["0.015"], ["0.004"]]')
-    assert clone.planned(*phases)["train"] == 4
+    assert clone.planned(*phases)["train"] == 6
     first = clone.planned(*phases, "phase=1")
     assert (first["train"], first["metrics"]) == (2, 3)
     # What `tacolab plan` counts before it runs.
@@ -69,21 +93,13 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
 
 def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:
     """One vocabulary of the training captions; a table for these, the test set and its control."""
-    plain = clone.planned()
-    arm = "arms:\n  keywords: {text: minilm, captions: human, token_weighting: tokens}\n"
-    clone.edit("config/demo.yaml", "arms:\n", arm)
     more = clone.planned()
-    assert "weights" not in plain
     assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
-    # Two lambdas, each coded with its own and with empty captions.
-    assert {rule: more[rule] - plain[rule] for rule in more if more[rule] != plain[rule]} == {
-        "train": 2,
-        "code": 4,
-        "metrics": 4,
-    }
-    clone.edit("config/demo.yaml", "arms:\n", "weights: {tfidf: false}\narms:\n")
+    clone.edit(DEMO, "arms:\n", "weights: {tfidf: false}\narms:\n")
     less = clone.planned()
     assert "vocabulary" not in less and less["weights"] == 3
+    clone.edit(DEMO, "token_weighting: pooled", "token_weighting: none")
+    assert clone.planned() == more
 
 
 def test_study_without_data_names_data_root(clone: Project) -> None:
@@ -99,7 +115,7 @@ def test_study_without_data_names_data_root(clone: Project) -> None:
     [
         ("captions: human", "captoins: human", "did you mean 'captions'"),
         ('lambdas: ["0.004"', 'lambdas: ["-1"', "lambda must be a number above 0"),
-        ("baseline: taco", "baseline: tacos", "did you mean 'taco'"),
+        ("protocol:\n  baseline: taco", "protocol:\n  baseline: tacos", "did you mean 'taco'"),
     ],
 )
 def test_wrong_config_is_one_line_and_exit_2(
@@ -116,23 +132,23 @@ def test_wrong_config_is_one_line_and_exit_2(
 
 def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
     """The merged config lies in results/ under a name of its content."""
-    assert clone.planned("--config", "seed=7")["train"] == 4
+    assert clone.planned("--config", "seed=7")["train"] == 6
     (snapshot,) = (clone.folder / "results/config").glob("*.json")
     assert json.loads(snapshot.read_text())["seed"] == 7
     demo = yaml.safe_load((clone.folder / "config/demo.yaml").read_text())
     assert json.loads(snapshot.read_text()) == demo | {"seed": 7}
     torn = snapshot.read_bytes()[:300]
     snapshot.write_bytes(torn)
-    assert clone.planned("--config", "seed=7")["train"] == 4
+    assert clone.planned("--config", "seed=7")["train"] == 6
     assert json.loads(snapshot.read_text())["seed"] == 7
 
 
 def test_jobs_read_any_text_as_it_was_written(clone: Project) -> None:
     clone.edit("config/demo.yaml", "title: tacolab demo", "title: démo 🙂")
-    assert clone.planned()["train"] == 4
+    assert clone.planned()["train"] == 6
     (snapshot,) = (clone.folder / "results/config").glob("*.json")
     status = clone.run("tacolab", "status", "-c", str(snapshot))
-    assert status.returncode == 0 and "0 of 24 done" in status.stdout
+    assert status.returncode == 0 and "0 of 42 done" in status.stdout
 
 
 def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_path: Path) -> None:
@@ -166,4 +182,4 @@ def test_a_ready_weight_file_is_imported_and_timing_planned(clone: Project) -> N
     (clone.folder / "data/weights").mkdir(parents=True)
     (clone.folder / "data/weights/taco.pth.tar").touch()
     jobs = clone.planned()
-    assert (jobs["imported"], jobs["timing"], jobs["train"]) == (1, 2, 4)
+    assert (jobs["imported"], jobs["timing"], jobs["train"]) == (1, 2, 6)

@@ -8,7 +8,17 @@ import pytest
 
 from conftest import DEMO, ROOT, Project
 
-JOBS = {"data": 2, "captions": 3, "train": 4, "code": 6, "metrics": 6, "anchors": 2, "report": 1}
+JOBS = {
+    "data": 2,
+    "captions": 3,
+    "vocabulary": 1,
+    "weights": 3,
+    "train": 6,
+    "code": 12,
+    "metrics": 12,
+    "anchors": 2,
+    "report": 1,
+}
 
 
 class EmptyBucket(BaseHTTPRequestHandler):

@@ -93,9 +93,9 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
     demo.edit(
         "workflow/tacolab/evaluate/metrics.py", "MS_SSIM_MIN_SIDE = 161", "MS_SSIM_MIN_SIDE = 999"
     )
-    assert demo.planned() == {"metrics": 6, "anchors": 2, "report": 1}
+    assert demo.planned() == {"metrics": 12, "anchors": 2, "report": 1}
     status = demo.run("tacolab", "status", "--all", "-c", DEMO).stdout
-    assert status.count("measured by other code") == 8
+    assert status.count("measured by other code") == 14
     run = demo.snakemake()
     assert run.returncode == 0, run.stderr
     for path in (demo.folder / "results/evaluation").glob("**/*.parquet"):
@@ -111,15 +111,15 @@ def test_a_new_metric_codes_nothing(demo: Project) -> None:
         "photos: {controls: [empty]}",
         "photos: {controls: [empty], distribution: {fid: images}}",
     )
-    assert demo.planned() == {"originals": 1, "distribution": 4, "report": 1}
+    assert demo.planned() == {"originals": 1, "distribution": 7, "report": 1}
     run = demo.snakemake()
     assert run.returncode == 0, run.stderr
     assert demo.planned() == {}
     found = list((demo.folder / "results/evaluation").glob("**/own.distribution.json"))
     summaries = [json.loads(path.read_text())["summary"] for path in found]
-    assert [(s["fid"], s["fid_samples"]) for s in summaries] == [(None, 3)] * 4  # of three images
+    assert [(s["fid"], s["fid_samples"]) for s in summaries] == [(None, 3)] * 7  # of three images
     demo.edit("workflow/tacolab/evaluate/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
-    assert demo.planned() == {"originals": 1, "distribution": 4, "report": 1}
+    assert demo.planned() == {"originals": 1, "distribution": 7, "report": 1}
     assert {path: path.stat().st_mtime_ns for path in codes} == codes
 
 
@@ -128,14 +128,14 @@ def test_a_finished_study_costs_nothing_and_tells_what_more_would(demo: Project)
         return json.loads(demo.run("tacolab", "plan", "-c", DEMO, "--json").stdout)
 
     total = told()["total"]
-    assert (total["models_done"], total["models"], total["gpu_hours"]) == (4, 0, 0)
+    assert (total["models_done"], total["models"], total["gpu_hours"]) == (6, 0, 0)
     assert (total["evaluations"], total["other_jobs"]) == (0, 0)
     demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009", "0.015"]')
     more = told()
     models = (demo.folder / "results/models").glob("*/*/*/*/model.json")
     steps = {json.loads(path.read_text())["steps"] for path in models}
-    assert {more["total"]["samples"]} == {2 * n for n in steps}  # batches of one
-    assert any("measured: mean of 4 finished" in note for note in more["notes"])
+    assert more["total"]["samples"] == 2 * max(steps)  # batches of one; others train half as long
+    assert any("measured: mean of 6 finished" in note for note in more["notes"])
 
 
 def test_added_lambda_trains_only_that(demo: Project) -> None:
@@ -145,7 +145,7 @@ def test_added_lambda_trains_only_that(demo: Project) -> None:
 
 def test_removed_lambda_deletes_nothing(demo: Project) -> None:
     before = results(demo)
-    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.015"]')
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004"]')
     assert demo.planned() == {"report": 1}
     assert demo.snakemake().returncode == 0
     assert results(demo) == before
@@ -157,12 +157,13 @@ def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -
     config = (demo.folder / DEMO).read_text()
     demo.edit(
         DEMO,
-        "    text: minilm\n    captions: human\n",
-        "    text: minilm\n    captions: {photos-train: empty, photos: human}\n"
-        "    training: {epochs: 2}\n",
+        "    captions: human\n    attention: {kind: linformer, rank: 8}\n"
+        "    training: {epochs: 10, milestones: []}\n",
+        "    captions: {photos-train: empty, photos: human}\n"
+        "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 2, milestones: []}\n",
     )
-    # Two lambdas: the models; own and empty captions of each: codes and metrics.
-    again = {"train": 2, "code": 4, "metrics": 4, "report": 1}
+    # The model; own and empty captions: codes and metrics.
+    again = {"train": 1, "code": 2, "metrics": 2, "report": 1}
     assert demo.planned() == {"captions": 1} | again
     run = demo.snakemake()
     assert run.returncode == 0, run.stderr
@@ -183,7 +184,7 @@ def test_changed_recipe_makes_one_arm_anew(demo: Project) -> None:
 
 def test_raised_recipe_number_makes_all_that_follows(demo: Project) -> None:
     demo.edit("workflow/tacolab/keys.py", '"code": 1', '"code": 2')
-    assert demo.planned() == {"code": 6, "metrics": 6, "report": 1}
+    assert demo.planned() == {"code": 12, "metrics": 12, "report": 1}
 
 
 def test_execution_settings_change_nothing(demo: Project) -> None:
@@ -239,14 +240,14 @@ def test_killed_head_then_the_same_command(demo: Project) -> None:
 
 def test_status_and_prune(demo: Project) -> None:
     status = demo.run("tacolab", "status", "-c", DEMO)
-    assert "24 of 24 done" in status.stdout
-    old = next((demo.folder / "results/models/taco/0.004").glob("*/*"))
-    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.009", "0.015"]')
+    assert "42 of 42 done" in status.stdout
+    old = next((demo.folder / "results/models/taco/0.015").glob("*/*"))
+    demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009"]')
     status = demo.run("tacolab", "status", "-c", DEMO)
     assert old.name not in status.stdout and "missing" in status.stdout
     listed = demo.run("tacolab", "prune")
     assert str(old.relative_to(demo.folder)) in listed.stdout
-    kept = next((demo.folder / "results/models/taco/0.015").glob("*/*"))
+    kept = next((demo.folder / "results/models/taco/0.004").glob("*/*"))
     assert str(kept.relative_to(demo.folder)) not in listed.stdout
     assert old.exists()  # listing deletes nothing
     assert demo.run("tacolab", "prune", "--delete").returncode == 0

@@ -45,7 +45,10 @@ class Decoder:
 
         Raises StageError where a file decodes to other symbols than were encoded.
         """
-        for batch in batches([(row["height"], row["width"]) for row in rows]):
+        # Without a GPU g_s of several pictures loses the cache: a third slower at ten crops.
+        sides = [(row["height"], row["width"]) for row in rows]
+        gpu = self._device.type == "cuda"
+        for batch in batches(sides) if gpu else [range(i, i + 1) for i in range(len(rows))]:
             together = [rows[i] for i in batch]
             latents, seconds, sizes = [], [], []
             for row in together:
@@ -66,7 +69,7 @@ class Decoder:
             x_hat = self._model.synthesise(
                 torch.cat(latents), together[0]["height"], together[0]["width"]
             )
-            if self._device.type == "cuda":
+            if gpu:
                 torch.cuda.synchronize()  # it works on after the call
             shared = (time.perf_counter() - started) / len(together)
             for row, n_bytes, picture, own in zip(
