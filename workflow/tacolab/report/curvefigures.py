@@ -164,7 +164,9 @@ def _window(arms: list[Drawn], others: list[Drawn]) -> tuple[float, float, float
 
 def _points(drawn: list[Drawn]) -> Iterator[tuple[float, float]]:
     for one in drawn:
-        yield from zip(one.curve.rate.tolist(), one.curve.value.tolist(), strict=True)
+        half = one.bars if one.bars is not None else np.zeros(len(one.curve))
+        for end in (one.curve.value - half, one.curve.value + half):
+            yield from zip(one.curve.rate.tolist(), end.tolist(), strict=True)
         if one.dots:
             yield from zip(*(axis.tolist() for axis in one.dots), strict=True)
 

@@ -131,8 +131,9 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is read: its head, whether it holds numbers, its cells."""
+    """A column as it is read: its name and head, whether it holds numbers, its cells."""
 
+    name: str
     head: str
     numeric: bool
     cells: list[str]
@@ -153,7 +154,7 @@ def columns(frame: pd.DataFrame, hide: Sequence[str] = ()) -> list[Column]:
                 f"{cell} [{a}, {b}]" if a and b else cell
                 for cell, a, b in zip(cells, low, high, strict=True)
             ]
-        shown.append(Column(HEADS.get(name, name), _numeric(name, frame), cells))
+        shown.append(Column(name, HEADS.get(name, name), _numeric(name, frame), cells))
     return shown
 
 

@@ -13,6 +13,7 @@ from tacolab.report.controls import JUDGED
 from tacolab.report.style import (
     COLOURS,
     CONTROL_DASHES,
+    DARK,
     GREY,
     MARKERS,
     PLOT_HEIGHT,
@@ -46,10 +47,10 @@ def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure
         known = here[here[column].notna()]
         for (arm, control), part in known.groupby(["source", "control"], sort=False):
             style = _control_style(study, str(arm), str(control), here)
-            at, value = part["lmbda"].astype(float), part[column]
-            order = np.argsort(at.to_numpy())
-            axes.plot(at.iloc[order], value.iloc[order], **style)
-            bars = [value - part[f"{column}_low"], part[f"{column}_high"] - value]
+            part = part.sort_values("lmbda", key=lambda names: names.astype(float))
+            at, value = part["lmbda"].astype(float).to_numpy(), part[column].to_numpy()
+            bars = np.stack([value - part[f"{column}_low"], part[f"{column}_high"] - value])
+            axes.plot(at, value, **style)
             axes.errorbar(at, value, bars, fmt="none", ecolor=style["color"], lw=0.7, capsize=1.5)
             entries.setdefault(f"{arm}: {control}", style)
         if known.empty:
@@ -111,7 +112,8 @@ def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figur
 
 
 def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
-    """Milliseconds against what is varied: a kind of attention per colour, a part per marker."""
+    """Milliseconds against what is varied: colours are kinds of attention, markers parts of the
+    codec, dashes machines."""
     experiment, column, label = VARIED[name]
     figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
     axes = figure.add_subplot()
@@ -127,21 +129,21 @@ def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
             known = known[known[fixed] == known.groupby("part")[fixed].transform("min")]
         kinds, parts = list(dict.fromkeys(known["attention"])), list(dict.fromkeys(known["part"]))
         machines = list(dict.fromkeys(known["machine"]))
+        colours = dict(zip(kinds, COLOURS, strict=False))
+        markers = dict(zip(parts, MARKERS, strict=False))
+        dashes = dict(zip(machines, ("-", *CONTROL_DASHES), strict=False))
         for (machine, part, kind), line in known.groupby(["machine", "part", "attention"]):
-            style = {
-                "color": COLOURS[kinds.index(kind) % len(COLOURS)],
-                "marker": MARKERS[parts.index(part) % len(MARKERS)],
-                "linestyle": ["-", *CONTROL_DASHES][machines.index(machine) % 4],
-                "linewidth": 1.0,
-                "markersize": 3.5,
-            }
             line = line.sort_values(column)
-            axes.plot(line[column], line["milliseconds"], **style)
+            style = {"color": colours[kind], "marker": markers[part], "linestyle": dashes[machine]}
+            axes.plot(line[column], line["milliseconds"], **style, linewidth=1.0, markersize=3.5)
             axes.fill_between(
-                line[column], line["low"], line["high"], color=style["color"], alpha=0.2
+                line[column], line["low"], line["high"], color=colours[kind], alpha=0.2
             )
-            where = f"{machine}: " if len(machines) > 1 else ""
-            entries[f"{where}{part}, {kind}"] = style
+        entries |= {kind: {"color": colour, "linewidth": 2} for kind, colour in colours.items()}
+        plain = {"color": DARK, "linestyle": "none", "markersize": 4}
+        entries |= {part: plain | {"marker": marker} for part, marker in markers.items()}
+        if len(machines) > 1:
+            entries |= {name: {"color": DARK, "linestyle": dash} for name, dash in dashes.items()}
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         ticks = sorted(set(known[column]))

@@ -116,7 +116,7 @@ def _timing(name: str) -> dict[str, Any]:
     return _panel(
         name,
         f"Time against {varied}",
-        "Medians with 95 % intervals, one line per part of the codec and kind of attention.",
+        "Medians with 95 % intervals. Colours are kinds of attention, marks parts of the codec.",
         f"Milliseconds against {varied} for each kind of attention; the numbers are in the table",
     )
 

@@ -21,7 +21,7 @@ ANCHOR_STYLES: dict[str, Any] = {
 CODEC_LABELS = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 PUBLISHED_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 3)))
 PUBLISHED_MARKERS = ("1", "2", "3", "4")
-CONTROL_DASHES: tuple[Any, ...] = (":", (0, (4, 1.5)), "-.")
+CONTROL_DASHES: tuple[Any, ...] = (":", (0, (4, 1.5)), "-.", (0, (1, 3)), (0, (6, 1, 1, 1)))
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
     "font.size": 8,
