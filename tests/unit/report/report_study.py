@@ -15,6 +15,13 @@ LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
 # Changes of the study that draw little: one data set and one lambda.
 SMALL_SET = {"protocol": {"baseline": "taco", "datasets": {"photos": {}}, "anchors": {}}}
 SMALL = {"lambdas": ["0.0016"], **SMALL_SET}
+TOKENS = {
+    "captions": 9,
+    "positions": 38,
+    "mean_tokens": 40.0,
+    "tokens_cut": 0.25,
+    "captions_cut": 0.5,
+}
 NASTY = "<script>alert('x')</script> a dog & a 🐕 | pipe"
 
 
@@ -145,6 +152,7 @@ def fill(plan: Plan) -> None:
                     "last": {"step": 1200, "loss": 1.5},
                     "images": 5,
                 },
+                "tokens": TOKENS if text else None,
                 "codec": {"parameters": 1234567, "adapter_parameters": 7654 if text else 0},
             }
             artefact.files[1].write_text(json.dumps(described))

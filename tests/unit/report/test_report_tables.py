@@ -150,3 +150,16 @@ def test_published_points_are_those_of_the_specification() -> None:
     # Better pictures cost more: a slip of the pen would break the order.
     for _, part in frame.groupby(["source", frame["caption"].fillna("")]):
         assert part["bpp"].is_monotonic_increasing and part["psnr"].is_monotonic_increasing
+
+
+def test_captions_table_says_what_is_cut(made: Plan) -> None:
+    table = pd.read_csv(made.report().folder / "tables/captions.csv").set_index("dataset")
+    assert set(table["arm"]) == {"taco"}  # the other reads none
+    training = table.loc["train-set (training)"]
+    assert (training["mean_tokens"], training["tokens_cut"], training["captions_cut"]) == (
+        40,
+        25,
+        50,
+    )
+    # The evaluations' own files are not there: only what stands in their tables is known.
+    assert table.loc["kodak", "captions"] == 6 and pd.isna(table.loc["kodak", "mean_tokens"])

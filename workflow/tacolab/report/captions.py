@@ -24,7 +24,7 @@ def table(study: Study, inputs: Inputs) -> pd.DataFrame:
     """
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for model in inputs.models:
-        if "tokens" in model.info:
+        if model.info.get("tokens"):
             dataset = study.recipe(model.arm).dataset
             line = {"dataset": f"{dataset} (training)", "arm": model.arm}
             lines.setdefault((dataset, model.arm), line | _counted(model.info["tokens"]))
