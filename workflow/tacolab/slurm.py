@@ -66,6 +66,15 @@ def seconds_left(job: int) -> float | None:
     return None if asked.returncode else _seconds(asked.stdout.strip())
 
 
+def timed_out(job: int, seconds: float) -> bool:
+    """Whether SLURM is ending the job for its time limit; False without an answer in `seconds`."""
+    try:
+        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%r", seconds=seconds)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0 and asked.stdout.strip() == "TimeLimit"
+
+
 def queue(seconds: float) -> list[Job] | None:
     """Every job of this user that waits or runs, asked once; None on a machine without SLURM.
 

@@ -109,3 +109,23 @@ def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
         file.write(b'{"event": "end", "wh\xff')
     segments.start(generation=2, step=4, steps=10)
     assert [line["step"] for line in segments.lines()] == [0, 4]
+
+
+@pytest.mark.parametrize(("reason", "cancelled"), [("TimeLimit", False), ("None", True)])
+def test_the_end_of_a_job_at_its_limit_is_no_cancellation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, cancelled: bool
+) -> None:
+    """SIGTERM tells a person's scancel by the reason that squeue (22.05) gives while a job ends."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f'#!/bin/sh\ncase "$*" in *%r*) echo {reason} ;; *) echo 20:00 ;; esac\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        stop = Stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason is not None and stop.reason.cancelled is cancelled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,6 +3,7 @@
 import signal
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from types import FrameType
 
 from tacolab import slurm
@@ -12,6 +13,7 @@ from tacolab.lease import Lease
 # default, so srun, bash and Snakemake live on while the trainer saves.
 WARNING = signal.SIGURG
 SIGNALS = (signal.SIGTERM, signal.SIGINT, WARNING)
+ANSWER = 5.0  # seconds; SLURM kills 30 s after SIGTERM by default
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Stop:
         """A checkpoint took this long: the clock must leave room for the slowest one."""
         self._slowest_save = max(self._slowest_save, seconds)
 
+    @cached_property
+    def _cancelled(self) -> bool:
+        """Whether a person sent the signal. SLURM also ends a job at its limit by SIGTERM.
+
+        It is asked, since the limit may have been changed meanwhile; in a hurry, for it kills soon.
+        """
+        if self._job is None:
+            return False
+        over = self._limit is not None and time.monotonic() > self._limit
+        return not over and not slurm.timed_out(self._job, seconds=ANSWER)
+
     @property
     def reason(self) -> Reason | None:
         """Why to stop now, or None."""
@@ -60,9 +73,7 @@ class Stop:
         if self._signal == WARNING:
             return Reason("SLURM's warning before the time limit", again=True)
         if self._signal is not None:
-            # SLURM ends a job at its limit by SIGTERM, too; nobody has cancelled that one.
-            over = self._limit is not None and now > self._limit
-            return Reason(self._signal.name, cancelled=bool(self._job) and not over)
+            return Reason(self._signal.name, cancelled=self._cancelled)
         if self.lease and self.lease.lost:
             return Reason("another process has taken over the folder")
         if self.lease and self.lease.asked:
