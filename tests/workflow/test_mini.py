@@ -43,8 +43,7 @@ def shorten(config: Path, data_root: Path) -> dict[str, int]:
     study |= {"data_root": str(data_root), "lambdas": ["0.004"]}
     study["datasets"]["coco-train"] |= {"list": "coco/train.json", "min_side": 192}
     study["training"]["validation_images"] = 2
-    coco_alone = study["protocol"]["datasets"]["coco"] | {"control_images": 2}
-    study["protocol"] |= {"datasets": {"coco": coco_alone}, "anchors": {"jpeg": [10, 40]}}
+    study["protocol"] |= {"datasets": {"coco": {"crop": 256}}, "anchors": {"jpeg": [10, 40]}}
     config.write_text(yaml.safe_dump(study, sort_keys=False))
     return {"coco-train": TRAINED, "coco": TESTED}
 
