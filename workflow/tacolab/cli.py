@@ -178,7 +178,7 @@ def captions(
     if estimate:
         typer.echo(stage.estimate(plan.study, artefact))
     else:
-        stage.run(plan, artefact, threads, max_cost)
+        stage.run(plan, artefact, threads=threads, max_cost=max_cost)
 
 
 @app.command()

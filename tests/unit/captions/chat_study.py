@@ -69,7 +69,7 @@ class ChatStudy:
         """In this process."""
         plan = self.plan
         artefact = plan.find("captions", source="gpt")
-        captions.run(plan, artefact, max_cost)
+        captions.run(plan, artefact, max_cost=max_cost)
         return artefact
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:

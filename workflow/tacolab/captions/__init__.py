@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 def run(
     plan: Plan,
     artefact: Artefact,
+    *,
     threads: int | None = None,
     max_cost: float | None = None,
 ) -> None:
