@@ -66,7 +66,7 @@ def test_nothing_after_white_space_in_expensive_stages(demo: Project) -> None:
 
 
 def test_nothing_after_white_space_in_a_shell_line(demo: Project) -> None:
-    demo.edit("workflow/rules/train.smk", " --seed {wildcards.seed}", "   --seed {wildcards.seed} ")
+    demo.edit("workflow/rules/train.smk", " --attempt {res", "   --attempt  {res")
     assert demo.planned() == {}
 
 
