@@ -45,9 +45,8 @@ def job_id() -> int | None:
 
 def state(job: int) -> str | None:
     """State of a job in the queue, "GONE" when it is not there, None when SLURM does not answer."""
-    try:
-        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%T")
-    except (OSError, subprocess.TimeoutExpired):
+    asked = _squeue(job, "%T")
+    if asked is None:
         return None
     if asked.returncode:
         return "GONE" if "Invalid job id" in asked.stderr else None
@@ -59,20 +58,14 @@ def seconds_left(job: int) -> float | None:
 
     The time left, not the end time: the clocks of two machines are never compared.
     """
-    try:
-        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%L")
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return None if asked.returncode else _seconds(asked.stdout.strip())
+    asked = _squeue(job, "%L")
+    return None if asked is None or asked.returncode else _seconds(asked.stdout.strip())
 
 
 def timed_out(job: int, seconds: float) -> bool:
     """Whether SLURM is ending the job for its time limit; False without an answer in `seconds`."""
-    try:
-        asked = _run("squeue", "--noheader", f"--jobs={job}", "--format=%r", seconds=seconds)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return asked.returncode == 0 and asked.stdout.strip() == "TimeLimit"
+    asked = _squeue(job, "%r", seconds)
+    return asked is not None and asked.returncode == 0 and asked.stdout.strip() == "TimeLimit"
 
 
 def queue(seconds: float) -> list[Job] | None:
@@ -164,6 +157,16 @@ def requeue(job: int) -> None:
         raise StageError(f"scontrol requeue {job}: {error}") from None
     if asked.returncode:
         raise StageError(f"scontrol requeue {job} was refused: {asked.stderr.strip()}")
+
+
+def _squeue(
+    job: int, form: str, seconds: float = SECONDS
+) -> subprocess.CompletedProcess[str] | None:
+    """What squeue says of one job; None where it does not answer."""
+    try:
+        return _run("squeue", "--noheader", f"--jobs={job}", f"--format={form}", seconds=seconds)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def _run(*command: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
