@@ -8,6 +8,8 @@ rule vocabulary:
         "results/weights/{dataset}/{source}/{key}.vocabulary.json",
     log:
         "results/logs/vocabulary/{dataset}/{source}/{key}.log",
+    # Trainings wait for it.
+    priority: 10
     conda:
         "../../envs/nlp.yaml"
     message:
@@ -26,6 +28,7 @@ rule weights:
         "results/weights/{dataset}/{source}/{key}.json",
     log:
         "results/logs/weights/{dataset}/{source}/{key}.log",
+    priority: 10
     conda:
         "../../envs/nlp.yaml"
     message:
