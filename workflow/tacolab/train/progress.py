@@ -3,7 +3,6 @@
 import logging
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -54,12 +53,7 @@ class Progress:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def advance(self, step: int) -> None:
