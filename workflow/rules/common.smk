@@ -52,6 +52,11 @@ onstart:
             sys.exit(2)
 
 
+def any_of(names):
+    """A wildcard's pattern: one of these names, or nothing at all."""
+    return "|".join(re.escape(name) for name in sorted(set(names))) or "(?!)"
+
+
 wildcard_constraints:
     key="[0-9a-f]{8}",
     lmbda="[0-9.]+",
@@ -59,20 +64,15 @@ wildcard_constraints:
     dataset="[^/]+",
     source="[^/]+",
     arm="[^/]+",
-    control="[^/]+",
+    # Not any name: own.distribution.json is no summary of a control "own.distribution".
+    control=any_of(a.names["control"] for a in PLAN if "control" in a.names),
     machine="[^/]+",
-
-
-def any_of(arms):
-    """A wildcard's pattern: one of these arms, or nothing at all."""
-    return "|".join(re.escape(arm) for arm in arms) or "(?!)"
 
 
 def sources(*kinds):
     """A pattern of the names of the caption sources of these kinds."""
     captions = PLAN.study.captions.items()
-    names = [re.escape(name) for name, source in captions if isinstance(source, kinds)]
-    return "|".join(names) or "(?!)"
+    return any_of(name for name, source in captions if isinstance(source, kinds))
 
 
 def other_sources(*kinds):
@@ -85,10 +85,20 @@ def made(*stages):
     return [str(artefact.path) for artefact in PLAN if artefact.stage in stages]
 
 
+def inputs_of(artefact, paths):
+    """Files of an artefact as inputs: `ancient`, unless it will be measured anew, by other code.
+
+    Snakemake asks no job for its own reasons to run that follows one which runs: without an update
+    of its inputs, FID would stay that of the old features.
+    """
+    anew = artefact.done and fingerprint.outdated(artefact, MEASURED)
+    return paths if anew else ancient(paths)
+
+
 def made_from(stage, role):
     """Input function: the files of one input of an artefact.
 
-    Always `ancient`: the key in the path says all; time stamps and "updated by another job" say
+    As a rule `ancient`: the key in the path says all; time stamps and "updated by another job" say
     nothing, but would schedule days of training. What is there and up to date needs no input at
     all: with `ancient` alone, a packed data set that was deleted and is made again would.
     """
@@ -97,25 +107,22 @@ def made_from(stage, role):
         artefact = PLAN.find(stage, **wildcards)
         if artefact.done and not fingerprint.outdated(artefact, MEASURED):
             return []
-        inputs = artefact.inputs
-        return (
-            [ancient(str(path)) for path in inputs[role].files]
-            if role in inputs
-            else []
-        )
+        if role not in artefact.inputs:
+            return []
+        made = artefact.inputs[role]
+        return inputs_of(made, [str(path) for path in made.files])
 
     return files
 
 
 def shown(report):
     """Files that the report reads. Of a model only its description: a copy of results/ without
-    weights still makes a report. What is measured anew, by other code, is also drawn anew.
+    weights still makes a report.
     """
     files = []
     for artefact in report.inputs.values():
         paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-        anew = artefact.done and fingerprint.outdated(artefact, MEASURED)
-        files += paths if anew else ancient(paths)
+        files += inputs_of(artefact, paths)
     return files
 
 
