@@ -98,7 +98,7 @@ def inputs_of(artefact, paths):
 def made_from(stage, role):
     """Input function: the files of one input of an artefact.
 
-    As a rule `ancient`: the key in the path says all; time stamps and "updated by another job" say
+    Mostly `ancient`, for the key in the path says all; time stamps and "updated by another job" say
     nothing, but would schedule days of training. What is there and up to date needs no input at
     all: with `ancient` alone, a packed data set that was deleted and is made again would.
     """
