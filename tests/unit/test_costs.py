@@ -109,7 +109,7 @@ def test_the_study_by_phases() -> None:
         assert (row.samples, row.segments, row.dollars) == (count * SAMPLES, 4, 0)
     notes = "\n".join(found.notes)
     assert "34.5 samples/s on one GPU, assumed" in notes
-    assert "coco-train: 82,783 images, 414,113 human captions, estimated" in notes
+    assert "coco-train: 82,783 images, 414,113 human captions, as published" in notes
 
 
 def test_the_studys_disk() -> None:
@@ -117,10 +117,20 @@ def test_the_studys_disk() -> None:
     # taco: the model, its two exports, two checkpoints with Adam's two moments.
     models = 8 * (3 + 2 * 3) * 4 * 38.6e6 + 6 * (1 + 2 * 3) * 4 * 38.6e6
     # COCO's crops of 256 pixels, five captions each but for image-only; half a bit per pixel.
-    coded = (8 * 5 + 6) * 40_504 * 256**2 * 0.5 / 8
-    # 13 and 6 GB of MS-COCO; of CLIC and Kodak nobody knows yet.
-    assert found.total.disk == pytest.approx(models + coded + 19e9)
-    assert sum("its size is unknown" in note for note in found.notes) == 2
+    coded = (8 * 5 + 6) * 30_504 * 256**2 * 0.5 / 8
+    # CLIC and Kodak whole, from taco with its own captions and three controls.
+    originals = 1.5e9 + 15.4e6
+    coded += (8 * 4 + 6) * originals * (0.5 / 12)
+    assert found.total.disk == pytest.approx(models + coded + 13e9 + 4.8e9 + originals)
+
+
+def test_of_another_list_of_images_nobody_knows_the_size() -> None:
+    datasets = yaml.safe_load((ROOT / "config/study.yaml").read_text())["datasets"]
+    datasets["kodak"]["list"]["sha256"] = "0" * 64
+    found = estimate(plan("study", datasets=datasets))
+    assert [note.split(":")[0] for note in found.notes if "its size is unknown" in note] == [
+        "Data set kodak"
+    ]
 
 
 @pytest.mark.parametrize(("arm", "share"), [("taco", 1.0), ("image-only", 0.96)])

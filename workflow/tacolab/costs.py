@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tacolab import fingerprint
-from tacolab.config import Coco, Constant, Empty, Gpt4o, Human, Study
+from tacolab.config import Coco, Constant, Empty, Gpt4o, Human, Samples, Study
 from tacolab.data.sources import read, required
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, Artefact, Plan
@@ -38,8 +38,12 @@ CODED_BPP = 0.5  # about the published rate on Kodak at lambda 0.009
 FEATURES = 2048 + 768  # numbers per image that FID and CMMD compare
 PNG_BPP = 12.0  # of photos: tells the pixels of whole images from the size of their files
 
-# Images, captions and bytes by annotation file, for a plan before anything is downloaded.
-MS_COCO_2014 = {
+# Images, captions and bytes of published sets, for a plan before anything is downloaded: by the
+# sha256 of the pinned list of images (config/study.yaml), or by COCO's annotation file.
+PUBLISHED_SETS = {
+    "4b2fab0e1f4702bd0587386e21ddfc79ba8503aec2660c783b64c7ff8df2e709": (30_504, 152_620, 4.8e9),
+    "e629a6f74a6b85c0850fb6f6dd956f0e32b076ebf18aed4394e2b2b625cee9a5": (428, 0, 1.5e9),
+    "3eaa5bd52eb8c894d351cf607028f5d3d80e778fd0267eeff8c73d66539a25d5": (24, 0, 15.4e6),
     "captions_train2014.json": (82_783, 414_113, 13e9),
     "captions_val2014.json": (40_504, 202_654, 6e9),
 }
@@ -281,12 +285,15 @@ def _pictures(study: Study, data: Artefact) -> Pictures | None:
             sum(record.path.stat().st_size for record in records if record.path.exists()),
             "as listed, not packed yet",
         )
-    if isinstance(source, Coco) and source.annotations.path.name in MS_COCO_2014:
-        return Pictures(
-            *MS_COCO_2014[source.annotations.path.name],
-            f"estimated: the whole of MS-COCO 2014, since data_root '{study.data_root}' lacks it",
-        )
-    return None
+    known = None
+    if not isinstance(source, Samples) and source.list:
+        known = PUBLISHED_SETS.get(source.list.sha256 or "")
+    elif isinstance(source, Coco):
+        known = PUBLISHED_SETS.get(source.annotations.path.name)
+    if known is None:
+        return None
+    origin = f"as published, since data_root '{study.data_root}' lacks some of its files"
+    return Pictures(*known, origin)
 
 
 def _numbers(path: Path, *names: str) -> list[int]:
