@@ -39,7 +39,9 @@ def study(url: str, in_flight: int, count: int) -> Plan:
     Path("data/images").mkdir(parents=True)
     names = [f"{n:05}.jpg" for n in range(count)]
     for n, name in enumerate(names):
-        Image.fromarray(np.roll(photo, (n // 640, n % 640), (0, 1))).save(f"data/images/{name}", quality=90)
+        Image.fromarray(np.roll(photo, (n // 640, n % 640), (0, 1))).save(
+            f"data/images/{name}", quality=90
+        )
     Path("data/list.json").write_text(json.dumps(names))
     content = {
         "title": "benchmark",

@@ -118,7 +118,7 @@ def test_a_new_metric_codes_nothing(demo: Project) -> None:
     found = list((demo.folder / "results/evaluation").glob("**/own.distribution.json"))
     summaries = [json.loads(path.read_text())["summary"] for path in found]
     assert [(s["fid"], s["fid_samples"]) for s in summaries] == [(None, 3)] * 7  # of three images
-    demo.edit("workflow/tacolab/evaluate/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
+    demo.edit("workflow/tacolab/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
     assert demo.planned() == {"originals": 1, "distribution": 7, "report": 1}
     assert {path: path.stat().st_mtime_ns for path in codes} == codes
 

@@ -21,7 +21,7 @@ DISTRIBUTION = (
     "evaluate/features.py",
     "evaluate/frechet.py",
     "evaluate/cmmd.py",
-    "evaluate/jackknife.py",
+    "jackknife.py",
     "codec/pixels.py",
 )
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from tacolab.evaluate import cmmd as kernel
 from tacolab.evaluate.cmmd import cmmd
 from tacolab.evaluate.frechet import fid
-from tacolab.evaluate.jackknife import grouped, interval
+from tacolab.jackknife import grouped, interval
 
 Floats = npt.NDArray[np.floating]
 CPU = torch.device("cpu")

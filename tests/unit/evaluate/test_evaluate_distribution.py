@@ -25,7 +25,7 @@ from tacolab.evaluate.cmmd import cmmd
 from tacolab.evaluate.decode import Decoder
 from tacolab.evaluate.features import ClipImages, Inception, patches
 from tacolab.evaluate.images import Images
-from tacolab.evaluate.jackknife import grouped
+from tacolab.jackknife import grouped
 from tacolab.keys import Artefact, Plan
 
 BOTH = {"fid": "images", "cmmd": True}

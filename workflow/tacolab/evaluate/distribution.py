@@ -22,8 +22,8 @@ from tacolab.evaluate.decode import Decoder
 from tacolab.evaluate.features import ClipImages, Inception, patches
 from tacolab.evaluate.frechet import fid
 from tacolab.evaluate.images import Images
-from tacolab.evaluate.jackknife import GROUPS, grouped, interval
 from tacolab.evaluate.shards import Part, Shards, ahead, parts
+from tacolab.jackknife import GROUPS, grouped, interval
 from tacolab.keys import Artefact, Plan
 from tacolab.progress import progress
 from tacolab.provenance import provenance
@@ -128,34 +128,37 @@ def run(plan: Plan, artefact: Artefact) -> None:
 
 def summary(
     of: Arrays, found: Arrays, spec: Mapping[str, Any], stand_in: bool, device: torch.device
-) -> dict[str, float | int | None]:
+) -> dict[str, Any]:
     """The numbers of a table; None where they would mean nothing.
 
     That is FID of fewer samples than the config's minimum, and a distance by another CLIP than
-    CMMD's, which stands under a name of its own that no table reads.
+    CMMD's, which stands under a name of its own that no table reads. `*_without`: the distance
+    without each group of images, in the same groups for all models, for intervals of differences.
     """
     count = len(found["samples"] if "samples" in found else found["clip"])
     groups = grouped(count)
     sizes = np.bincount(groups).tolist()
-    numbers: dict[str, float | int | None] = {"images": count, "groups": min(GROUPS, count)}
+    numbers: dict[str, Any] = {"images": count, "groups": min(GROUPS, count), "group_sizes": sizes}
     if "inception" in found:
         samples = len(found["inception"])
         numbers |= {"fid": None, "fid_low": None, "fid_high": None, "fid_samples": samples}
         if samples >= spec["fid_min_samples"]:
             by_sample = np.repeat(groups, found["samples"])  # all patches of an image in its group
             value, without = fid(of["inception"], found["inception"], by_sample)
-            numbers |= _named("fid", value, interval(value, without, sizes))
+            numbers |= _named("fid", value, without, sizes)
     if "clip" in found:
         value, without = cmmd(of["clip"], found["clip"], groups, device)
         numbers |= {"cmmd": None, "cmmd_low": None, "cmmd_high": None}
         name = "stand_in_for_cmmd" if stand_in else "cmmd"
-        numbers |= _named(name, value, interval(value, without, sizes))
+        numbers |= _named(name, value, without, sizes)
     return numbers
 
 
-def _named(name: str, value: float, ends: tuple[float, float] | None) -> dict[str, float | None]:
-    low, high = ends or (None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def _named(
+    name: str, value: float, without: Sequence[float], sizes: Sequence[int]
+) -> dict[str, Any]:
+    low, high = interval(value, without, sizes) or (None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_without": [*without]}
 
 
 def _gathered(

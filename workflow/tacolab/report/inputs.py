@@ -34,6 +34,7 @@ VALUES = [
 ]
 UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
 DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
+WITHOUT = ["fid_without", "cmmd_without"]  # each group of images, for intervals of differences
 ARM, ANCHOR = "arm", "anchor"
 
 
@@ -75,12 +76,14 @@ class Inputs:
     images: a row per image of every coding, averaged over its captions (IDENTITY, image_id,
         captions, height, width, VALUES). points: a row per coding of a data set (IDENTITY, images,
         captions, VALUES, UNROUNDED, DISTANCES). Rates in bit per pixel, PSNR in dB, times in
-        seconds. timing: rows of stage `timing`. trainings: what they left, also unfinished ones.
-        missing: what the config means and is not there.
+        seconds. groups: a row per group of images of every coding with FID or CMMD (IDENTITY
+        without kind and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings:
+        what they left, also unfinished ones. missing: what the config means and is not there.
     """
 
     images: pd.DataFrame
     points: pd.DataFrame
+    groups: pd.DataFrame
     timing: pd.DataFrame
     models: list[Model]
     trainings: list[Training]
@@ -129,13 +132,15 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         [_point(coding) for coding in codings],
         columns=[*IDENTITY, "images", "captions", *VALUES, *UNROUNDED],
     )
+    distances = [a for a in there if a.stage == "distribution"]
     timings = [_parquet(a.path) for a in there if a.stage == "timing"]
     described = [a for a in there if a.stage not in MODELS]
     provenance = [model.info.get("provenance", {}) for model in models]
     provenance += [json_of(_description(a)).get("provenance", {}) for a in described]
     return Inputs(
         images=pd.concat(codings, ignore_index=True) if codings else pd.DataFrame(columns=_IMAGES),
-        points=_with_distances(points, [a for a in there if a.stage == "distribution"]),
+        points=_with_distances(points, distances),
+        groups=_groups(distances),
         timing=pd.concat(timings, ignore_index=True) if timings else pd.DataFrame(),
         models=models,
         trainings=[training.read(a) for a in ordered if a.stage == "train"],
@@ -156,15 +161,35 @@ def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataF
     """The points with FID and CMMD and their intervals, where they were measured."""
     found = []
     for artefact in artefacts:
-        names = artefact.names
-        row: dict[str, Any] = {"dataset": names["dataset"], "source": names["arm"]}
-        row |= {name: names[name] for name in ("lmbda", "seed", "control")}
         summary = json_of(artefact.path).get("summary", {})
-        found.append(row | {name: summary.get(name) for name in DISTANCES})
-    keys = ["dataset", "source", "lmbda", "seed", "control"]
-    frame = pd.DataFrame(found, columns=[*keys, *DISTANCES])
-    merged = points.merge(frame.astype(dict.fromkeys(DISTANCES, float)), on=keys, how="left")
+        found.append(_coding(artefact) | {name: summary.get(name) for name in DISTANCES})
+    frame = pd.DataFrame(found, columns=[*_CODING, *DISTANCES])
+    merged = points.merge(frame.astype(dict.fromkeys(DISTANCES, float)), on=_CODING, how="left")
     return merged[[*points.columns, *DISTANCES]]
+
+
+def _groups(artefacts: list[Artefact]) -> pd.DataFrame:
+    """FID and CMMD without each group of images, where they were measured."""
+    found = []
+    for artefact in artefacts:
+        summary = json_of(artefact.path).get("summary", {})
+        for group, size in enumerate(summary.get("group_sizes", [])):
+            row = {"group": group, "size": size}
+            for name in WITHOUT:
+                values = summary.get(name, [])
+                row[name] = values[group] if group < len(values) else None
+            found.append(_coding(artefact) | row)
+    frame = pd.DataFrame(found, columns=[*_CODING, "group", "size", *WITHOUT])
+    return frame.astype(dict.fromkeys(WITHOUT, float))
+
+
+_CODING = ["dataset", "source", "lmbda", "seed", "control"]
+
+
+def _coding(artefact: Artefact) -> dict[str, Any]:
+    names = artefact.names
+    coding = {name: names[name] for name in ("dataset", "lmbda", "seed", "control")}
+    return coding | {"source": names["arm"]}
 
 
 def rows(artefact: Artefact) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     bd = differences.bd_table(study, inputs.points, codings)
     points = differences.points_table(study, codings)
     others = controls.table(study, inputs.images)
-    far = distances.table(study, inputs.points)
+    far = distances.table(study, inputs.points, inputs.groups)
     reproduced = published.table(study, inputs.points)
     measured = Measured(bd, points, others, far, times.table(inputs.timing), reproduced)
     return {
