@@ -1,6 +1,6 @@
 """A weight file as TACO's authors write theirs, around RANDOM weights: it compresses nothing well.
 
-    python tests/unit/authors_file.py data/weights/RANDOM-0.004.pth.tar --n 32 --m 16 \
+    python tests/authors_file.py data/weights/RANDOM-0.004.pth.tar --n 32 --m 16 \
         --groups 4 12 --text-dim 384
 
 The layout: a state dict under old CompressAI's names and DataParallel's prefix, with coding tables
