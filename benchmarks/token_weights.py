@@ -2,8 +2,9 @@
 
     python benchmarks/token_weights.py annotations/captions_train2014.json
 
-The captions are repeated up to --captions, with the number of the repetition at their end: none comes
-twice, and there are hardly more words than before. The tokenizer is that of the config's encoder; any will do, for it takes no time.
+The captions are repeated up to --captions, with the number of the repetition at their end: none
+comes twice, and there are hardly more words than before. The tokenizer is that of the config's
+encoder; any will do, for it takes no time.
 """
 
 import argparse
