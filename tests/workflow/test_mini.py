@@ -44,6 +44,8 @@ def shorten(config: Path, data_root: Path) -> dict[str, int]:
     study |= {"data_root": str(data_root), "lambdas": ["0.004"]}
     study["datasets"]["coco-train"] |= {"list": "coco/train.json", "min_side": 192}
     study["training"]["validation_images"] = 2
+    study["timing"] |= {"parts": ["attention"], "sides": [64], "text_tokens": [38]}
+    study["timing"] |= {"width_factors": [], "repeats": 3}
     study["protocol"] |= {"datasets": {"coco": {"crop": 256}}, "anchors": {"jpeg": [10, 40]}}
     file = data_root / study["arms"]["published"]["weights"]["0.004"]
     authors_file.write(file, text_dim=384, **study["codec"])
