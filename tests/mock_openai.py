@@ -58,6 +58,7 @@ class MockOpenAI:
         self.before: dict[str, Callable[[], object]] = {}
         self.after: dict[str, Callable[[], object]] = {}
         self.key: str | None = None  # the only right one
+        self.image_tokens = 85  # as GPT-4o counts a low-detail image
         self.plain = False  # captions without a look at the image
         self.paid: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
@@ -144,7 +145,7 @@ class MockOpenAI:
         elif fault == "blank":
             message["content"] = "  "
         choice = {"index": 0, "message": message, "finish_reason": REASONS.get(fault or "", "stop")}
-        tokens = prompt_tokens(request)
+        tokens = prompt_tokens(request) - 85 + self.image_tokens
         completion = min(request["max_tokens"], round(1.25 * len(words.split())))
         return 200, {
             "id": f"chatcmpl-{next(self._ids)}",
@@ -261,7 +262,8 @@ def _line(request: dict[str, Any], status: int | None, body: Any, error: str = "
         "response": status and {"status_code": status, "request_id": "req", "body": body},
         "error": {"code": error, "message": error} if error else None,
     }
-    return _json(result) + b"\n"
+    # As JSON may be written: with characters as they are, also those that end a line elsewhere.
+    return json.dumps(result, ensure_ascii=False).encode() + b"\n"
 
 
 def _public(batch: dict[str, Any]) -> dict[str, Any]:
@@ -444,7 +446,10 @@ async def _main() -> None:
     mock.models = re.compile("mock.*")
     mock.latency, mock.batch_seconds = options.latency, options.batch_seconds
     mock.plain = options.plain
-    server = await serve(mock, options.port)
+    try:
+        server = await serve(mock, options.port)
+    except OSError as error:
+        parser.error(f"--port {options.port}: {error.strerror}; take another")
     port = server.sockets[0].getsockname()[1]
     print(f"execution: {{api: {{base_url: http://127.0.0.1:{port}/v1}}}}", flush=True)
     await server.serve_forever()

@@ -254,7 +254,7 @@ class Plan:
             spec["file"] = spec.pop("files")[dataset]
         if isinstance(config, Gpt4o):
             spec["per_image"] = config.per_image.get(dataset, 1)
-            del spec["attempts"]  # changes no answer
+            del spec["attempts"], spec["allowed_failures"]  # change no answer
         inputs = {"data": self.data(dataset)}
         if isinstance(config, Shuffled | Cut) and own:
             inputs["own"] = own

@@ -36,6 +36,7 @@ class ChatStudy:
         self.folder = folder
         self.source: dict[str, Any] = {"kind": "gpt4o", "per_image": {"set": 2}} | source
         self.api: dict[str, Any] = {"mode": "sync", "base_url": url, "price": [2.5, 10]}
+        self.images = "images"
         pictures(folder / "data/images", count)
 
     @property
@@ -45,7 +46,12 @@ class ChatStudy:
             "data_root": "data",
             "lambdas": ["0.01"],
             "datasets": {
-                "set": {"kind": "folder", "images": "images", "list": "list.json", "min_side": 64}
+                "set": {
+                    "kind": "folder",
+                    "images": self.images,
+                    "list": "list.json",
+                    "min_side": 64,
+                }
             },
             "captions": {"gpt": self.source, "empty": {"kind": "empty"}},
             "encoders": {"text": {"kind": "clip"}},

@@ -1,5 +1,8 @@
 """Captions by batches: no batch is created twice, no answer lost, whatever ends or breaks when."""
 
+import itertools
+import json
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -9,7 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from chat_study import KEY, ChatStudy
+from PIL import Image
 
+import mock_openai
 from killing import nth
 from mock_openai import MockOpenAI
 from tacolab import atomic
@@ -58,6 +63,67 @@ def test_sync_and_batch_share_their_answers(server: Server, study: ChatStudy) ->
     study.source["per_image"] = {"set": 3}
     assert len(CaptionTable(study.run().path)) == 30
     assert server[0].requests["POST /chat/completions"] == 10
+
+
+def test_captions_with_characters_that_end_a_line_elsewhere(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    strange = "a dog\u2028and\u2029a\x85cat\x1c\r\n, both asleep"
+    monkeypatch.setattr(mock_openai, "caption", lambda *_: strange)
+    captions = {caption for *_, caption in CaptionTable(study.run().path)}
+    assert captions == {strange}
+    assert by_request(mock) == 20 * [1]
+
+
+def test_numbers_of_batches_that_a_server_gives_twice(server: Server, study: ChatStudy) -> None:
+    mock, _ = server
+    study.run()
+    mock._ids = itertools.count(1)  # started anew
+    mock.batches.clear()
+    study.source["per_image"] = {"set": 3}
+    assert len(CaptionTable(study.run().path)) == 30
+    assert set(by_request(mock)) == {1}
+
+
+def test_a_server_without_batches(server: Server, study: ChatStudy) -> None:
+    mock, url = server
+    mock.step_faults = {"POST /files": [404]}
+    with pytest.raises(UserError, match=f"{url} has no Batch API; set execution.api.mode: sync"):
+        study.run()
+    study.api["mode"] = "sync"
+    assert len(CaptionTable(study.run().path)) == 20
+
+
+def test_unreadable_answers_count_as_paid(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    monkeypatch.setattr(mock, "complete", lambda *_: (200, "oops"))
+    with pytest.raises(StageError, match="the last 3 batches brought no answer"):
+        study.run()
+    assert [row["outcome"] for row in study.stored()] == 3 * 20 * ["lost"]
+    with pytest.raises(UserError, match=r"with \$0\.16 spent on this table before"):
+        study.run(max_cost=0.1)
+
+
+def test_it_waits_for_room_that_another_table_takes(
+    server: Server, study: ChatStudy, chat: Chat
+) -> None:
+    """The queue is full with a batch of another table of the same question."""
+    mock, _ = server
+    mock.batch_seconds = 1000
+    study.api["queued_tokens"] = 2500  # all 20 requests of it
+    _stopped_while_waiting(study, mock)
+    (study.folder / "data/more").mkdir()
+    Image.new("RGB", (64, 64), "red").save(study.folder / "data/more/red.jpg")
+    (study.folder / "data/list.json").write_text(json.dumps(["red.jpg"]))
+    study.images = "more"
+    mock.batch_seconds = 2
+    for waiting in mock.batches.values():
+        waiting["_ready"] = time.monotonic() + 2
+    assert len(CaptionTable(study.run().path)) == 2
+    assert by_request(mock) == 22 * [1]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +232,21 @@ def test_the_limit_of_costs(server: Server, study: ChatStudy) -> None:
     assert by_request(mock) == 20 * [1]
 
 
+def test_what_is_on_its_way_is_collected_where_no_more_is_allowed(
+    server: Server, study: ChatStudy
+) -> None:
+    mock, _ = server
+    mock.batch_seconds = 1000
+    _stopped_while_waiting(study, mock)
+    for waiting in mock.batches.values():
+        waiting["_ready"] = 0.0
+    study.source["per_image"] = {"set": 3}
+    with pytest.raises(UserError, match="more than --max-cost"):
+        study.run(max_cost=0.01)
+    assert len(study.stored()) == 20
+    assert created(mock) == 1
+
+
 # -- stopped and killed --------------------------------------------------------------------------
 
 
@@ -244,6 +325,10 @@ def test_cut_at_any_write_of_a_file_no_batch_is_made_twice(
         def sync(path: Path, here: Callable[[], bool] = here) -> None:
             real(path)
             if here():
+                # A process that is killed leaves its temporary files.
+                process, tmp, name = path.name.removeprefix(".").partition(".tmp.")
+                if tmp:
+                    shutil.copy(path, path.with_name(f".{process}0.tmp.{name}"))
                 raise Cut
 
         batches, uploads = created(mock), len(mock.uploads)
@@ -258,3 +343,4 @@ def test_cut_at_any_write_of_a_file_no_batch_is_made_twice(
         assert (created(mock), len(mock.uploads)) == (batches + 1, uploads + 1)
     assert moment > 10
     assert set(by_request(mock)) == {1}
+    assert not list((study.folder / "data/answers").glob("*/**/.*.tmp.*"))

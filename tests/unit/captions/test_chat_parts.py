@@ -21,7 +21,9 @@ QUESTION = Question.of(Gpt4o(kind="gpt4o").model_dump())
 IMAGES = ["a" * 64, "b" * 64]
 
 
-def completion(text: str | None = "A cat.", reason: str = "stop", **message: Any) -> dict[str, Any]:
+def completion(
+    text: str | None = "A cat.", reason: str | None = "stop", **message: Any
+) -> dict[str, Any]:
     choice = {"message": {"content": text, **message}, "finish_reason": reason}
     usage = {"prompt_tokens": 120, "completion_tokens": 9}
     return {"id": "x", "created": 1, "model": "m", "choices": [choice], "usage": usage}
@@ -38,6 +40,12 @@ def completion(text: str | None = "A cat.", reason: str = "stop", **message: Any
         (completion("Sorry, but I cannot assist with identifying people."), "refusal"),
         (completion("I'm unable to see the image. " + 60 * "But it shows a dog. "), "stop"),
         (completion("A sorry sight: I can see a broken bicycle."), "stop"),
+        (completion("I'm not able to help with that."), "refusal"),
+        (completion("Unfortunately, I can't assist with this image."), "refusal"),
+        (completion("I apologize, but I won\u2019t describe this person."), "refusal"),
+        (completion("The picture shows a", "error"), "unfinished"),
+        (completion("A cat.", "eos"), "stop"),
+        (completion("A cat.", None), "stop"),
         (completion(" \n "), "empty"),
         (completion(None), "empty"),
         ({"choices": []}, "empty"),
@@ -49,6 +57,14 @@ def completion(text: str | None = "A cat.", reason: str = "stop", **message: Any
 def test_what_an_answer_is_worth(body: Any, outcome: str | None) -> None:
     answer = Answer.of(body)
     assert (answer and answer.outcome) == outcome
+
+
+def test_what_no_table_could_hold_is_left_out() -> None:
+    body = completion() | {"created": 10**30, "model": "half \ud800", "id": 7}
+    body["usage"] = {"prompt_tokens": 2**33, "completion_tokens": True}
+    answer = Answer.of(body)
+    assert answer == Answer("stop", "A cat.", "half ?", None, None, None, None)
+    assert Answer.rejected("bad \ud83d").text == "bad ?"
 
 
 def store(folder: Path) -> Answers:
@@ -74,7 +90,13 @@ def test_answers_of_several_runs_torn_and_damaged_lines(tmp_path: Path) -> None:
     files = sorted(first.folder.glob("*.jsonl"))
     assert len(files) == 2
     with files[0].open("ab") as file:
-        file.write(b"\0\0\0\n[1]\n" + json.dumps(line(first, (1, 1), "whole")).encode() + b"\n{")
+        whole = line(first, (1, 1), "whole")
+        strange = ({"index": "0"}, {"mode": "x"}, {"text": None}, {"prompt_tokens": -1})
+        strange += ({"created": True}, {"prompt_tokens": 2**31}, {"created": 10**30})
+        file.write(b"\0\0\0\n[1]\n" + json.dumps(whole).encode() + b"\n")
+        file.writelines(json.dumps(whole | one).encode() + b"\n" for one in strange)
+        file.write(b"{")
+    (first.folder / f".1.tmp.{files[0].name}").write_bytes(files[0].read_bytes())  # of a kill
     again = store(tmp_path)
     assert list(again.missing(attempts=1)) == [(0, 1)]
     assert again.usage["sync"].answers == 5
@@ -125,6 +147,20 @@ def test_a_price_of_ones_own_and_none() -> None:
     assert estimate(QUESTION, Api(base_url="http://here"), 10).usd("sync") is None
     own = estimate(llava, Api(base_url="http://here", price=(1, 2)), 1_000_000)
     assert own.usd("sync") == pytest.approx(own.prompt + 2 * 150)
+
+
+def test_the_mean_is_of_answers_that_cost_something(tmp_path: Path) -> None:
+    answers = store(tmp_path)
+    for answer in (
+        *20 * [Answer("stop", "a", None, None, 1000, 200, None)],
+        *80 * [Answer.rejected("no")],
+        *100 * [Answer.lost("cut")],
+    ):
+        answers.append(answers.line((0, 0), answer, "sync", "http://server"))
+    answers.close()
+    found = estimate(QUESTION, Api(), 1, answers)
+    assert (found.prompt, found.completion) == (1000, 200)
+    assert found.worst("sync", answers.longest) == pytest.approx((2.5 * 1000 + 10 * 500) / 1e6)
 
 
 def test_times_that_servers_name() -> None:

@@ -70,7 +70,6 @@ def test_another_data_set_key_or_number_of_captions_asks_only_for_what_is_new(
         ("temperature", 0.5),
         ("detail", "high"),
         ("image_side", 48),
-        ("max_tokens", 400),
     ],
 )
 def test_another_question_shares_no_answer(
@@ -82,6 +81,20 @@ def test_another_question_shares_no_answer(
     study.source[entry] = value
     study.run()
     assert answered(mock) == 8
+
+
+def test_more_tokens_mend_what_was_cut_off_and_ask_for_nothing_else(
+    server: Server, chat: Chat
+) -> None:
+    mock, _ = server
+    study = chat(2)
+    study.source["attempts"] = 1
+    mock.faults = ["length"]
+    with pytest.raises(StageError, match=r"1 of 4 captions .*length 1"):
+        study.run()
+    study.source["max_tokens"] = 600
+    assert len(CaptionTable(study.run().path)) == 4
+    assert answered(mock) == 5
 
 
 def test_equal_images_are_one_image(server: Server, chat: Chat) -> None:
@@ -164,7 +177,7 @@ def test_much_trouble(server: Server, chat: Chat) -> None:
     assert asked(mock) == 60 + 2 * len(FAULTS)
     assert answered(mock) == 60 + 2 * sum(charged for _, charged in FAULTS)
     outcomes = json.loads(study.table.files[1].read_text())["outcomes"]
-    bad = {"refusal": 4, "empty": 4, "length": 2, "content_filter": 2}
+    bad = {"refusal": 4, "empty": 4, "length": 2, "content_filter": 2, "lost": 4}
     assert outcomes == {"stop": 60, **bad}
 
 
@@ -319,6 +332,7 @@ def test_the_limit_of_costs(server: Server, chat: Chat) -> None:
     """97 + 27 tokens in, 150 out as assumed; the longest answer is 500."""
     mock, _ = server
     study = chat(20)
+    study.source["attempts"] = 20
     with pytest.raises(UserError, match=r"\$0\.07 \(sync\) for 40 requests.*max-cost 0\.05"):
         study.run(max_cost=0.05)
     assert asked(mock) == 0
@@ -348,13 +362,33 @@ def test_the_command_shows_what_it_costs_and_refuses_more(server: Server, chat: 
     assert asked(mock) == 0
 
 
-def test_an_answer_that_never_came_counts_as_paid(server: Server, chat: Chat) -> None:
+def test_an_answer_that_never_came_counts_as_paid_in_later_runs_too(
+    server: Server, chat: Chat
+) -> None:
     mock, _ = server
     study = chat(4)
     study.api["concurrency"] = 1
     mock.faults = [*3 * ["cut"], "well", *3 * ["cut"], "well", *3 * ["cut"], "well"]
     with pytest.raises(StageError, match="one more request may cost"):
         study.run(max_cost=0.04)
+    requests = asked(mock)
+    with pytest.raises((StageError, UserError), match="max-cost"):
+        study.run(max_cost=0.04)
+    assert asked(mock) == requests
+
+
+def test_the_limit_holds_with_a_server_that_counts_more_tokens(server: Server, chat: Chat) -> None:
+    """5,000 of an image that nobody knows, where some 120 were expected."""
+    mock, _ = server
+    mock.image_tokens = 5000
+    study = chat(20, model="mock-vision")
+    with pytest.raises(StageError, match="one more request may cost"):
+        study.run(max_cost=0.14)
+    spent = sum(
+        2.5 * row["prompt_tokens"] + 10 * row["completion_tokens"] for row in study.stored()
+    )
+    # The first requests are in flight before the first count comes back.
+    assert 0.1 < spent / 1e6 < 0.14 * 1.3
 
 
 # -- killed --------------------------------------------------------------------------------------

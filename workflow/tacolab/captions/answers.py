@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from tacolab import atomic
-from tacolab.captions.question import GOOD, Answer, Question
+from tacolab.captions.question import GOOD, LATEST, LOST, MOST_TOKENS, Answer, Question, count
 from tacolab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -33,18 +33,27 @@ ROWS = 20_000  # of a table, held as Python objects at a time
 
 @dataclass
 class Usage:
-    """What answers of one mode took together."""
+    """What answers of one mode took together.
+
+    metered: those whose tokens are in the sums. unmetered: those of a server that does not say what
+    they took, and lost ones. The others cost nothing.
+    """
 
     answers: int = 0
+    metered: int = 0
+    unmetered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    unmetered: int = 0  # answers of a server that does not say what they took
 
     def add(self, line: Mapping[str, Any]) -> None:
-        self.answers += 1
-        self.unmetered += line["prompt_tokens"] is None or line["completion_tokens"] is None
-        self.prompt_tokens += line["prompt_tokens"] or 0
-        self.completion_tokens += line["completion_tokens"] or 0
+        self.answers += line["outcome"] != LOST
+        prompt, completion = line["prompt_tokens"], line["completion_tokens"]
+        if prompt is None or completion is None:
+            self.unmetered += 1
+        elif prompt or completion:
+            self.metered += 1
+            self.prompt_tokens += prompt
+            self.completion_tokens += completion
 
 
 class Answers:
@@ -67,29 +76,37 @@ class Answers:
         self.usage = {"sync": Usage(), "batch": Usage()}
         self.outcomes: Counter[str] = Counter()
         self.last: dict[tuple[int, int], str] = {}  # outcome of the last answer that was none
+        self.longest = 0  # input tokens of one request, as the server counted
         self._read: dict[Path, int] = {}  # bytes
+        self._damaged: set[tuple[Path, int]] = set()
         self._file: Any = None
         self.refresh()
 
     def refresh(self) -> None:
         """Take note of what other runs, or a collected batch, have added."""
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in self._paths():
             for line in self._lines(path):
                 self._note(line)
+
+    def _paths(self) -> list[Path]:
+        """Files of answers; not what a process that was killed left half-written."""
+        return sorted(self.folder.glob("[!.]*.jsonl"))
 
     def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
         """The whole lines of a file that were not read before."""
         with path.open("rb") as file:
             file.seek(self._read.get(path, 0))
-            for number, raw in enumerate(file, 1):
+            for raw in file:
                 if not raw.endswith(b"\n"):
                     return  # torn, or still being written
-                self._read[path] = self._read.get(path, 0) + len(raw)
+                start = self._read.get(path, 0)
+                self._read[path] = start + len(raw)
                 line = _parse(raw)
-                if line is None:
-                    log.warning("%s: line %d after the last look is damaged", path, number)
-                else:
+                if line is not None:
                     yield line
+                elif (path, start) not in self._damaged:
+                    self._damaged.add((path, start))
+                    log.warning("%s: the line at byte %d is no answer; left out", path, start)
 
     def _place(self, line: Mapping[str, Any]) -> tuple[int, int] | None:
         image, index = self.number.get(line["image"]), line["index"]
@@ -99,14 +116,20 @@ class Answers:
         place = self._place(line)
         if place is None:
             return
+        outcome = line["outcome"]
         self.usage[line["mode"]].add(line)
-        self.outcomes[line["outcome"]] += 1
-        if line["outcome"] == GOOD:
+        self.outcomes[outcome] += 1
+        self.longest = max(self.longest, line["prompt_tokens"] or 0)
+        if outcome == GOOD:
             self.good[place] = 1
             self.last.pop(place, None)
+        elif outcome == LOST:
+            pass  # asked again until there is an answer
+        elif outcome == "length" and line["max_tokens"] < self.question.max_tokens:
+            pass  # there is more room now
         else:
             self.tries[place] = min(255, self.tries[place] + 1)
-            self.last[place] = line["outcome"]
+            self.last[place] = outcome
 
     def missing(self, attempts: int) -> Iterator[tuple[int, int]]:
         """Places without a caption that may be asked for again, image by image."""
@@ -142,7 +165,7 @@ class Answers:
         """An answer as it is stored."""
         image, index = place
         where = {"image": self.images[image], "index": index, "mode": mode, "server": server}
-        return where | asdict(answer)
+        return where | {"max_tokens": self.question.max_tokens} | asdict(answer)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Hand an answer to the system: it survives the end of this process, whatever ends it."""
@@ -188,7 +211,7 @@ class Answers:
         """
         rows = np.full(self.good.shape, -1, np.int64)
         batches, chunk, count = [], [], 0
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in self._paths():
             self._read.pop(path, None)
             for line in self._lines(path):
                 place = self._place(line)
@@ -221,7 +244,19 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     """None for what is no answer (bytes that a crashed file system left)."""
     try:
         line = json.loads(raw)
-    except ValueError:
+        texts = (line["image"], line["outcome"], line["text"])
+        counts = (
+            (line["prompt_tokens"], MOST_TOKENS),
+            (line["completion_tokens"], MOST_TOKENS),
+            (line["created"], LATEST),
+        )
+        good = (
+            all(isinstance(text, str) for text in texts)
+            and line["mode"] in ("sync", "batch")
+            and all(value is None or count(value, most) == value for value, most in counts)
+            and count(line["index"]) is not None
+            and count(line["max_tokens"]) is not None
+        )
+    except (ValueError, KeyError, TypeError):
         return None
-    wanted = ("image", "index", "mode", "outcome")
-    return line if isinstance(line, dict) and all(name in line for name in wanted) else None
+    return line if good else None

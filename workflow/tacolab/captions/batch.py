@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, islice
@@ -29,6 +29,7 @@ from tacolab.captions.answers import Answers
 from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, retry_after
 from tacolab.captions.part import Part, answer, read, result
 from tacolab.captions.prices import Budget
+from tacolab.captions.question import LOST
 from tacolab.captions.stop import Stop
 from tacolab.config import Api
 from tacolab.errors import StageError, UserError
@@ -65,15 +66,20 @@ class Batches:
         picture: Callable[[int], str],
         show: Callable[[int], object],
     ) -> None:
-        """prompt_tokens: of one request. show: told how many answers wait at the server."""
+        """prompt_tokens: expected of one request. show: told how many answers wait at the server."""
         self.api, self.answers, self.attempts = api, answers, attempts
-        self.tokens, self.budget, self.stop = prompt_tokens, budget, stop
+        self._tokens, self.budget, self.stop = prompt_tokens, budget, stop
         self.picture, self.show = picture, show
         self.folder = answers.folder / "batches"
         self.room = api.queued_tokens
-        self.parts = [read(path) for path in sorted(self.folder.glob("*.json"))]
+        self.parts = [read(path) for path in sorted(self.folder.glob("tacolab-*.json"))]
         self._fruitless = self._crowded = 0
         self._client: openai.OpenAI | None = None
+
+    @property
+    def tokens(self) -> float:
+        """Of one request."""
+        return max(self._tokens, self.answers.longest)
 
     # -- what is on its way ----------------------------------------------------------------------
 
@@ -99,7 +105,9 @@ class Batches:
             moved = self._collect()
             if submit:
                 moved = self._submit() or moved
-            if not self.in_flight():
+            # Batches of other tables may have left no room for this one.
+            waiting = submit and self.answers.count_missing(self.attempts) > 0
+            if not self.in_flight() and not waiting:
                 return
             wait = FIRST_WAIT if moved else min(LONGEST_WAIT, 1.5 * wait)
             self.stop.wait(wait)
@@ -107,7 +115,8 @@ class Batches:
     def _recover(self, submit: bool) -> None:
         """Finish or drop what a killed run did not finish sending."""
         known = {self._input(part.name) for part in self.parts}
-        for path in set(self.folder.glob("*.jsonl")) - known:
+        half = {*self.folder.glob("*.jsonl"), *self.folder.glob(".*.tmp.*")} - known
+        for path in half | set(self.answers.folder.glob(".*.tmp.batch-*")):
             path.unlink()  # killed while it was written
         for part in list(self.parts):
             if part.batch is None:
@@ -122,7 +131,7 @@ class Batches:
             self._client = openai.OpenAI(**client.options(self.api))
         return self._client
 
-    def _patiently(self, step: Callable[[int], T]) -> T:
+    def _patiently(self, step: Callable[[int], T], sending: bool = False) -> T:
         """A step, told how often it has failed, repeated while the server has trouble."""
         failures = 0
         while True:
@@ -130,6 +139,11 @@ class Batches:
             try:
                 return step(failures)
             except openai.NotFoundError as error:
+                if sending:
+                    raise UserError(
+                        f"{client.server(self.api)} has no Batch API; set execution.api.mode: sync"
+                        f" ({client.line(error.message)})"
+                    ) from None
                 raise UserError(
                     f"{client.server(self.api)}: {client.line(error.message)}; batches in "
                     f"{self.folder} belong to another account? Use its key, or remove their files "
@@ -202,7 +216,8 @@ class Batches:
                 file.write(line)
                 size += len(line)
                 requests.append((images[image], index))
-        part = Part(name, client.server(self.api), math.ceil(self.tokens * len(requests)), requests)
+        tokens = math.ceil(self.tokens * len(requests))
+        part = Part(name, client.server(self.api), tokens, question.max_tokens, requests)
         self.parts.append(part)
         self._note(part)
         self.budget.queued += len(requests)
@@ -213,13 +228,17 @@ class Batches:
         """Upload and create. known: that the server has neither yet; else it is asked first."""
         self._same_server(part)
         if part.file is None:
-            file = self._patiently(lambda failed: self._upload(part, look=failed > 0 or not known))
+            file = self._patiently(
+                lambda failed: self._upload(part, look=failed > 0 or not known), sending=True
+            )
             part = self._note(replace(part, file=file))
         if part.creating:
             self.stop.wait(LOOK_AGAIN)
         look = part.creating
         part = self._note(replace(part, creating=True))
-        batch = self._patiently(lambda failed: self._create(part, look=failed > 0 or look))
+        batch = self._patiently(
+            lambda failed: self._create(part, look=failed > 0 or look), sending=True
+        )
         self._note(replace(part, batch=batch, creating=False))
         self._input(part.name).unlink(missing_ok=True)
         log.info("batch %s: %d requests are in the queue", batch, len(part.requests))
@@ -272,7 +291,9 @@ class Batches:
         if len(rejected) == len(lines) and not self.answers.good.any():
             lines, text = [], next(iter(rejected), text)  # the config is wrong, not the images
         if lines:
-            self.answers.add_batch(batch.id, lines)
+            self.answers.add_batch(part.name, lines)
+        lines = [line for line in lines if line["outcome"] != LOST]
+        if lines:
             self._fruitless = self._crowded = 0
             self.room = min(self.api.queued_tokens, 2 * self.room)
         queued = sum(other.tokens for other in self.parts)
@@ -309,7 +330,7 @@ class Batches:
             if file is None:
                 continue
             with self._api.files.with_streaming_response.content(file) as response:
-                for raw in response.iter_lines():
+                for raw in _split(response.iter_bytes()):
                     line = result(raw)
                     place = places.get(str(line.get("custom_id")))
                     found = answer(line)
@@ -317,7 +338,8 @@ class Batches:
                         continue
                     del places[str(line["custom_id"])]
                     where = {"image": place[0], "index": place[1], "mode": "batch"}
-                    yield where | {"server": part.server} | asdict(found)
+                    where |= {"server": part.server, "max_tokens": part.max_tokens}
+                    yield where | asdict(found)
 
     # -- the parts' files ------------------------------------------------------------------------
 
@@ -346,3 +368,12 @@ class Batches:
                 f"at {part.server}; set execution.api.base_url to it, or remove the file to ask "
                 "(and pay) again"
             )
+
+
+def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of a file in pieces. Only a newline ends one: JSON may hold what else splits text."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    yield rest

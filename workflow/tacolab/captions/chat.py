@@ -28,7 +28,7 @@ from tacolab.captions.stop import Stop
 from tacolab.captions.sync import Asker
 from tacolab.captions.table import SCHEMA
 from tacolab.config import Api, Gpt4o, Study
-from tacolab.errors import StageError
+from tacolab.errors import StageError, UserError
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
 from tacolab.progress import tallied
@@ -66,8 +66,7 @@ def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: 
         answers.refresh()
         expected = prices.estimate(answers.question, api, answers.count_missing(attempts), answers)
         log.info("%s: %s", client.server(api), expected)
-        budget = Budget(answers, expected.price, expected.worst(api.mode), api.max_cost)
-        budget.check(expected, api.mode)
+        budget = Budget(answers, expected, api.mode, api.max_cost)
         first = {sha256: i for i, sha256 in reversed(list(enumerate(data.sha256)))}
 
         def picture(number: int) -> str:
@@ -83,11 +82,23 @@ def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: 
                 tell(answers.done, note)
 
             batches = Batches(api, answers, attempts, expected.prompt, budget, stop, picture, show)
+            _check(budget, batches)
             if api.mode == "sync":
                 asker = Asker(api, answers, attempts, budget, stop, picture, show)
                 _ask_now(asker, batches)
             else:
                 batches.run(submit=True)
+
+
+def _check(budget: Budget, batches: Batches) -> None:
+    """Raises UserError where the budget is too small for what is missing; what a batch already asks
+    for is paid for, and collected first."""
+    try:
+        budget.check()
+    except UserError:
+        batches.run(submit=False)
+        if batches.answers.count_missing(batches.attempts):
+            raise
 
 
 def _ask_now(asker: Asker, batches: Batches) -> None:
@@ -154,7 +165,8 @@ def _refuse(gaps: Sequence[Mapping[str, Any]], artefact: Artefact, source: Gpt4o
     raise StageError(
         f"{artefact}: {len(gaps)} of {n} captions could not be had in {source.attempts} attempts "
         f"({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())}): "
-        f"{', '.join(names)}{more}; raise {where}.attempts or {where}.allowed_failures"
+        f"{', '.join(names)}{more}; raise {where}.attempts, or {where}.allowed_failures (of a "
+        "training set; an evaluated image needs its caption, or must leave the data set's list)"
     )
 
 

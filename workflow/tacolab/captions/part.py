@@ -19,11 +19,13 @@ REJECTED = (400, 413, 422)  # of a single request: not this image, ever
 
 @dataclass(frozen=True)
 class Part:
-    """A batch on its way. tokens: of its input. requests: [sha256 of the image, index]."""
+    """A batch on its way. tokens: of its input. max_tokens: of an answer. requests: [sha256 of the
+    image, index]."""
 
     name: str
     server: str
     tokens: int
+    max_tokens: int
     requests: list[tuple[str, int]]
     file: str | None = None
     batch: str | None = None
@@ -43,7 +45,7 @@ def read(path: Path) -> Part:
         ) from None
 
 
-def result(raw: str) -> dict[str, Any]:
+def result(raw: bytes) -> dict[str, Any]:
     """A line of a result file; empty for what is none."""
     try:
         found = json.loads(raw)
@@ -63,7 +65,7 @@ def answer(result: dict[str, Any]) -> Answer | None:
         return None
     status, body = response.get("status_code"), response.get("body")
     if status == 200:
-        return Answer.of(body)
+        return Answer.of(body) or Answer.lost("the answer is no chat completion")
     if status in REJECTED:
         error = body.get("error") if isinstance(body, dict) else None
         message = error.get("message") if isinstance(error, dict) else None

@@ -26,6 +26,7 @@ SHORT_SIDE, TILE = 768, 512  # [pixels] of an image as the API counts it at high
 CAPTION_TOKENS = 150  # of a caption, until there are some to take the mean of
 ENOUGH = 20  # of them
 OVERHEAD = 12  # tokens of a message beside its text and image
+UNKNOWN_PROMPT = 3000  # most tokens of a request to a model that nobody knows, until it answers
 
 Mode = Literal["sync", "batch"]
 
@@ -75,13 +76,15 @@ class Estimate:
     """What is still to be asked, and what it costs.
 
     requests: None where nobody knows how many images there are. prompt, completion: tokens of one;
-    most: of the longest answer.
+    most: of the longest answer. certain: whether `prompt` is known, or guessed for a model that is
+    not in the table and has not answered yet.
     """
 
     requests: int | None
     prompt: float
     completion: float
     most: int
+    certain: bool
     price: Price | None
 
     def usd(self, mode: str) -> float | None:
@@ -92,9 +95,15 @@ class Estimate:
             return None
         return self.requests * self.price.usd(self.prompt, self.completion, mode)
 
-    def worst(self, mode: str) -> float:
-        """Of one request with the longest answer [USD]; 0 where nobody knows."""
-        return self.price.usd(self.prompt, self.most, mode) if self.price else 0.0
+    def worst(self, mode: str, longest: int) -> float:
+        """Of one request with the longest answer [USD]; 0 where nobody knows.
+
+        longest: most input tokens that the server has counted so far, 0 before it has.
+        """
+        prompt = max(self.prompt, longest)
+        if not (self.certain or longest):
+            prompt = max(prompt, UNKNOWN_PROMPT)
+        return self.price.usd(prompt, self.most, mode) if self.price else 0.0
 
     def __str__(self) -> str:
         if self.requests is None:
@@ -114,11 +123,14 @@ def estimate(
     """Tokens as the answers so far had them, else as assumed."""
     prompt: float = prompt_tokens(question)
     completion: float = min(CAPTION_TOKENS, question.max_tokens)
+    certain = _row(question.model) is not None
     total = _total(known) if known else Usage()
-    if total.answers >= ENOUGH and total.prompt_tokens and total.completion_tokens:
-        prompt = total.prompt_tokens / total.answers
-        completion = total.completion_tokens / total.answers
-    return Estimate(requests, prompt, completion, question.max_tokens, price(question.model, api))
+    if total.metered >= ENOUGH:
+        certain = True
+        prompt = total.prompt_tokens / total.metered
+        completion = total.completion_tokens / total.metered
+    cost = price(question.model, api)
+    return Estimate(requests, prompt, completion, question.max_tokens, certain, cost)
 
 
 def answers(study: Study, artefact: Artefact, data: Packed) -> Answers:
@@ -146,7 +158,7 @@ def outstanding(study: Study, artefact: Artefact, images: int | None) -> Estimat
 def _total(answers: Answers) -> Usage:
     total = Usage()
     for usage in answers.usage.values():
-        total.answers += usage.answers
+        total.metered += usage.metered
         total.prompt_tokens += usage.prompt_tokens
         total.completion_tokens += usage.completion_tokens
     return total
@@ -170,15 +182,21 @@ class Budget:
     """
 
     def __init__(
-        self, answers: Answers, price: Price | None, worst: float, limit: float | None
+        self, answers: Answers, expected: Estimate, mode: str, limit: float | None
     ) -> None:
-        self._answers, self._price, self.worst = answers, price, worst
+        """expected: of what is missing, in this mode."""
+        self._answers, self._expected, self._mode = answers, expected, mode
         self.limit = math.inf if limit is None else limit
         self.in_flight = self.queued = 0
-        self._lost = 0.0
 
-    def check(self, expected: Estimate, mode: str) -> None:
+    @property
+    def worst(self) -> float:
+        """Most that one request may cost, by what is known now."""
+        return self._expected.worst(self._mode, self._answers.longest)
+
+    def check(self) -> None:
         """Raises UserError where what is missing will cost more than is allowed."""
+        expected, mode = self._expected, self._mode
         if self.limit == math.inf or expected.requests == 0:
             return
         usd = expected.usd(mode)
@@ -194,14 +212,10 @@ class Budget:
                 "(execution.api.max_cost); nothing was asked"
             )
 
-    def lose(self) -> None:
-        """A request was cut off: the server may have charged for an answer that never came."""
-        self._lost += self.worst
-
     @property
     def spent(self) -> float:
         unmetered = sum(usage.unmetered for usage in self._answers.usage.values())
-        return spent(self._answers, self._price) + unmetered * self.worst + self._lost
+        return spent(self._answers, self._expected.price) + unmetered * self.worst
 
     def allows(self, requests: int = 1) -> bool:
         """Whether so many more can be sent without a risk."""

@@ -16,10 +16,20 @@ from PIL import Image
 
 JPEG_QUALITY = 90
 GOOD = "stop"  # the outcome of an answer that is a caption
+LOST = "lost"  # of a request whose answer never came, or cannot be read: perhaps paid for
+FINISHED = (
+    "stop",
+    "eos",
+    "eos_token",
+    "end_turn",
+    "stop_sequence",
+)  # as servers say it, or nothing
+MOST_TOKENS, LATEST = 2**31, 2**40  # above stands nothing true; the table could not hold it
 # A model may refuse in plain words. Longer texts that begin so describe the image all the same.
 _REFUSAL = re.compile(
-    r"((i['\u2019]?m|i am) )?(very |so )?(sorry|unable to)\b"
-    r"|i (can['\u2019]?t|cannot|can not)\b|as an ai\b",
+    r"(unfortunately,? )?((i['\u2019]?m|i am) )?(very |so )?(sorry|unable to|not able to)\b"
+    r"|(unfortunately,? )?i (can['\u2019]?t|cannot|can not|won['\u2019]?t|will not)\b"
+    r"|i apologi[sz]e\b|as an ai\b",
     re.IGNORECASE,
 )
 _REFUSAL_WORDS = 40
@@ -27,7 +37,8 @@ _REFUSAL_WORDS = 40
 
 @dataclass(frozen=True)
 class Question:
-    """All of a request but the image. Two that differ in anything share no answer."""
+    """All of a request but the image. Two that differ in anything but `max_tokens` share no answer:
+    one that has come to its end does not depend on it."""
 
     model: str
     prompt: str
@@ -44,7 +55,9 @@ class Question:
     @property
     def text(self) -> dict[str, Any]:
         """For people, and for the digest."""
-        return {**asdict(self), "jpeg_quality": JPEG_QUALITY}
+        text = {**asdict(self), "jpeg_quality": JPEG_QUALITY}
+        del text["max_tokens"]
+        return text
 
     @cached_property
     def digest(self) -> str:
@@ -86,7 +99,7 @@ def data_url(image: Image.Image, side: int) -> str:
 @dataclass(frozen=True)
 class Answer:
     """What came back, good or bad. outcome: `stop` for a caption; length, content_filter,
-    refusal, empty, rejected: none."""
+    unfinished, refusal, empty, rejected, lost: none."""
 
     outcome: str
     text: str
@@ -110,6 +123,8 @@ class Answer:
         reason = choice.get("finish_reason")
         if reason in ("length", "content_filter"):
             outcome = str(reason)
+        elif reason is not None and str(reason).lower() not in FINISHED:
+            outcome = "unfinished"
         elif isinstance(refusal, str) and refusal:
             outcome, text = "refusal", _clean(refusal)
         elif not text:
@@ -121,17 +136,27 @@ class Answer:
         return cls(
             outcome,
             text,
-            _of(str, completion.get("model")),
-            _of(int, completion.get("created")),
-            _of(int, usage.get("prompt_tokens")),
-            _of(int, usage.get("completion_tokens")),
-            _of(str, completion.get("id")),
+            _text(completion.get("model")),
+            count(completion.get("created"), LATEST),
+            count(usage.get("prompt_tokens")),
+            count(usage.get("completion_tokens")),
+            _text(completion.get("id")),
         )
 
     @classmethod
     def rejected(cls, reason: str) -> Answer:
         """The server will not take this image; costs nothing, and asking again may not help."""
-        return cls("rejected", reason, None, None, 0, 0, None)
+        return cls("rejected", _clean(reason), None, None, 0, 0, None)
+
+    @classmethod
+    def lost(cls, reason: str) -> Answer:
+        """The server may have answered, and charged for it; what it took nobody knows."""
+        return cls(LOST, _clean(reason), None, None, None, None, None)
+
+
+def count(value: Any, limit: int = MOST_TOKENS) -> int | None:
+    """None for what is no count below `limit`."""
+    return value if type(value) is int and 0 <= value < limit else None
 
 
 def _clean(text: str) -> str:
@@ -143,5 +168,5 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _of(kind: type, value: Any) -> Any:
-    return value if isinstance(value, kind) else None
+def _text(value: Any) -> str | None:
+    return _clean(value) if isinstance(value, str) else None

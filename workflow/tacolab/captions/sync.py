@@ -21,7 +21,7 @@ from tacolab.captions.answers import Answers
 from tacolab.captions.client import Trouble
 from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace
 from tacolab.captions.prices import Budget
-from tacolab.captions.question import Answer
+from tacolab.captions.question import LOST, Answer
 from tacolab.captions.stop import Stop
 from tacolab.config import Api
 from tacolab.errors import StageError
@@ -223,7 +223,7 @@ class Asker:
         except openai.OpenAIError as error:
             problem = client.trouble(error, self.answers.question.model)
             if problem.paid:
-                self.budget.lose()
+                self._store(place, Answer.lost(problem.text))
             if problem.kind != "refused":
                 return problem
             if not self.answers.good.any():
@@ -235,13 +235,12 @@ class Asker:
         else:
             self._pace.answered(response.headers)
         if answer is None:
-            self.budget.lose()
-            return Trouble("again", "the answer is no chat completion", paid=True)
+            answer = Answer.lost("the answer is no chat completion")
         self._store(place, answer)
-        return None
+        return Trouble("again", answer.text) if answer.outcome == LOST else None
 
     def _store(self, place: Place, answer: Answer) -> None:
-        self._answered += 1
+        self._answered += answer.outcome != LOST
         self.answers.append(self.answers.line(place, answer, "sync", client.server(self.api)))
         self.show()
 
