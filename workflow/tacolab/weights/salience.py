@@ -135,7 +135,7 @@ def load(config: Weights) -> Any:
     if config.entities and "ner" not in nlp.pipe_names:
         raise UserError(f"weights.entities: spaCy's model '{config.spacy}' finds none")
     if config.entities:
-        _refuse_unknown(config, nlp.get_pipe("ner").labels)
+        _refuse_unknown(config, nlp.pipe_labels["ner"])
     if config.noun_heads and ("parser" not in nlp.pipe_names or not nlp.vocab.get_noun_chunks):
         raise UserError(f"weights.noun_heads: spaCy's model '{config.spacy}' finds none")
     shared: Any = nlp.get_pipe("tok2vec") if "tok2vec" in nlp.pipe_names else None
