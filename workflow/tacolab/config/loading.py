@@ -101,8 +101,9 @@ class _Loader(yaml.SafeLoader):
     Also text with half a character (an escape like "\\ud83d"), which no file could hold.
     """
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
-        if any("\ud800" <= character <= "\udfff" for character in node.value):
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        half = (c for c in node.value if "\ud800" <= c <= "\udfff")
+        if isinstance(node, yaml.ScalarNode) and any(half):
             raise yaml.constructor.ConstructorError(
                 None, None, f"{node.value!a} has half a character", node.start_mark
             )
