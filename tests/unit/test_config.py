@@ -29,6 +29,7 @@ DEMO["arms"] = {name: DEMO["arms"][name] for name in ("taco", "image-only")}
 DEMO["datasets"]["kodak"] = {"kind": "folder", "images": "k", "list": "k/S", "min_side": 128}
 DEMO["captions"]["released"] = {"kind": "published", "files": {"kodak": "k/captions.json"}}
 DEMO["captions"]["shuffled"] = {"kind": "shuffled"}
+DEMO["weights"] = {"tfidf": False, "noun_heads": False, "entities": False}
 GONE = object()
 
 
@@ -198,6 +199,27 @@ WRONG = [
         "protocol.datasets.photos.controls: captio",
     ),
     ("captions/released/files/fotos", "x", "captions.released.files.fotos: unknown data set 'foto"),
+    # what would be ignored, or counted as something else
+    (
+        "arms/taco/attention",
+        {"kind": "softmax", "rank": 3},
+        "arms.taco.attention.rank: softmax has none; take it out, or set kind to linformer",
+    ),
+    (
+        "arms/taco/attention",
+        {"kind": "linformer", "rank": 100_000},
+        "arms.taco.attention.rank: must be at most 1024, not 100000",
+    ),
+    (
+        "arms/taco/token_weighting",
+        "pooled",
+        "weights: with tfidf, noun_heads and entities off no token of arm 'taco' counts more",
+    ),
+    ("captions/chat", {"kind": "gpt4o", "prompt": ""}, "captions.chat.prompt: must not be empty"),
+    ("captions/chat", {"kind": "hf", "model": ""}, "captions.chat.model: must not be empty"),
+    ("captions/chat", {"kind": "gpt4o", "attempts": 300}, "captions.chat.attempts: must be at mo"),
+    ("encoders/minilm/model", "", "encoders.minilm.model: must not be empty"),
+    ("execution", {"api": {"price": [-5, -5]}}, "execution.api.price.0: must be at least 0.0, no"),
     # kinds and choices
     (
         "datasets/photos/kind",
@@ -405,6 +427,13 @@ def test_junk_anywhere_is_a_user_error_or_a_study(
         assert isinstance(config.validate(study, "my.yaml"), Study)
     except UserError as error:
         assert len(str(error).splitlines()) == 1
+
+
+def test_half_a_character_is_refused_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text('title: "\\ud83d x"\n')
+    with pytest.raises(UserError, match=r"'\\ud83d x' has half a character .*line 1, column 8"):
+        config.load(path)
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -98,6 +98,18 @@ def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
     return artefact
 
 
+def _refuse_unused(plan: Plan, source: str) -> None:
+    """A table that nothing is made from has no place in the plan."""
+    used = {a.names["source"] for a in plan if a.stage == "captions"}
+    if source in plan.study.captions and source not in used:
+        raise UserError(
+            f"captions.{source}: no arm uses it"
+            + (f" up to phase {plan.study.phase}" if plan.study.phase else "")
+            + "; name it in arms.NAME.captions, or as a control in "
+            "protocol.datasets.NAME.controls"
+        )
+
+
 @app.command()
 def data(
     dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
@@ -174,6 +186,7 @@ def captions(
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
+    _refuse_unused(plan, source)
     artefact = _find(plan, "captions", key, dataset=dataset, source=source)
     if estimate:
         typer.echo(stage.estimate(plan.study, artefact))
@@ -212,18 +225,18 @@ def weights(
     if explain is not None:
         if dataset or key:
             raise UserError("weights: --explain takes a caption; leave data set and --key out")
-        _explain(plan, explain, arm)
+        _explain(plan, explain, arm, config, overrides)
         return
     if dataset is None or source is None or arm:
         raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
     stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
 
 
-def _explain(plan: Plan, caption: str, arm: str | None) -> None:
+def _explain(plan: Plan, caption: str, arm: str | None, config: Path, overrides: list[str]) -> None:
     """The caption with its salient words, then a token per line."""
     from tacolab.weights.explain import explain
 
-    found = explain(plan, caption, arm)
+    found = explain(plan, caption, arm, config=config, overrides=overrides)
     console = Console(width=None if sys.stdout.isatty() else 160)
     for part, salient in found.parts:
         mark = "*" if salient and not console.is_terminal else ""  # there colour says it

@@ -155,8 +155,8 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
     notes = [*_speed_notes(speeds), *_set_notes(sets)]
     if any(model.samples is None for model in work.values()):
         notes.append(
-            "Unknown (?) until the captions are made: `snakemake --until captions describe`, then "
-            "again."
+            "Unknown (?) until the captions are made: `snakemake --profile profiles/local --until "
+            "captions describe` (and --configfile, if it is not the study's), then again."
         )
     notes += [
         f"GPU hours: of training alone, with {START * 60:.0f} minutes to start each job of at most "

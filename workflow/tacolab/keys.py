@@ -147,8 +147,8 @@ class Artefact:
             for path in made_from.files:
                 if not path.exists():
                     raise UserError(
-                        f"{path}: is missing; make it first, by `snakemake {made_from.path}` "
-                        "(with the same --configfile)"
+                        f"{path}: is missing; make it first, by `snakemake {made_from.path} "
+                        "--profile profiles/local` (and the same --configfile)"
                     )
 
     def __str__(self) -> str:

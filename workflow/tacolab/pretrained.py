@@ -43,16 +43,20 @@ def pretrained(kind: Any, source: str) -> Any:
     try:
         # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
         return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError):
-        pass
-    try:
-        return kind.from_pretrained(source)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
-            "there is internet (HF_HOME names the cache), or give a folder in the config"
-        ) from None
+    if on_hub(source):
+        try:
+            hub_files(source)  # asks once; transformers would ask for a minute where no hub answers
+            return kind.from_pretrained(source)
+        except (StageError, UserError) as error:
+            reason = str(error).removeprefix(f"{source}: ")
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+    raise UserError(
+        f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
+        "there is internet (HF_HOME names the cache), or give a folder in the config"
+    )
 
 
 def on_hub(model: str) -> bool:
@@ -97,7 +101,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _snapshot(model: str) -> Path | None:
     """The folder of the hub's cache with all of a model, or None."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     for weights in WEIGHTS:
         try:
@@ -111,6 +115,8 @@ def _snapshot(model: str) -> Path | None:
             )
         except LocalEntryNotFoundError:
             continue
+        except HFValidationError:  # no name that a hub's model can have
+            return None
         # Where the cache was filled file by file, the hub's list that it checked is not known.
         if (folder / "config.json").exists() and any(any(folder.glob(w)) for w in weights):
             return folder

@@ -64,7 +64,9 @@ class Tokenizer:
         self._empty = self._backend.encode("")
 
     def __call__(self, captions: Sequence[str]) -> Tokens:
-        """Any number of captions, also none."""
+        """Any number of captions, also none. Raises UserError for one that is no Unicode text."""
+        for caption in captions:
+            refuse_half_characters(caption, "a caption")
         pieces = [[e, *e.overflowing] for e in self._backend.encode_batch(list(captions))]
         read = [
             piece
@@ -90,6 +92,18 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple[Callable[[TextEncoder], Tokenizer], tuple[TextEncoder]]:
         return tokenizer_of, (self.config,)
+
+
+def refuse_half_characters(caption: str, where: str) -> None:
+    """Raises UserError for a lone surrogate: what Python makes of bytes that are no UTF-8, and of
+    half an emoji in JSON. Neither tokenizers nor tables can hold it."""
+    try:
+        caption.encode()
+    except UnicodeEncodeError as error:
+        around = ascii(caption[max(0, error.start - 20) : error.start + 20])
+        raise UserError(
+            f"{where}: {around} has half a character, which is no text; write it in UTF-8"
+        ) from None
 
 
 def tokenizer_of(config: TextEncoder) -> Tokenizer:

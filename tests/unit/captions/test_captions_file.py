@@ -78,6 +78,23 @@ def test_what_is_wrong_with_a_parquet_is_one_line(
     assert not (tmp_path / "results/captions/set/own_words").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (r'{"china.jpg": "\ud83d x"}', r"own\.json: china\.jpg: '\\ud83d x' has half a character"),
+        ('{"china.jpg": "a", "china.jpg": "b"}', r"own\.json: 'china\.jpg' stands there twice"),
+    ],
+)
+def test_what_is_wrong_with_a_json_is_one_line(
+    make: Make, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "own.json").write_text(content)
+    source = SOURCE | {"files": {"set": "own.json"}}
+    with pytest.raises(UserError, match=message) as raised:
+        make("own_words", photos=["china"], own_words=source)
+    assert str(raised.value).isprintable()
+
+
 def test_damage_is_named(make: Make, tmp_path: Path) -> None:
     (tmp_path / "own.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match=r"own\.parquet: cannot be read \("):

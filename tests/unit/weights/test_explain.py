@@ -48,7 +48,15 @@ def test_without_a_vocabulary_it_says_so(run: Run) -> None:
         [".", "1"],
     ]
     assert "as arm keywords reads it, by encoder minilm" in out
-    assert "without TF-IDF, since its vocabulary is not made yet: `snakemake results/wei" in out
+    made = (
+        r"not made yet: `snakemake results/weights/\S+\.vocabulary\.json --profile profiles/local "
+    )
+    assert re.search(made + "--configfile study.yaml`", out)
+
+
+def test_the_command_for_the_vocabulary_means_the_same_study(run: Run) -> None:
+    _, out, _ = run("--explain", "a dog", "--set", "seed=3", "--set", "note=two words")
+    assert "--configfile study.yaml --config seed=3 'note=two words'`" in out
 
 
 def test_with_the_vocabulary_of_the_arms_training_captions(
@@ -74,6 +82,7 @@ def test_what_is_cut_off_and_what_steers_terminals(run: Run) -> None:
         (["testset", "human", "--arm", "plain"], "weights: name a data set and a source, or giv"),
         (["testset", "--explain", "a"], "weights: --explain takes a caption; leave data set"),
         (["--explain", "a", "--arm", "keyword"], "no arm 'keyword'; did you mean 'keywords'?"),
+        (["--explain", "caf\udce9 zebra"], r"a caption: 'caf\udce9 zebra' has half a character"),
         (["testset", "human"], "vocabulary.json: is missing; make it first, by `snakemake "),
         (["testset", "humn"], "no source 'humn' there; did you mean 'human'?"),
     ],

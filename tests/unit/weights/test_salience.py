@@ -134,6 +134,15 @@ def test_numbers_and_dates_are_no_entities_that_count(weighers: list[Weigher]) -
     assert reasons == {"entity GPE", "noun head"}
 
 
+def test_of_a_caption_that_spacy_would_refuse_the_start_has_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weigher = Weigher(Weights(), MINILM, IDF)
+    monkeypatch.setattr(weigher.nlp, "max_length", len("Neil Armstrong and a dog"))
+    words = {"Neil", "Armstrong", "dog"}
+    assert salient(weigher, "Neil Armstrong and a dog on a red sofa") == words
+
+
 def test_all_pieces_of_a_word_follow_it(encoders: dict[str, TextEncoder]) -> None:
     """Pieces of the byte-pair tokenizer: s n o w b o a r d ing; cut where the windows end."""
     weigher = Weigher(Weights(noun_heads=False, entities=False), encoders["clip windows"], IDF)
@@ -162,6 +171,12 @@ def test_only_the_needed_components_run() -> None:
     assert names(noun_heads=False) == ["ner"]
     assert names(entities=False) == ["tok2vec", "tagger", "parser", "attribute_ruler"]
     assert names(entities=False, noun_heads=False) == []
+
+
+def test_a_misspelt_type_of_entity_is_refused() -> None:
+    message = r"weights\.ignored_entities: .* no type 'CARDNAL'; did you mean 'CARDINAL'\?"
+    with pytest.raises(UserError, match=message):
+        load(Weights(ignored_entities=("PERSON", "CARDNAL")))
 
 
 def test_a_model_of_spacy_that_is_missing_or_cannot_is_named(

@@ -66,7 +66,7 @@ class Batches:
         picture: Callable[[int], str],
         show: Callable[[int], object],
     ) -> None:
-        """prompt_tokens: expected of one request. show: told how many answers wait at the server."""
+        """prompt_tokens: expected of one request. show: told how many answers wait there."""
         self.api, self.answers, self.attempts = api, answers, attempts
         self._tokens, self.budget, self.stop = prompt_tokens, budget, stop
         self.picture, self.show = picture, show

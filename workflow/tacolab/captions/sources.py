@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from tacolab.captions.table import SCHEMA, table
 from tacolab.config import FileRef
 from tacolab.errors import UserError
 from tacolab.packed import Packed
+from tacolab.tokens import refuse_half_characters
 
 
 def human(data: Packed) -> pa.Table:
@@ -43,7 +46,7 @@ def given(data: Packed, file: FileRef, root: Path) -> pa.Table:
 
 def _json(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:
     try:
-        known = json.loads(content)
+        known = json.loads(content, object_pairs_hook=lambda pairs: _distinct(pairs, path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(known, dict):
@@ -54,8 +57,19 @@ def _json(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise UserError(f"{path}: {image_id}: neither a caption nor a list of captions")
+        for text in texts:
+            refuse_half_characters(text, f"{path}: {image_id}")
         captions[image_id] = texts
     return captions
+
+
+def _distinct(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """A JSON object; of a name that stands there twice `json` would keep the last in silence."""
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise UserError(f"{path}: {twice!r} stands there twice; put its captions into one list")
+    return known
 
 
 def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:

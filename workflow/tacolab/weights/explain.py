@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from tacolab.config import nearest
 from tacolab.errors import UserError
@@ -26,11 +29,19 @@ class Explanation:
     notes: list[str]
 
 
-def explain(plan: Plan, caption: str, arm: str | None = None) -> Explanation:
+def explain(
+    plan: Plan,
+    caption: str,
+    arm: str | None = None,
+    *,
+    config: Path,
+    overrides: Sequence[str] = (),
+) -> Explanation:
     """With the encoder, the criteria and (where it was made) the vocabulary of an arm.
 
-    arm: None for the first with token weights, else the protocol's baseline. Raises UserError where
-    the arm is not there or reads no text, or its tokenizer is not there.
+    arm: None for the first with token weights, else the protocol's baseline. config, overrides:
+    what the plan was read from, for commands in notes. Raises UserError where the arm is not there
+    or reads no text, or its tokenizer is not there.
     """
     study = plan.study
     weighted = [name for name, how in study.arms.items() if how.token_weighting != "none"]
@@ -48,8 +59,11 @@ def explain(plan: Plan, caption: str, arm: str | None = None) -> Explanation:
             idf = vocabulary.load(fitted.path)
             notes.append(f"TF-IDF by {fitted.path}")
         else:
+            command = ["snakemake", str(fitted.path), "--profile", "profiles/local"]
+            command += ["--configfile", str(config)]
+            command += ["--config", *overrides] if overrides else []
             notes.append(
-                f"without TF-IDF, since its vocabulary is not made yet: `snakemake {fitted.path}`"
+                f"without TF-IDF, since its vocabulary is not made yet: `{shlex.join(command)}`"
             )
     weigher = Weigher(study.weights, study.encoders[encoder], idf)
     weighed = weigher([caption])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tacolab.config import TextEncoder, Weights
+from tacolab.config import TextEncoder, Weights, nearest
 from tacolab.errors import UserError
 from tacolab.tokens import Tokens, tokenizer_of
 from tacolab.weights.vocabulary import Idf, rare
@@ -50,10 +50,15 @@ class Weigher:
         self.nlp = load(config)
 
     def __call__(self, captions: Sequence[str]) -> Weighed:
-        """Any number of captions, of any text."""
+        """Any number of captions, of any text.
+
+        Of a caption longer than spaCy reads (1,000,000 characters; its memory grows with them)
+        only so much has words.
+        """
         tokens = self.tokenizer(captions)
         with self.nlp.memory_zone():  # else every new word would stay in memory
-            docs = self.nlp.pipe(captions, batch_size=256)  # long ones need memory
+            texts = (caption[: self.nlp.max_length] for caption in captions)
+            docs = self.nlp.pipe(texts, batch_size=256)  # long ones need memory
             reasons = [
                 reach(spans, list(self.words(doc)))
                 for doc, spans in zip(docs, tokens.spans.tolist(), strict=True)
@@ -129,9 +134,22 @@ def load(config: Weights) -> Any:
         ) from None
     if config.entities and "ner" not in nlp.pipe_names:
         raise UserError(f"weights.entities: spaCy's model '{config.spacy}' finds none")
+    if config.entities:
+        _refuse_unknown(config, nlp.pipe_labels["ner"])
     if config.noun_heads and ("parser" not in nlp.pipe_names or not nlp.vocab.get_noun_chunks):
         raise UserError(f"weights.noun_heads: spaCy's model '{config.spacy}' finds none")
     shared: Any = nlp.get_pipe("tok2vec") if "tok2vec" in nlp.pipe_names else None
     if shared and not shared.listening_components:
         nlp.remove_pipe("tok2vec")
     return nlp
+
+
+def _refuse_unknown(config: Weights, labels: Sequence[str]) -> None:
+    """A type of entity that is misspelt would be counted in silence."""
+    usual = Weights.model_fields["ignored_entities"].default  # fit models of other languages, too
+    for label in config.ignored_entities:
+        if label not in (*labels, *usual):
+            raise UserError(
+                f"weights.ignored_entities: spaCy's model '{config.spacy}' has no type "
+                f"'{label}'{nearest(label, labels)}"
+            )

@@ -89,6 +89,9 @@ def load(path: Path) -> Idf:
         idf = json.loads(path.read_text(encoding="utf-8"))["idf"]
         return {str(word): float(value) for word, value in idf.items()}
     except FileNotFoundError:
-        raise UserError(f"{path}: no vocabulary; make it with `snakemake {path}`") from None
+        raise UserError(
+            f"{path}: no vocabulary; make it with `snakemake {path} --profile profiles/local "
+            "--configfile FILE` (FILE: the config of the study), or copy it there"
+        ) from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); remove it and start the workflow") from None
