@@ -8,6 +8,7 @@ UNIT = Path(__file__).parent / "unit"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: UNIT in item.path.parents)  # the longest, whole workflows, first
     for item in items:
         group = item.path if item.path.parent == UNIT else item.path.parent
         item.add_marker(pytest.mark.xdist_group(str(group)))
