@@ -3,7 +3,7 @@
 Snakemake's rule declares these files as outputs, so this module imports nothing heavy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tacolab.config import Study
@@ -84,7 +84,8 @@ DISTANCES = (
         "FID",
         "FID",
         False,
-        "Inception features of all images together; empty below 10,000 samples.",
+        "Inception features of all images together, bars are 95 % intervals by the grouped "
+        "jackknife; empty below {least:,} samples.",
     ),
     Metric(
         "cmmd",
@@ -101,7 +102,12 @@ def distances(study: Study, dataset: str) -> list[Metric]:
     """FID and CMMD, where the config asks for them."""
     asked = study.protocol.datasets[dataset].distribution
     wanted = {"fid": asked.fid is not None, "cmmd": asked.cmmd}
-    return [metric for metric in DISTANCES if wanted[metric.column]]
+    least = study.protocol.fid_min_samples
+    return [
+        replace(metric, remark=metric.remark.format(least=least))
+        for metric in DISTANCES
+        if wanted[metric.column]
+    ]
 
 
 def rate_distortion(dataset: str, metric: Metric) -> str:

@@ -72,6 +72,7 @@ def _lambda_axis(axes: Axes, lambdas: pd.Series) -> None:
     names = sorted(dict.fromkeys(lambdas), key=float)
     if names:
         axes.set_xscale("log")
+        axes.set_xlim(float(names[0]) / 1.15, float(names[-1]) * 1.15)  # also without values
         axes.set_xticks([float(name) for name in names], names)
         axes.minorticks_off()
 

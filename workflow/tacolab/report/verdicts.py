@@ -45,6 +45,26 @@ def table(study: Study, measured: Measured) -> pd.DataFrame:
 
 
 def _row(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[str, Any]:
+    row = _judged(study, claim, measured)
+    if row["verdict"] == NOT_MEASURED and not row.get("note"):
+        row["note"] = _gap(study, claim)
+    return row
+
+
+def _gap(study: Study, claim: Mapping[Any, Any]) -> str:
+    """What this run lacks for a claim."""
+    arm, lmbda, dataset = claim["arm"], claim["lmbda"], claim["dataset"]
+    for name in dict.fromkeys((arm, study.baseline_of(arm))):
+        if lmbda and lmbda not in study.lambdas_of(name):
+            return f"{name} has no model at λ {lmbda}"
+    if claim["relation"] == "saturates":
+        return f"captions {claim['control']} are not evaluated on {dataset}"
+    if claim["metric"] in ("fid", "cmmd"):
+        return f"no {claim['metric'].upper()} on {dataset} in this run"
+    return ""
+
+
+def _judged(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[str, Any]:
     arm = claim["arm"]
     known = arm in study.arms_with_runs()
     row = {name: claim[name] for name in COLUMNS if name in claim}
