@@ -28,8 +28,8 @@ def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
 
     *_change: at the same lambda, of bpp in %, else in the metric's unit. rate_at_*: how much more
     rate the control needs at the same quality [%], with a verdict by the margin: "worse" says that
-    the content of the captions saves bits. What quality costs says the arm's own curve, or its
-    baseline's where the arm has a single lambda.
+    the content of the captions saves bits. What quality costs says the arm's own curve, where it
+    has a single lambda that of its baseline, or of the protocol's.
     """
     rows = []
     arms = images[images["kind"] == ARM]
@@ -38,8 +38,9 @@ def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
         for control in dict.fromkeys(here["control"]):
             if control != OWN:
                 with_control = here.loc[here["control"] == control, "source"].unique()
-                chosen = here[here["control"].isin([OWN, control])]
+                chosen = _paired(here[here["control"].isin([OWN, control])])
                 shown = {*with_control, *map(study.baseline_of, with_control)}
+                shown.add(study.protocol.baseline)
                 codings = Codings(chosen[chosen["source"].isin(shown)])
                 rows += [
                     {"dataset": dataset, "source": arm, "control": control}
@@ -48,6 +49,15 @@ def table(study: Study, images: pd.DataFrame) -> pd.DataFrame:
                     for lmbda in codings.lambdas(str(arm), str(control))
                 ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _paired(images: pd.DataFrame) -> pd.DataFrame:
+    """Both codings by the same models alone: of a model that misses one (it is not there yet) the
+    other would count training noise as what a caption does. Its own stays, where none has both."""
+    model = ["source", "lmbda", "seed"]
+    both = images.groupby(model)["control"].transform("nunique") == 2
+    some = both.groupby([images["source"], images["lmbda"]]).transform("any")
+    return images[both | (~some & (images["control"] == OWN))]
 
 
 def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[str, object]:
@@ -66,7 +76,8 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
         row |= columns(f"{name}_change", interval(other[name] - own[name], of.images))
     for metric in METRICS:
         if judged := JUDGED.get(metric.column):
-            arms = [name for name in (arm, study.baseline_of(arm)) if len(of.lambdas(name)) > 1]
+            names = (arm, study.baseline_of(arm), study.protocol.baseline)
+            arms = [name for name in names if len(of.lambdas(name)) > 1]
             more = np.full_like(rate, np.nan)
             if arms:
                 points = (

@@ -21,7 +21,9 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     seeds = dict.fromkeys(model.seed for model in inputs.models)
     lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
     sizes = ", ".join(map(str, study.codec.groups))
+    described = [(name, study.arms[name].description) for name in study.arms_with_runs()]
     return {
+        "Arms": [f"{name}: {text}" if text else name for name, text in described],
         "Text encoder": _encoders(study),
         "Trained on": [_training_set(study, inputs, dataset) for dataset in trained_on],
         "Evaluated on": [_evaluation_set(study, inputs, name) for name in study.protocol.datasets],
@@ -71,6 +73,8 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     how = study.protocol.datasets[dataset]
     crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
     captions = f", {how.captions} captions each" if how.captions > 1 else ""
+    more = [f"{n} of {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
+    captions += f", captions each: {', '.join(more)}" if more else ""
     count = formats.spread(own["images"].tolist())
     return f"{dataset}: {count} {'image' if count == '1' else 'images'}, {crop}{captions}"
 

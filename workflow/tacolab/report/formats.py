@@ -12,7 +12,7 @@ import pandas as pd
 
 from tacolab.report.layout import DISTANCES, METRICS
 
-TITLES = {metric.column: metric.title for metric in (*METRICS, *DISTANCES)}
+TITLES = {metric.column: metric.axis for metric in (*METRICS, *DISTANCES)}
 _BOTH = ("bpp_real", "psnr", "ms_ssim", "lpips_published", "lpips")
 FORMATS = {
     "bpp_real": ".4f",

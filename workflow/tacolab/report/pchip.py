@@ -119,6 +119,13 @@ class Sampled:
         x = self.by_rate.x
         return np.asarray((log_rate >= x[:, 0] - REACH) & (log_rate <= x[:, -1] + REACH))
 
+    def holds(self, quality: Array) -> NDArray[np.bool_]:
+        """Whether it comes to these qualities there. The inverse curve alone does not say so: where
+        it ends flat, its straight line goes to any quality at the same rate."""
+        x = self.by_rate.x
+        low, high = self.by_rate(x[:, 0] - REACH), self.by_rate(x[:, -1] + REACH)
+        return np.asarray((quality >= low) & (quality <= high))
+
 
 def bd_rate(reference: Sampled, test: Sampled) -> Array:
     """Bjontegaard's mean rate difference of a test against a reference [%], (R,).
@@ -151,7 +158,7 @@ def at_equal_quality(reference: Sampled, rate: Array, quality: Array) -> Array:
     """Rate of single points (R,) above a curve at the same quality [%]; NaN off the curve."""
     needed = reference.by_quality(quality)
     more = 100 * np.expm1(np.log(rate) - needed)
-    return np.where(reference.reaches(needed), more, np.nan)
+    return np.where(reference.reaches(needed) & reference.holds(quality), more, np.nan)
 
 
 Point = tuple[Array, Array]  # rate and quality, (R,) each
@@ -164,7 +171,8 @@ def rate_beside(curve: Sampled, point: Point, other: Point) -> Array:
     """
     needed, other_needed = curve.by_quality(point[1]), curve.by_quality(other[1])
     more = 100 * np.expm1(np.log(point[0] / other[0]) - (needed - other_needed))
-    return np.where(curve.reaches(needed) & curve.reaches(other_needed), more, np.nan)
+    near = curve.reaches(needed) & curve.reaches(other_needed)
+    return np.where(near & curve.holds(point[1]) & curve.holds(other[1]), more, np.nan)
 
 
 def quality_beside(curve: Sampled, point: Point, other: Point) -> Array:

@@ -10,7 +10,16 @@ import pandas as pd
 
 from tacolab.config import Study
 from tacolab.report.bootstrap import Interval
-from tacolab.report.claims import UNDECIDABLE, Finding, claims, judge, together
+from tacolab.report.claims import (
+    CONTRADICTED,
+    NOT_CONFIRMED,
+    OF_ALL,
+    UNDECIDABLE,
+    Finding,
+    claims,
+    judge,
+    together,
+)
 from tacolab.report.controls import JUDGED
 from tacolab.report.differences import EQUAL, NOT_MEASURED, no_interval
 
@@ -81,19 +90,20 @@ def _judged(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[
     if relation == "undecidable":
         return row | _undecidable(claim, measured)
     row["support"] = _support(claim, measured.controls)
+    lambdas = 1 if claim["lmbda"] else len(study.lambdas_of(arm))
     if relation == "reproduced":
         found = _published(measured.published, metric)
-        return row | _decided(claim, _UNITS[metric], found, claim["to"])
+        return row | _decided(claim, _UNITS[metric], found, claim["to"], lambdas)
     if relation == "saturates":
         found = _cut(claim, measured.controls)
         row["support"] = ""
-        return row | _decided(claim, CURVE, found, study.protocol.margins.bd_rate)
+        return row | _decided(claim, CURVE, found, study.protocol.margins.bd_rate, lambdas)
     if metric in ("fid", "cmmd"):
         found, note = _distances(claim, measured.distances)
         quantity = _UNITS[metric]
         if relation == EQUAL:
             quantity = f"change of {metric.upper()} [%]"
-        decided = _decided(claim, quantity, found, study.protocol.margins.fid)
+        decided = _decided(claim, quantity, found, study.protocol.margins.fid, lambdas)
         return row | decided | ({"verdict": NOT_MEASURED, "note": note} if note else {})
     rows = _matching(measured.points, claim)
     if claim["lmbda"]:
@@ -101,11 +111,12 @@ def _judged(study: Study, claim: Mapping[Any, Any], measured: Measured) -> dict[
         decided = _decided(claim, _UNITS[metric], found, claim["to"])
     else:
         found = [_finding(line, "bd_rate") for line in _curve(measured.bd, claim, row)]
-        # Without a whole curve the single lambdas say what they can.
-        found = [one for one in found if np.isfinite(one.found.low)] or [
-            _finding(line, "at_equal_quality") for line in rows.to_dict("records")
-        ]
-        decided = _decided(claim, CURVE, found, study.protocol.margins.bd_rate)
+        found = [one for one in found if np.isfinite(one.found.low)]
+        if found:
+            lambdas = 1
+        else:  # without a whole curve the single lambdas say what they can
+            found = [_finding(line, "at_equal_quality") for line in rows.to_dict("records")]
+        decided = _decided(claim, CURVE, found, study.protocol.margins.bd_rate, lambdas)
     notes = list(dict.fromkeys(note for note in rows["note"] if note))
     if any(rows["verdict"] == NOT_MEASURED) and any("not comparable" in note for note in notes):
         decided["verdict"] = NOT_MEASURED
@@ -152,23 +163,36 @@ def _finding(line: Mapping[Any, Any], column: str) -> Finding:
 
 
 def _decided(
-    claim: Mapping[Any, Any], quantity: str, found: list[Finding], margin: float
+    claim: Mapping[Any, Any],
+    quantity: str,
+    found: list[Finding],
+    margin: float,
+    expected: int = 1,
 ) -> dict[str, Any]:
-    """The cells of a verdict on one or several findings."""
+    """The cells of a verdict on one or several findings. expected: how many there will be."""
     known = [one for one in found if np.isfinite(one.found.value)]
     judged = [judge(claim["relation"], one.found, margin) for one in known]
     decided = [verdict for verdict in judged if verdict != NOT_MEASURED]
+    # What is not decided everywhere is not decided, but for an exception to what is said of all.
+    open_ones = max(expected, len(found)) - len(decided)
     cells: dict[str, Any] = {
         "quantity": quantity,
         "measured": "; ".join(_text(one) for one in known),
         "verdict": together(claim["relation"], decided),
     }
+    if decided and open_ones and not _refuted(claim["relation"], decided):
+        cells["verdict"] = NOT_CONFIRMED
+        cells["note"] = f"so far: {len(decided)} of {len(decided) + open_ones} λ have an interval"
     if len(known) == 1:
         only = known[0].found
         cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     if known and not decided:
         cells["note"] = no_interval(known[0].images)
     return cells
+
+
+def _refuted(relation: str, decided: list[str]) -> bool:
+    return relation in OF_ALL and CONTRADICTED in decided
 
 
 def _text(one: Finding) -> str:
@@ -189,7 +213,8 @@ def _undecidable(claim: Mapping[Any, Any], measured: Measured) -> dict[str, Any]
     cells = _decided({"relation": "up"}, "instead: change of CMMD", found, 0.0)
     return cells | {
         "verdict": UNDECIDABLE,
-        "note": f"n = 24: a FID needs {FID_SAMPLES:,} samples; CMMD with its interval instead",
+        "note": f"n = 24: a FID needs {FID_SAMPLES:,} samples; "
+        + ("CMMD with its interval instead" if found else "no CMMD in this run either"),
     }
 
 
@@ -234,6 +259,20 @@ def _of_control(claim: Mapping[Any, Any], controls: pd.DataFrame) -> pd.DataFram
     return _at(rows, claim)
 
 
+def _plain_support(claim: Mapping[Any, Any], rows: pd.DataFrame) -> str:
+    """Where no curve says what quality costs: the changes of rate and quality themselves."""
+    metric = claim["metric"] if f"{claim['metric']}_change" in rows else "lpips_published"
+    parts = []
+    for column, unit in ((f"{metric}_change", _UNITS[metric]), ("bpp_change", "change of bpp [%]")):
+        found = [_finding(line, column) for line in rows.to_dict("records")]
+        known = [one for one in found if np.isfinite(one.found.value)]
+        if known:
+            parts.append(f"{unit} " + "; ".join(_text(one) for one in known))
+    if not parts:
+        return f"captions {claim['control']}: not measured"
+    return f"captions {claim['control']}, same λ: {', '.join(parts)}"
+
+
 def _support(claim: Mapping[Any, Any], controls: pd.DataFrame) -> str:
     """What the control of a claim says: how much the content of the captions does at all."""
     if not claim["control"]:
@@ -243,7 +282,7 @@ def _support(claim: Mapping[Any, Any], controls: pd.DataFrame) -> str:
     found = [_finding(line, column) for line in rows.to_dict("records")]
     known = [one for one in found if np.isfinite(one.found.value)]
     if not known:
-        return f"captions {claim['control']}: not measured"
+        return _plain_support(claim, rows)
     words = dict.fromkeys(str(verdict) for verdict in rows[f"{column}_verdict"])
     values = [one.found.value for one in known]
     span = f"{min(values):+z.2f} to {max(values):+z.2f}" if len(known) > 1 else _text(known[0])
