@@ -266,8 +266,11 @@ def _plain_support(claim: Mapping[Any, Any], rows: pd.DataFrame) -> str:
     for column, unit in ((f"{metric}_change", _UNITS[metric]), ("bpp_change", "change of bpp [%]")):
         found = [_finding(line, column) for line in rows.to_dict("records")]
         known = [one for one in found if np.isfinite(one.found.value)]
-        if known:
-            parts.append(f"{unit} " + "; ".join(_text(one) for one in known))
+        values = [one.found.value for one in known]
+        if len(known) > 1:
+            parts.append(f"{unit} {min(values):+z.1g} to {max(values):+z.1g}")
+        elif known:
+            parts.append(f"{unit} {_text(known[0])}")
     if not parts:
         return f"captions {claim['control']}: not measured"
     return f"captions {claim['control']}, same λ: {', '.join(parts)}"
