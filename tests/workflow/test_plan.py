@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import authors_file
 from conftest import DEMO, ROOT, Project
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -161,6 +162,9 @@ def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_pa
             target = root / path.relative_to(SHARED)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+    study = yaml.safe_load((clone.folder / "config/mini.yaml").read_text())
+    weights = root / study["arms"]["published"]["weights"]["0.004"]
+    authors_file.write(weights, text_dim=384, **study["codec"])
     image = next((root / "coco/train2014").iterdir())
     image.write_bytes(image.read_bytes()[:5000])
     run = clone.snakemake(

@@ -223,7 +223,7 @@ class Attention(Strict):
     @model_validator(mode="after")
     def _used(self) -> Attention:
         for key in ("rank", "shared") if self.kind != "linformer" else ():
-            if key in self.model_fields_set:
+            if getattr(self, key) != type(self).model_fields[key].default:
                 raise wrong(key, f"{self.kind} has none; take it out, or set kind to linformer")
         return self
 
