@@ -98,18 +98,6 @@ def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
     return artefact
 
 
-def _refuse_unused(plan: Plan, source: str) -> None:
-    """A table that nothing is made from has no place in the plan."""
-    used = {a.names["source"] for a in plan if a.stage == "captions"}
-    if source in plan.study.captions and source not in used:
-        raise UserError(
-            f"captions.{source}: no arm uses it"
-            + (f" up to phase {plan.study.phase}" if plan.study.phase else "")
-            + "; name it in arms.NAME.captions, or as a control in "
-            "protocol.datasets.NAME.controls"
-        )
-
-
 @app.command()
 def data(
     dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
@@ -186,7 +174,6 @@ def captions(
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    _refuse_unused(plan, source)
     artefact = _find(plan, "captions", key, dataset=dataset, source=source)
     if estimate:
         typer.echo(stage.estimate(plan.study, artefact))

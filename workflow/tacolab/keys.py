@@ -208,6 +208,11 @@ class Plan:
             if value not in valid:
                 word = {"lmbda": "lambda", "dataset": "data set"}.get(name, name)
                 limit = f" up to phase {self.study.phase}" if self.study.phase else ""
+                if name == "source" and value in self.study.captions:
+                    return (
+                        f"captions.{value}: no arm uses it{limit}; name it in arms.NAME.captions, "
+                        "or as a control in protocol.datasets.NAME.controls"
+                    )
                 return f"the config means no {word} '{value}' there{limit}{nearest(value, valid)}"
             fitting = [a for a in fitting if a.names[name] == value]
         return (

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from tacolab import atomic
-from tacolab.captions.question import GOOD, LATEST, LOST, MOST_TOKENS, Answer, Question, count
+from tacolab.captions.question import GOOD, LATEST, LOST, MOST_TOKENS, Answer, Question, natural
 from tacolab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -253,9 +253,9 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
         good = (
             all(isinstance(text, str) for text in texts)
             and line["mode"] in ("sync", "batch")
-            and all(value is None or count(value, most) == value for value, most in counts)
-            and count(line["index"]) is not None
-            and count(line["max_tokens"]) is not None
+            and all(value is None or natural(value, most) == value for value, most in counts)
+            and natural(line["index"]) is not None
+            and natural(line["max_tokens"]) is not None
         )
     except (ValueError, KeyError, TypeError):
         return None

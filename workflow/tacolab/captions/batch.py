@@ -236,8 +236,9 @@ class Batches:
             self.stop.wait(LOOK_AGAIN)
         look = part.creating
         part = self._note(replace(part, creating=True))
+        # Not found, of a file that another run has uploaded: it may be another account's.
         batch = self._patiently(
-            lambda failed: self._create(part, look=failed > 0 or look), sending=True
+            lambda failed: self._create(part, look=failed > 0 or look), sending=known
         )
         self._note(replace(part, batch=batch, creating=False))
         self._input(part.name).unlink(missing_ok=True)

@@ -137,9 +137,9 @@ class Answer:
             outcome,
             text,
             _text(completion.get("model")),
-            count(completion.get("created"), LATEST),
-            count(usage.get("prompt_tokens")),
-            count(usage.get("completion_tokens")),
+            natural(completion.get("created"), LATEST),
+            natural(usage.get("prompt_tokens")),
+            natural(usage.get("completion_tokens")),
             _text(completion.get("id")),
         )
 
@@ -154,8 +154,8 @@ class Answer:
         return cls(LOST, _clean(reason), None, None, None, None, None)
 
 
-def count(value: Any, limit: int = MOST_TOKENS) -> int | None:
-    """None for what is no count below `limit`."""
+def natural(value: Any, limit: int = MOST_TOKENS) -> int | None:
+    """A whole number from 0 up to `limit`; None for anything else."""
     return value if type(value) is int and 0 <= value < limit else None
 
 

@@ -67,11 +67,14 @@ def judge(relation: str, found: Interval, margin: float) -> str:
     return CONFIRMED if right else CONTRADICTED if wrong else NOT_CONFIRMED
 
 
-def together(relation: str, verdicts: Iterable[str]) -> str:
-    """Of several lambdas or sizes: what all say; one exception refutes what is said of all."""
+def together(relation: str, verdicts: Iterable[str], undecided: int = 0) -> str:
+    """Of several lambdas or sizes: what all say; one exception refutes what is said of all.
+
+    undecided: how many say nothing (yet); with any, nothing else is decided.
+    """
     said = set(verdicts)
     if not said:
         return NOT_MEASURED
     if relation in OF_ALL and CONTRADICTED in said:
         return CONTRADICTED
-    return said.pop() if len(said) == 1 else NOT_CONFIRMED
+    return said.pop() if len(said) == 1 and not undecided else NOT_CONFIRMED

@@ -10,16 +10,7 @@ import pandas as pd
 
 from tacolab.config import Study
 from tacolab.report.bootstrap import Interval
-from tacolab.report.claims import (
-    CONTRADICTED,
-    NOT_CONFIRMED,
-    OF_ALL,
-    UNDECIDABLE,
-    Finding,
-    claims,
-    judge,
-    together,
-)
+from tacolab.report.claims import NOT_CONFIRMED, UNDECIDABLE, Finding, claims, judge, together
 from tacolab.report.controls import JUDGED
 from tacolab.report.differences import EQUAL, NOT_MEASURED, no_interval
 
@@ -173,26 +164,21 @@ def _decided(
     known = [one for one in found if np.isfinite(one.found.value)]
     judged = [judge(claim["relation"], one.found, margin) for one in known]
     decided = [verdict for verdict in judged if verdict != NOT_MEASURED]
-    # What is not decided everywhere is not decided, but for an exception to what is said of all.
-    open_ones = max(expected, len(found)) - len(decided)
+    of = max(expected, len(found))
+    verdict = together(claim["relation"], decided, of - len(decided))
     cells: dict[str, Any] = {
         "quantity": quantity,
         "measured": "; ".join(_text(one) for one in known),
-        "verdict": together(claim["relation"], decided),
+        "verdict": verdict,
     }
-    if decided and open_ones and not _refuted(claim["relation"], decided):
-        cells["verdict"] = NOT_CONFIRMED
-        cells["note"] = f"so far: {len(decided)} of {len(decided) + open_ones} λ have an interval"
+    if verdict == NOT_CONFIRMED and len(decided) < of:
+        cells["note"] = f"so far: {len(decided)} of {of} have an interval"
     if len(known) == 1:
         only = known[0].found
         cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     if known and not decided:
         cells["note"] = no_interval(known[0].images)
     return cells
-
-
-def _refuted(relation: str, decided: list[str]) -> bool:
-    return relation in OF_ALL and CONTRADICTED in decided
 
 
 def _text(one: Finding) -> str:
