@@ -1,17 +1,34 @@
-"""Before the first job of Snakemake's head: one head per folder, partitions that exist."""
+"""Before the first job of Snakemake's head: one head per folder, partitions that take its jobs."""
 
 import atexit
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tacolab import slurm
 from tacolab.errors import UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
 ONLY_LOOKS = "report_now"
+
+
+class Asked(NamedTuple):
+    """What a job asks SLURM for: a partition (or several: "a,b"), minutes, memory [MB]."""
+
+    partition: str
+    runtime: int
+    mem_mb: int
+
+    @classmethod
+    def of(cls, resources: Mapping[str, Any]) -> "Asked | None":
+        """None without a partition."""
+        partition = str(resources.get("slurm_partition") or "")
+        numbers = (resources.get(name) for name in ("runtime", "mem_mb"))
+        # Snakemake may not know a number before the inputs are there.
+        known = [number if isinstance(number, int) else 0 for number in numbers]
+        return cls(partition, *known) if partition else None
 
 
 def start(results: Path, jobs: Iterable[Any]) -> None:
@@ -40,32 +57,38 @@ def _leave() -> None:
 
 def check_partitions(jobs: Iterable[Any]) -> None:
     """Raises UserError for a job that SLURM would refuse, or let wait for ever."""
-    wanted: dict[tuple[str, int], set[str]] = {}
+    wanted: dict[Asked, set[str]] = {}
     for job in jobs:
-        partition, runtime = job.resources.get("slurm_partition"), job.resources.get("runtime")
-        if partition:
-            wanted.setdefault((str(partition), int(runtime or 0)), set()).add(job.rule.name)
+        if asked := Asked.of(job.resources):
+            wanted.setdefault(asked, set()).add(job.rule.name)
     if wanted:
         check_limits(wanted)
 
 
-def check_limits(wanted: Mapping[tuple[str, int], Iterable[str]]) -> None:
-    """As above, for rules by partition (or several: "a,b") and runtime in minutes."""
-    limits = slurm.partition_limits()
+def check_limits(wanted: Mapping[Asked, Iterable[str]]) -> None:
+    """As above, for rules by what they ask for."""
+    there = slurm.partitions()
     each = [
-        (partition, runtime, f"partition '{partition}' (rule {', '.join(sorted(rules))})")
-        for (partitions, runtime), rules in sorted(wanted.items())
-        for partition in partitions.split(",")
+        (partition, asked, f"partition '{partition}' (rule {', '.join(sorted(rules))})")
+        for asked, rules in sorted(wanted.items())
+        for partition in asked.partition.split(",")
     ]
-    for partition, runtime, which in each:
-        if partition not in limits:
+    for name, asked, which in each:
+        if name not in there:
             raise UserError(
-                f"{which} does not exist on this cluster, which has {', '.join(sorted(limits))}; "
+                f"{which} does not exist on this cluster, which has {', '.join(sorted(there))}; "
                 "change it in the first block of profiles/slurm/config.yaml"
             )
-        limit = limits[partition]
-        if limit is not None and runtime * 60 > limit:
+        limit, memory = there[name].seconds, there[name].memory
+        if limit is not None and asked.runtime * 60 > limit:
             raise UserError(
                 f"{which}: its jobs may last {limit / 60:.0f} minutes and the profile asks for "
-                f"{runtime}: they would wait for ever; lower runtime in profiles/slurm/config.yaml"
+                f"{asked.runtime}: they would wait for ever; lower runtime in "
+                "profiles/slurm/config.yaml"
+            )
+        if asked.mem_mb > memory:
+            raise UserError(
+                f"{which}: its largest node has {memory} MB and the profile asks for "
+                f"{asked.mem_mb}: SLURM would refuse them; lower mem_mb in "
+                "profiles/slurm/config.yaml"
             )

@@ -104,10 +104,18 @@ def _clock(text: str) -> float | None:
         return None
 
 
-def partition_limits() -> dict[str, float | None]:
-    """Longest job of each partition in seconds, None for no limit. Raises UserError."""
+@dataclass(frozen=True)
+class Partition:
+    """seconds: of its longest job, None for no limit. memory: of its largest node [MB]."""
+
+    seconds: float | None
+    memory: int
+
+
+def partitions() -> dict[str, Partition]:
+    """By name. Raises UserError."""
     try:
-        asked = _run("sinfo", "--noheader", "--format=%R %l")
+        asked = _run("sinfo", "--noheader", "--exact", "--format=%R %l %m")
     except FileNotFoundError:
         raise UserError(
             "sinfo is not there: no SLURM on this machine; use profiles/local"
@@ -116,8 +124,12 @@ def partition_limits() -> dict[str, float | None]:
         raise UserError("sinfo: SLURM's controller does not answer") from None
     if asked.returncode:
         raise UserError(f"sinfo: SLURM's controller cannot be reached: {asked.stderr.strip()}")
-    pairs = (line.split() for line in asked.stdout.splitlines())
-    return {name: _seconds(limit) for name, limit in pairs}
+    found: dict[str, Partition] = {}
+    for line in asked.stdout.splitlines():  # one for every kind of node
+        name, limit, memory = line.split()
+        largest = max(int(memory.rstrip("+")), found[name].memory if name in found else 0)
+        found[name] = Partition(_seconds(limit), largest)
+    return found
 
 
 def min_job_age() -> int | None:

@@ -32,20 +32,23 @@ def checks(plan: Plan, profile: Profile) -> list[tuple[str, Callable[[], Finding
     """One for the commands, the controller and each partition; a single word without SLURM."""
     if not profile.uses_slurm:
         return [("SLURM", lambda: Finding.left_out(f"not looked at: {profile.folder} is without"))]
-    partitions: dict[tuple[str, int], list[str]] = {}  # rules by partition and minutes
+    wanted: dict[head.Asked, list[str]] = {}
     gpus: dict[tuple[str, int], None] = {}  # partition and GPUs of a job
     for rule in LAYOUT:
-        asked = profile.resources(rule)
-        if partition := str(asked.get("slurm_partition") or ""):
-            partitions.setdefault((partition, asked.get("runtime", 0)), []).append(rule)
-            if number := int(asked.get("gpu", 0)):
-                gpus[partition, number] = None
+        resources = profile.resources(rule)
+        if asked := head.Asked.of(resources):
+            wanted.setdefault(asked, []).append(rule)
+            if number := int(resources.get("gpu", 0)):
+                gpus[asked.partition, number] = None
     device = plan.study.execution.device
     return [
         ("SLURM", _commands),
         ("controller", _controller),
         ("job states", partial(_states, profile.options.get("slurm-status-command", "sacct"))),
-        *((f"partition {w[0]}", partial(_partition, w, rules)) for w, rules in partitions.items()),
+        *(
+            (f"partition {w.partition}", partial(_partition, w, rules))
+            for w, rules in wanted.items()
+        ),
         *((f"GPUs of {name}", partial(_gpus, name, number, device)) for name, number in gpus),
     ]
 
@@ -63,8 +66,7 @@ def _commands() -> Finding:
 
 def _controller() -> Finding:
     """Raises UserError when it does not answer."""
-    partitions = slurm.partition_limits()
-    return Finding.ok(f"answers; partitions {', '.join(sorted(partitions))}")
+    return Finding.ok(f"answers; partitions {', '.join(sorted(slurm.partitions()))}")
 
 
 def _states(command: str) -> Finding:
@@ -91,10 +93,12 @@ def _states(command: str) -> Finding:
     return Finding.ok(f"{command} answers")
 
 
-def _partition(wanted: tuple[str, int], rules: list[str]) -> Finding:
-    """Raises UserError where it does not exist or ends jobs earlier."""
+def _partition(wanted: head.Asked, rules: list[str]) -> Finding:
+    """Raises UserError where it does not exist, ends jobs earlier or has too little memory."""
     head.check_limits({wanted: rules})
-    return Finding.ok(f"takes jobs of {wanted[1]} minutes ({', '.join(rules)})")
+    return Finding.ok(
+        f"takes jobs of {wanted.runtime} minutes and {wanted.mem_mb} MB ({', '.join(rules)})"
+    )
 
 
 def _gpus(partition: str, number: int, device: str) -> Finding:
