@@ -29,12 +29,24 @@ def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
     assert "submitted" not in said
 
 
-def test_job_that_would_wait_for_ever_is_named_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"runtime": 3}, "may last 2 minutes and the profile asks for 3"),
+        (
+            {"runtime": 1, "mem_mb": 16001},
+            "largest node has 16000 MB and the profile asks for 16001",
+        ),
+    ],
+)
+def test_job_that_no_node_would_take_is_named_at_once(
+    tmp_path: Path, asked: dict[str, int], message: str
+) -> None:
     study = Study(tmp_path / "study", SHORT)
-    edit(study, slurm_partition="gpu", runtime=3)
+    edit(study, slurm_partition="gpu", **asked)
     assert study.run() == 2
     said = (study.folder / "head.log").read_text()
-    assert "may last 2 minutes and the profile asks for 3" in said
+    assert message in said
     assert "submitted" not in said
 
 
