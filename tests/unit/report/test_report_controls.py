@@ -11,6 +11,7 @@ from tacolab import config
 from tacolab.report import controls, pchip, verdicts
 from tacolab.report.bootstrap import Interval
 from tacolab.report.claims import Finding
+from tacolab.report.evidence import Evidence
 from tacolab.report.pchip import Sampled
 from test_report_statistics import LAMBDAS, coded
 
@@ -84,6 +85,6 @@ def test_a_claim_of_two_lambdas_is_not_decided_by_one(
     relation: str, values: list[float], expected: str
 ) -> None:
     found = [Finding("λ", Interval(x if x == x else 1.0, x - 0.1, x + 0.1), 60) for x in values]
-    cells = verdicts._decided({"relation": relation}, "", found, 1.0, expected=2)
+    cells = verdicts.decide(relation, Evidence("rate", found, 1.0, expected=2))
     assert cells["verdict"] == expected
-    assert ("so far: 1 of 2" in cells.get("note", "")) == (expected == "not confirmed")
+    assert ("so far: 1 of 2" in cells["note"]) == (expected == "not confirmed")

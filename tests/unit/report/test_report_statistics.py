@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 
 import report_study
-from tacolab import config
+from tacolab import config, keys
 from tacolab.report import bootstrap, pchip
 from tacolab.report.bootstrap import Interval, interval, resampled_means
 from tacolab.report.claims import claims, judge, together
 from tacolab.report.codings import Codings
-from tacolab.report.differences import Pair, bd_table, mismatch, points_table, word
-from tacolab.report.inputs import ARM, IDENTITY, VALUES
+from tacolab.report.comparable import mismatches
+from tacolab.report.differences import Pair, bd_table, points_table, word
+from tacolab.report.inputs import ARM, IDENTITY, VALUES, Model
 from tacolab.report.layout import METRICS
 from tacolab.report.pchip import Sampled
 
@@ -154,7 +155,7 @@ def study(**arms: object) -> config.Study:
 def point(
     frames: list[pd.DataFrame], arms: config.Study, metric: str = "psnr", arm: str = "other"
 ) -> pd.Series:
-    table = points_table(arms, {"kodak": Codings(pd.concat(frames))})
+    table = points_table(arms, {"kodak": Codings(pd.concat(frames))}, {})
     table = table[table["arm"] == arm]
     (row,) = table[(table["metric"] == metric) & (table["lmbda"] == "0.0016")].to_dict("records")
     return pd.Series(row)
@@ -231,15 +232,29 @@ def test_arms_of_unequal_epochs_are_not_judged() -> None:
         taco=plain | {"extra_seeds": {}, "training": {"export_epochs": [2]}},
         **{"taco@2": export, "other": short, "matched": short | {"baseline": "taco@2"}},
     )
-    assert mismatch(arms, "other", "taco") == "trained for 2 epochs against 3: not comparable"
-    assert mismatch(arms, "matched", "taco@2") == ""
+    unequal = mismatches(arms, [])
+    assert unequal == {
+        "taco@2": "trained for 2 epochs against 3: not comparable",
+        "other": "trained for 2 epochs against 3: not comparable",
+    }
     random = np.random.default_rng(5)
     names = {"taco": 1.0, "taco@2": 1.1, "other": 1.05, "matched": 1.05}
     images = pd.concat([coded(name, factor, random) for name, factor in names.items()])
     points = images.groupby(IDENTITY, dropna=False)[VALUES].mean().reset_index()
-    table = bd_table(arms, points, {"kodak": Codings(images)})
+    table = bd_table(arms, points, {"kodak": Codings(images)}, unequal)
     verdicts = table[table["metric"] == "psnr"].set_index("arm")["verdict"]
     assert verdicts["other"] == "not measured" and verdicts["matched"] == "better"
+
+
+@pytest.mark.parametrize(("pairs", "why"), [(405, ""), (200, "trained on 200 image-caption pairs")])
+def test_epochs_of_fewer_captions_are_no_match(pairs: int, why: str) -> None:
+    """Human captions are five per image and some more: that difference is none."""
+    plan = keys.Plan(study(other=TEXTLESS))
+    trained = [a for a in plan if a.stage == "train" and a.names["lmbda"] == "0.0016"]
+    samples = {"taco": 408, "other": pairs}
+    models = [Model(a, {"samples": samples[a.names["arm"]]}) for a in trained]
+    assert mismatches(plan.study, models).get("other", "").startswith(why)
+    assert bool(mismatches(plan.study, models)) == bool(why)
 
 
 def test_seeds_are_averaged_and_their_spread_stands_beside() -> None:

@@ -8,12 +8,11 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.report import controls, distances, published, verdicts
+from tacolab.report import comparable, controls, distances, published, verdicts
 from tacolab.report.codings import sampled
 from tacolab.report.differences import bd_table, points_table
-from tacolab.report.inputs import DISTANCES, IDENTITY, UNROUNDED, VALUES, WITHOUT
-from tacolab.report.times import table as times_table
-from tacolab.report.verdicts import Measured
+from tacolab.report.evidence import Measured
+from tacolab.report.inputs import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
 from test_report_statistics import LAMBDAS, coded
 
 TEXT = {"text": "minilm", "captions": "human"}
@@ -35,6 +34,7 @@ def study() -> config.Study:
     }
     plain["protocol"]["datasets"] = {"kodak": {"controls": ["shuffled"]}}
     plain["protocol"]["anchors"] = {}
+    plain["timing"] = {"machines": {"here": ""}}
     return config.validate(plain, "test")
 
 
@@ -43,8 +43,12 @@ def timing() -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for part, ratio in (("training", 1.001), ("forward", 1.05)):
         row = {"experiment": "widths", "part": part, "machine": "v100", "channels": 192}
-        row |= {"attention": "linformer", "ratio": ratio}
+        row |= {"attention": "linformer", "ratio": ratio, "tokens": 38, "side": 256}
         rows.append(row | {"ratio_low": ratio - 0.005, "ratio_high": ratio + 0.005})
+    for tokens, ratio in ((2048, 0.7), (38, 1.02), (77, 1.0)):
+        row = {"experiment": "sweep", "part": "encoder", "machine": "v100", "side": 256}
+        rows.append(row | {"attention": "linformer", "tokens": tokens, "ratio": ratio})
+    rows.append(rows[-1] | {"side": 512, "ratio": 9.0})
     return pd.DataFrame(rows)
 
 
@@ -63,7 +67,7 @@ def table() -> pd.DataFrame:
         images[name] = np.nan
     points = images.groupby(IDENTITY, dropna=False)[[*VALUES, *UNROUNDED]].mean().reset_index()
     points["images"] = 60
-    for name in DISTANCES:
+    for name in (*DISTANCES, SAMPLES):
         points[name] = np.nan
     at = (points["lmbda"] == "0.0004") & (points["control"] == "own")
     left_out: list[tuple[Any, ...]] = []
@@ -75,13 +79,17 @@ def table() -> pd.DataFrame:
             without = value + by + (0.001 * group if arm != "taco" else 0)
             left_out.append(("kodak", arm, "0.0004", "100", "own", group, 20, np.nan, without))
     codings = sampled(arms, images)
+    unequal = comparable.mismatches(arms, [])
+    singles = points_table(arms, codings, unequal)
+    groups = pd.DataFrame(left_out, columns=GROUPS)
     measured = Measured(
-        bd_table(arms, points, codings),
-        points_table(arms, codings),
+        bd_table(arms, points, codings, unequal),
+        singles,
         controls.table(arms, images),
-        distances.table(arms, points, pd.DataFrame(left_out, columns=GROUPS)),
-        times_table(timing()),
+        distances.table(arms, points, groups, singles, unequal),
+        timing(),
         published.table(arms, points),
+        unequal,
     )
     return verdicts.table(arms, measured).set_index("id")
 
@@ -124,6 +132,14 @@ def test_what_cannot_be_judged_says_why(table: pd.DataFrame) -> None:
     fid = table.loc["context-kodak-fid"]
     # Each arm's interval is +-0.3, but without the same images both move alike.
     assert "n = 24" in fid["note"] and "λ 0.0004: +0.1000 [+0.0950, " in fid["measured"]
+
+
+def test_the_earlier_experiment_stands_beside_what_it_left_out(table: pd.DataFrame) -> None:
+    row = table.loc["linear-time-encode"]
+    assert row["note"] == "channels varied, which makes both kinds dearer alike"
+    said = "text varied instead, encoder: v100: +2.0 % at 38 tokens, -30.0 % at 2,048 tokens"
+    assert row["support"] == said
+    assert table.loc["linear-time-train", "support"] == ""
 
 
 def test_deviations_from_the_authors_numbers_are_flagged() -> None:

@@ -335,6 +335,11 @@ class Arm(Strict):
     )
     attention: Attention = Field(Attention(), description="of the text adapter")
     training: TrainingChange = Field(default_factory=lambda: TrainingChange())
+    stand_in: str = Field(
+        "",
+        description="what the arm has in place of the real thing, say random weights or made-up "
+        "captions: claims about it then get no verdict",
+    )
     lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
     extra_seeds: dict[Lmbda, list[Seed]] = Field(
         {}, description="further seeds at single lambdas, to see training noise"

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 Array = NDArray[np.float64]
 
@@ -64,14 +65,22 @@ def resampled_means(values: Array, resamples: int = RESAMPLES, seed: int = SEED)
 
 
 def interval(values: Array, n: int) -> Interval:
-    """The estimate in row 0 with the percentiles of the others; n: images behind it."""
+    """The estimate in row 0 with percentiles of the others; n: images behind it.
+
+    Percentiles of resampled means are those of a normal distribution with the sample's own, too
+    small variance: of 24 images they cover 93 %, of 10 only 90 %. So they are taken further out, as
+    far as Student's t asks (the expanded percentile interval: Hesterberg, What teachers should know
+    about the bootstrap, The American Statistician 2015).
+    """
     resampled = values[1:]
     finite = np.isfinite(resampled)
     if not np.isfinite(values[0]):
         return NOTHING
     if n < MIN_IMAGES or not len(resampled) or finite.mean() < 1 - UNDEFINED:
         return Interval(float(values[0]), np.nan, np.nan)
-    low, high = np.quantile(resampled[finite], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))
+    tail = float(stats.norm.cdf(-reach))
+    low, high = np.quantile(resampled[finite], [tail, 1 - tail])
     return Interval(float(values[0]), float(low), float(high))
 
 

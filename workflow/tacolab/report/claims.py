@@ -3,15 +3,17 @@
 claims.csv has a claim per row: arm, data set, metric, lambda (none: the whole curve), relation.
 
 - better, worse, equal, not worse: of the rate at equal quality [%] against the arm's baseline, with
-  the margin of the config;
-- up, down, within: of the metric's change at one lambda; `to` is the limit of `within`;
-- saturates: captions cut as the control says are no worse than whole ones;
+  the margin of the config; equal of FID [%] at the same lambda;
+- up, down, within: of the metric's change at one lambda and equal rate (of FID and CMMD, which have
+  no curve, at the same lambda); `to` is the limit of `within`;
+- saturates: captions cut as the control says are no worse than whole ones, and shorter ones are;
 - same time: of the time per pair [%], with its margin;
 - reproduced: every point within `to` of the authors' own (bpp in %, PSNR in dB);
 - undecidable: n = 24 images decide no FID.
 """
 
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +32,26 @@ VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured of a claim. at: where, "λ 0.0016"; "" for the whole curve."""
+    """What was measured of a claim. at: where, "λ 0.0016"; "" for the whole curve.
+
+    doubt: why it decides nothing, whatever its interval says.
+    """
 
     at: str
     found: Interval
     images: int
+    doubt: str = ""
+
+    def __str__(self) -> str:
+        """With as many digits as the width of the interval makes sense of."""
+        found = self.found
+        width = found.high - found.low
+        size = width if width > 0 else abs(found.value)
+        digits = min(6, max(2, 1 - math.floor(math.log10(size)))) if size else 2
+        text = f"{found.value:+z.{digits}f}"
+        if width > 0:
+            text += f" [{found.low:+z.{digits}f}, {found.high:+z.{digits}f}]"
+        return f"{self.at}: {text}" if self.at else text
 
 
 def claims() -> pd.DataFrame:
@@ -53,6 +70,8 @@ def judge(relation: str, found: Interval, margin: float) -> str:
         return NOT_MEASURED
     inside = -margin <= low and high <= margin
     beyond = low > margin or high < -margin
+    if relation == "undecidable":
+        return NOT_CONFIRMED
     if relation in (BETTER, WORSE):
         said = word(found, margin)
         return {relation: CONFIRMED, OPEN: NOT_CONFIRMED}.get(said, CONTRADICTED)

@@ -5,7 +5,7 @@ difference, and a single lambda by the rate that the baseline's curve needs for 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -31,7 +31,7 @@ BD_COLUMNS = [
 POINT_COLUMNS = [
     *("dataset", "arm", "reference", "lmbda", "metric", "images", "seeds"),
     *("rate_change", "rate_change_low", "rate_change_high"),
-    *("change", "change_low", "change_high"),
+    *("of_reference", "of_arm", "change", "change_low", "change_high"),
     *("at_equal_rate", "at_equal_rate_low", "at_equal_rate_high"),
     *("at_equal_quality", "at_equal_quality_low", "at_equal_quality_high"),
     *("seeds_low", "seeds_high", "verdict", "note"),
@@ -47,22 +47,6 @@ def word(found: Interval, margin: float) -> str:
     if found.high < 0:
         return BETTER
     return WORSE if found.low > 0 else OPEN
-
-
-def epochs(study: Study, arm: str) -> int | None:
-    """Epochs behind an arm's models; None where others trained them."""
-    how = study.arms[arm]
-    if how.weights:
-        return None
-    return how.of.epoch if how.of else study.recipe(arm).epochs
-
-
-def mismatch(study: Study, arm: str, reference: str) -> str:
-    """Why two arms must not be judged by each other; "" where they may."""
-    one, other = epochs(study, arm), epochs(study, reference)
-    if one is None or other is None or one == other:
-        return ""
-    return f"trained for {one} epochs against {other}: not comparable"
 
 
 @dataclass(frozen=True)
@@ -93,10 +77,16 @@ class Pair:
         return {"seeds_low": float(np.min(values)), "seeds_high": float(np.max(values))}
 
 
-def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) -> pd.DataFrame:
+def bd_table(
+    study: Study,
+    points: pd.DataFrame,
+    codings: dict[str, Codings],
+    unequal: Mapping[str, str],
+) -> pd.DataFrame:
     """Every arm's curve against its baseline and the classical codecs: see `curves.bd_table`.
 
-    *_low, *_high: 95 % intervals over images; seeds_low, seeds_high: bd_rate of single seeds.
+    unequal: of `comparable.mismatches`. *_low, *_high: 95 % intervals over images; seeds_low,
+    seeds_high: bd_rate of single seeds.
     """
     metrics = {metric.column: metric for metric in METRICS}
     rows = []
@@ -110,8 +100,8 @@ def bd_table(study: Study, points: pd.DataFrame, codings: dict[str, Codings]) ->
         more = {"images": pair.of.images, "verdict": NOT_MEASURED}
         if pd.notna(row["bd_rate"]):
             more |= _curve(study, pair)
-        if control == OWN and (why := mismatch(study, pair.arm, pair.reference)):
-            more |= {"verdict": NOT_MEASURED, "note": why}
+        if control == OWN and pair.arm in unequal:
+            more |= {"verdict": NOT_MEASURED, "note": unequal[pair.arm]}
         rows.append({str(name): value for name, value in row.items()} | more)
     return pd.DataFrame(rows, columns=BD_COLUMNS)
 
@@ -130,10 +120,13 @@ def _curve(study: Study, pair: Pair) -> dict[str, object]:
     return found | ({"note": no_interval(pair.of.images)} if np.isnan(rate.low) else {})
 
 
-def points_table(study: Study, codings: dict[str, Codings]) -> pd.DataFrame:
+def points_table(
+    study: Study, codings: dict[str, Codings], unequal: Mapping[str, str]
+) -> pd.DataFrame:
     """Every arm at every lambda against its baseline, per data set and metric.
 
-    rate_change [%] and change (in the metric's unit): at the same lambda. at_equal_rate: quality
+    rate_change [%] and change, from of_reference to of_arm (in the metric's unit; MS-SSIM in dB):
+    at the same lambda. at_equal_rate: quality
     above the baseline's curve at the same rate; at_equal_quality [%]: rate above it at the same
     quality, on which the verdict rests. seeds_low, seeds_high: the latter of single seeds.
     """
@@ -144,8 +137,16 @@ def points_table(study: Study, codings: dict[str, Codings]) -> pd.DataFrame:
             if arm == reference or not of.lambdas(reference):
                 continue
             for lmbda, metric in product(of.lambdas(arm), METRICS):
-                row = {"dataset": dataset, "arm": arm, "reference": reference, "lmbda": lmbda}
-                rows.append(row | _point(study, Pair(of, arm, reference, metric), lmbda))
+                row: dict[str, object] = {
+                    "dataset": dataset,
+                    "arm": arm,
+                    "reference": reference,
+                    "lmbda": lmbda,
+                }
+                row |= _point(study, Pair(of, arm, reference, metric), lmbda)
+                if arm in unequal:
+                    row |= {"verdict": NOT_MEASURED, "note": unequal[arm]}
+                rows.append(row)
     return pd.DataFrame(rows, columns=POINT_COLUMNS)
 
 
@@ -153,10 +154,10 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
     of, metric = pair.of, pair.metric
     rate, quality = of.value(pair.arm, lmbda, "bpp_real"), of.quality(pair.arm, lmbda, metric)
     missing: Array = np.full_like(rate, np.nan)
-    rate_change, change, above, more = missing, missing, missing, missing
+    rate_change, base, above, more = missing, missing, missing, missing
     if lmbda in of.lambdas(pair.reference):
         rate_change = 100 * (rate / of.value(pair.reference, lmbda, "bpp_real") - 1)
-        change = quality - of.quality(pair.reference, lmbda, metric)
+        base = of.quality(pair.reference, lmbda, metric)
     reference, _ = pair.curves()
     # What quality costs, where the reference is a single point beside the study's baseline.
     baseline = study.protocol.baseline
@@ -166,10 +167,7 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
         above = pchip.at_equal_rate(reference, rate, quality)
         more = pchip.at_equal_quality(reference, rate, quality)
     elif len(slope) > 1 and lmbda in of.lambdas(pair.reference):
-        other = (
-            of.value(pair.reference, lmbda, "bpp_real"),
-            of.quality(pair.reference, lmbda, metric),
-        )
+        other = of.value(pair.reference, lmbda, "bpp_real"), base
         above = pchip.quality_beside(slope, (rate, quality), other)
         more = pchip.rate_beside(slope, (rate, quality), other)
     at = of.lambdas(pair.arm).index(lmbda)
@@ -178,13 +176,16 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
         one, two = pair.curves(seed, other)
         return pchip.at_equal_quality(one, two.rate[:, at], two.quality[:, at])
 
-    found = [interval(values, of.images) for values in (rate_change, change, above, more)]
+    found = [interval(values, of.images) for values in (rate_change, quality - base, above, more)]
     verdict, note = _judge(study, pair, curve, *found)
+    sign = 1 if metric.higher_is_better else -1
     return {
         "metric": metric.column,
         "images": of.images,
         "seeds": len(of.seeds(pair.arm, lmbda)),
         **columns("rate_change", found[0]),
+        "of_reference": sign * float(base[0]),
+        "of_arm": sign * float(quality[0]),
         **columns("change", found[1], metric),
         **columns("at_equal_rate", found[2], metric),
         **columns("at_equal_quality", found[3]),
@@ -204,8 +205,6 @@ def _judge(
     more: Interval,
 ) -> tuple[str, str]:
     """Verdict and note on a single lambda."""
-    if why := mismatch(study, pair.arm, pair.reference):
-        return NOT_MEASURED, why
     if pair.of.images < MIN_IMAGES:
         return NOT_MEASURED, no_interval(pair.of.images)
     if not curve and np.isnan(more.low):

@@ -4,6 +4,7 @@ Differences are paired: both arms without the same images, group by group.
 """
 
 import math
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -11,24 +12,40 @@ import pandas as pd
 
 from tacolab import jackknife
 from tacolab.config import OWN, Study
-from tacolab.report.differences import mismatch
-from tacolab.report.inputs import ARM, WITHOUT
+from tacolab.report.inputs import ARM, SAMPLES, WITHOUT
 
 NAMES = ("fid", "cmmd")
 COLUMNS = [
-    *("dataset", "arm", "reference", "lmbda", "metric", "images"),
-    *("value", "value_low", "value_high", "of_reference"),
+    *("dataset", "arm", "reference", "lmbda", "metric", "images", "samples"),
+    *("rate_change", "rate_change_low", "rate_change_high"),
+    *("of_reference", "of_arm", "of_arm_low", "of_arm_high"),
     *("change", "change_low", "change_high"),
     *("change_percent", "change_percent_low", "change_percent_high", "note"),
 ]
 
 
-def table(study: Study, points: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """A row per data set, arm, lambda and distance that was measured; mean over seeds."""
+RATE = ["rate_change", "rate_change_low", "rate_change_high"]
+WHERE = ["dataset", "arm", "lmbda"]
+
+
+def table(
+    study: Study,
+    points: pd.DataFrame,
+    groups: pd.DataFrame,
+    singles: pd.DataFrame,
+    unequal: Mapping[str, str],
+) -> pd.DataFrame:
+    """A row per data set, arm, lambda and distance that was measured; mean over seeds.
+
+    samples: patches or images behind it. rate_change: of the same arms and images, which may be all
+    that a distance's change is made of. singles: of `differences.points_table`. unequal: of
+    `comparable.mismatches`.
+    """
     own = points[(points["kind"] == ARM) & (points["control"] == OWN)]
     numbers = [f"{name}{end}" for name in NAMES for end in ("", "_low", "_high")]
-    means = own.groupby(["dataset", "source", "lmbda"])[["images", *numbers]].mean()
+    means = own.groupby(["dataset", "source", "lmbda"])[["images", SAMPLES, *numbers]].mean()
     measured: dict[Any, dict[Any, float]] = means.to_dict("index")
+    rates: dict[Any, Any] = singles.drop_duplicates(WHERE).set_index(WHERE)[RATE].to_dict("index")
     left_out = _by_coding(groups[groups["control"] == OWN])
     rows = []
     for dataset, arm in product(study.protocol.datasets, study.arms_with_runs()):
@@ -37,14 +54,16 @@ def table(study: Study, points: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFr
             if math.isnan(here.get(name, math.nan)):
                 continue
             reference = study.baseline_of(arm)
+            samples = here[SAMPLES] if name == "fid" else here["images"]
             row: dict[str, Any] = {"dataset": dataset, "arm": arm, "reference": reference}
             row |= {"lmbda": lmbda, "metric": name, "images": int(here["images"])}
-            row |= {"value": here[name], "note": mismatch(study, arm, reference)}
-            row |= {f"value_{end}": here[f"{name}_{end}"] for end in ("low", "high")}
+            row |= {"samples": samples, "of_arm": here[name], "note": unequal.get(arm, "")}
+            row |= {f"of_arm_{end}": here[f"{name}_{end}"] for end in ("low", "high")}
             base = measured.get((dataset, reference, lmbda), {}) if arm != reference else {}
             if not math.isnan(base.get(name, math.nan)):
                 pairs = _pairs(left_out, (dataset, arm, lmbda), (dataset, reference, lmbda))
                 row |= _changes(here[name], base[name], pairs[name], pairs["size"])
+                row |= rates.get((dataset, arm, lmbda), {})
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 

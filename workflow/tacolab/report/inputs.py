@@ -34,6 +34,7 @@ VALUES = [
 ]
 UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
 DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
+SAMPLES = "fid_samples"  # images or patches behind a FID
 WITHOUT = ["fid_without", "cmmd_without"]  # each group of images, for intervals of differences
 ARM, ANCHOR = "arm", "anchor"
 
@@ -75,8 +76,8 @@ class Inputs:
 
     images: a row per image of every coding, averaged over its captions (IDENTITY, image_id,
         captions, height, width, VALUES). points: a row per coding of a data set (IDENTITY, images,
-        captions, VALUES, UNROUNDED, DISTANCES). Rates in bit per pixel, PSNR in dB, times in
-        seconds. groups: a row per group of images of every coding with FID or CMMD (IDENTITY
+        captions, VALUES, UNROUNDED, DISTANCES, SAMPLES). Rates in bit per pixel, PSNR in dB, times
+        in seconds. groups: a row per group of images of every coding with FID or CMMD (IDENTITY
         without kind and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings:
         what they left, also unfinished ones. missing: what the config means and is not there.
     """
@@ -159,13 +160,14 @@ def _description(artefact: Artefact) -> Path:
 
 def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataFrame:
     """The points with FID and CMMD and their intervals, where they were measured."""
+    names = [*DISTANCES, SAMPLES]
     found = []
     for artefact in artefacts:
         summary = json_of(artefact.path).get("summary", {})
-        found.append(_coding(artefact) | {name: summary.get(name) for name in DISTANCES})
-    frame = pd.DataFrame(found, columns=[*_CODING, *DISTANCES])
-    merged = points.merge(frame.astype(dict.fromkeys(DISTANCES, float)), on=_CODING, how="left")
-    return merged[[*points.columns, *DISTANCES]]
+        found.append(_coding(artefact) | {name: summary.get(name) for name in names})
+    frame = pd.DataFrame(found, columns=[*_CODING, *names])
+    merged = points.merge(frame.astype(dict.fromkeys(names, float)), on=_CODING, how="left")
+    return merged[[*points.columns, *names]]
 
 
 def _groups(artefacts: list[Artefact]) -> pd.DataFrame:

@@ -9,19 +9,16 @@ LMBDA = "0.0004"
 COLUMNS = [
     *("dataset", "arm", "reference", "metric", "claimed_from", "claimed_to"),
     *("of_reference", "of_arm", "change", "change_low", "change_high"),
+    *("rate_change", "rate_change_low", "rate_change_high"),
     *("at_equal_rate", "at_equal_rate_low", "at_equal_rate_high", "note"),
 ]
 
 
-def table(
-    study: Study, points: pd.DataFrame, singles: pd.DataFrame, distances: pd.DataFrame
-) -> pd.DataFrame:
-    """points: means of codings. singles, distances: differences at single lambdas."""
+def table(study: Study, singles: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
+    """singles, distances: differences of arms from their baselines at single lambdas."""
     arms = [n for n in study.arms_with_runs() if study.arms[n].token_weighting != "none"]
     differences = pd.concat([singles, distances]) if len(distances) else singles
     chosen = differences[differences["arm"].isin(arms) & (differences["lmbda"] == LMBDA)]
-    own = points[(points["lmbda"] == LMBDA) & (points["control"] == "own")]
-    means = own.groupby(["dataset", "source"]).mean(numeric_only=True).to_dict("index")
     said = {(c["arm"], c["dataset"], c["metric"]): c for c in claims().to_dict("records")}
     rows = []
     for line in chosen.to_dict("records"):
@@ -29,7 +26,5 @@ def table(
         claim = said.get((line["arm"], line["dataset"], line["metric"]))
         if claim and claim["from"] == claim["from"]:  # not NaN
             row |= {"claimed_from": claim["from"], "claimed_to": claim["to"]}
-        for name, source in (("of_reference", line["reference"]), ("of_arm", line["arm"])):
-            row[name] = means.get((line["dataset"], source), {}).get(line["metric"])
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -11,19 +11,19 @@ import pandas as pd
 from tacolab.config import Study
 from tacolab.report import (
     captions,
+    comparable,
     controls,
     differences,
     distances,
     formats,
     keywords,
     published,
-    times,
     verdicts,
 )
 from tacolab.report.codings import sampled
+from tacolab.report.evidence import Measured
 from tacolab.report.inputs import DISTANCES, VALUES, Inputs, Model
 from tacolab.report.layout import PER_IMAGE
-from tacolab.report.verdicts import Measured
 
 
 def results(study: Study, inputs: Inputs) -> pd.DataFrame:
@@ -72,21 +72,22 @@ _MODEL = [
 def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     """Every table by the name that `layout.TABLES` gives it."""
     codings = sampled(study, inputs.images)
-    bd = differences.bd_table(study, inputs.points, codings)
-    points = differences.points_table(study, codings)
+    unequal = comparable.mismatches(study, inputs.models)
+    bd = differences.bd_table(study, inputs.points, codings, unequal)
+    singles = differences.points_table(study, codings, unequal)
     others = controls.table(study, inputs.images)
-    far = distances.table(study, inputs.points, inputs.groups)
+    far = distances.table(study, inputs.points, inputs.groups, singles, unequal)
     reproduced = published.table(study, inputs.points)
-    measured = Measured(bd, points, others, far, times.table(inputs.timing), reproduced)
+    measured = Measured(bd, singles, others, far, inputs.timing, reproduced, unequal)
     return {
         "verdicts": verdicts.table(study, measured),
         "results": results(study, inputs),
         "bd": bd,
-        "points": points,
+        "points": singles,
         "distances": far,
         "controls": others,
         "captions": captions.table(study, inputs),
-        "keywords": keywords.table(study, inputs.points, points, far),
+        "keywords": keywords.table(study, singles, far),
         "reproduced": reproduced,
         "timing": inputs.timing,
         "models": models(inputs),

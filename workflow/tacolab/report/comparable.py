@@ -1,0 +1,40 @@
+"""Which arms may be judged by their baselines: those that learnt from as many samples."""
+
+from collections.abc import Mapping, Sequence
+
+from tacolab.config import Study
+from tacolab.report.inputs import Model
+
+# Human captions of COCO are five per image and some more, an API gives five.
+TOLERANCE = 0.01
+
+
+def mismatches(study: Study, models: Sequence[Model]) -> dict[str, str]:
+    """Arm -> why it must not be judged by its baseline; arms that may be judged are not in it.
+
+    models: whose descriptions say from how many image-caption pairs an epoch was made.
+    """
+    pairs = {one.arm: one.info["samples"] for one in models if one.info.get("samples")}
+    found = {arm: _mismatch(study, arm, pairs) for arm in study.arms_with_runs()}
+    return {arm: why for arm, why in found.items() if why}
+
+
+def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
+    reference = study.baseline_of(arm)
+    epochs = _epochs(study, arm), _epochs(study, reference)
+    if None in epochs:
+        return ""
+    if epochs[0] != epochs[1]:
+        return f"trained for {epochs[0]} epochs against {epochs[1]}: not comparable"
+    own, other = pairs.get(arm), pairs.get(reference)
+    if own and other and abs(own / other - 1) > TOLERANCE:
+        return f"trained on {own:,} image-caption pairs against {other:,}: not comparable"
+    return ""
+
+
+def _epochs(study: Study, arm: str) -> int | None:
+    """Epochs behind an arm's models; None where others trained them."""
+    how = study.arms[arm]
+    if how.weights:
+        return None
+    return how.of.epoch if how.of else study.recipe(arm).epochs
