@@ -261,3 +261,22 @@ def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -
         assert (page.parent / unquote(target)).is_file(), target
     with pytest.raises(UserError, match="holds no report"):
         comparison.run(theirs, tmp_path, tmp_path / "compare")
+
+
+def test_other_crops_of_the_same_images_are_not_compared(
+    reported: tuple[Path, Plan], tmp_path: Path
+) -> None:
+    mine = reported[0] / reported[1].report().folder
+    theirs = tmp_path / "theirs"
+    shutil.copytree(mine, theirs)
+    path = theirs / "tables/per_image.parquet"
+    images = pd.read_parquet(path)
+    images.loc[images["dataset"] == "photos", "width"] = 128
+    images.to_parquet(path)
+    page = comparison.run(mine, theirs, tmp_path / "compare")
+    assert set(pd.read_csv(page.parent / "tables/points.csv")["dataset"]) == {"kodak"}
+    said = "photos was coded at other sizes: f 192 x 128 against 128 x 128"
+    assert said in " ".join(Page(page).text.split())
+    images.assign(width=128).to_parquet(path)
+    with pytest.raises(UserError, match="kodak was coded at other sizes"):
+        comparison.run(mine, theirs, tmp_path / "compare")

@@ -1,5 +1,6 @@
 """The numbers: headline means, Bjontegaard signs, controls."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from conftest import tables_of
 from tacolab import report
 from tacolab.errors import UserError
+from tacolab.evaluate import score as evaluate
 from tacolab.keys import Plan
 from tacolab.report.curves import Curve, difference
 from tacolab.report.layout import METRICS, Metric
@@ -42,6 +44,21 @@ def test_headline_is_the_mean_over_captions_then_images(make_plan: Make) -> None
     known = [sum(images[name]["ms_ssim"]) / len(images[name]) for name in ("d", "e")]
     assert found["ms_ssim"] == pytest.approx(sum(known) / 2, rel=1e-12)
     assert (found["images"], found["codings"]) == (3, 5)
+
+
+def test_the_best_caption_is_an_oracle_of_its_own(make_plan: Make) -> None:
+    """Beside the headline, never in it."""
+    plan = make_plan()
+    before = tables_of(plan)["results"]
+    artefact = plan.find("metrics", arm="taco", lmbda="0.004", dataset="kodak", control="own")
+    description = json.loads(artefact.files[1].read_text())
+    summary = evaluate.summary(pd.read_parquet(artefact.path))
+    artefact.files[1].write_text(json.dumps(description | {"summary": summary}))
+    table = tables_of(plan)["results"]
+    pd.testing.assert_frame_equal(table[list(before)[:15]], before[list(before)[:15]])
+    (row,) = table[table["best_of"].notna()].to_dict("records")
+    assert (row["source"], row["lmbda"], row["best_of"]) == ("taco", "0.004", 2)
+    assert row["lpips_published_best"] < row["lpips_published"]
 
 
 def test_tables_hold_every_coding_and_empty_cells_where_nothing_is_known(made: Plan) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from tacolab.report import formats, pchip
 from tacolab.report.bootstrap import interval
 from tacolab.report.codings import CODING, Codings
 from tacolab.report.curves import MIN_POINTS
-from tacolab.report.differences import Pair, columns
+from tacolab.report.differences import Pair, columns, no_interval
 from tacolab.report.figures import save
 from tacolab.report.inputs import ARM
 from tacolab.report.layout import METRICS, PER_IMAGE, Metric, figure_file
@@ -46,8 +47,11 @@ def run(first: Path, second: Path, folder: Path) -> Path:
     """
     sides = [_read(name, path) for name, path in zip(NAMES, (first, second), strict=True)]
     both = _both(sides)
+    unlike = _unlike(both)
+    both = both[~both["dataset"].isin(unlike)]
     if both.empty:
-        raise UserError(f"{first} and {second}: no image was coded in both with the same arm and λ")
+        why = "; ".join(unlike.values()) or "no image was coded in both with the same arm and λ"
+        raise UserError(f"{first} and {second}: {why}")
     codings = {
         (str(dataset), str(control)): Codings(part)
         for (dataset, control), part in both.groupby(["dataset", "control"], sort=False)
@@ -75,6 +79,7 @@ def run(first: Path, second: Path, folder: Path) -> Path:
         .get_template("compare.html")
         .render(
             sides=sides,
+            unlike=unlike,
             figures=figures,
             tables={name: formats.columns(table) for name, table in tables.items()},
             lengths={name: len(table) for name, table in tables.items()},
@@ -110,6 +115,23 @@ def _both(sides: list[Side]) -> pd.DataFrame:
         part = side.images[[name in common for name in names]]
         parts.append(part.assign(source=part["source"] + f" {side.name}"))
     return pd.concat(parts, ignore_index=True)
+
+
+def _unlike(both: pd.DataFrame) -> dict[str, str]:
+    """Data set -> why its images are not the same in both: they were cropped otherwise."""
+    found: dict[str, str] = {}
+    for (dataset, image), part in both.groupby(["dataset", "image_id"], sort=False):
+        ends = part["source"].str.rpartition(" ")[2]
+        sizes = [
+            set(zip(part["width"][ends == name], part["height"][ends == name], strict=True))
+            for name in NAMES
+        ]
+        if dataset not in found and all(sizes) and sizes[0] != sizes[1]:
+            said = (" or ".join(f"{w} x {h}" for w, h in sorted(one)) for one in sizes)
+            found[str(dataset)] = (
+                f"{dataset} was coded at other sizes: {image} {' against '.join(said)}"
+            )
+    return found
 
 
 def _points(both: pd.DataFrame, codings: dict[tuple[str, str], Codings]) -> pd.DataFrame:
@@ -148,11 +170,14 @@ def _curves(codings: dict[tuple[str, str], Codings]) -> pd.DataFrame:
         for arm, metric in product(_arms(of), METRICS):
             pair = Pair(of, f"{arm} {NAMES[1]}", f"{arm} {NAMES[0]}", metric)
             curves = pair.curves()
-            if min(map(len, curves)) >= MIN_POINTS:
-                found = interval(pchip.bd_rate(*curves), of.images)
-                row = {"dataset": dataset, "source": arm, "metric": metric.column}
-                rows.append(row | {"images": of.images} | columns("bd_rate", found))
-    return pd.DataFrame(rows, columns=["dataset", "source", "metric", "images", *_BD])
+            row = {"dataset": dataset, "source": arm, "metric": metric.column, "images": of.images}
+            if min(map(len, curves)) < MIN_POINTS:
+                rows.append(row | {"note": f"fewer than {MIN_POINTS} points"})
+                continue
+            found = interval(pchip.bd_rate(*curves), of.images)
+            note = no_interval(of.images) if np.isnan(found.low) else ""
+            rows.append(row | columns("bd_rate", found) | {"note": note})
+    return pd.DataFrame(rows, columns=["dataset", "source", "metric", "images", *_BD, "note"])
 
 
 _BD = ("bd_rate", "bd_rate_low", "bd_rate_high")

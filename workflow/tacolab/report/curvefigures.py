@@ -57,7 +57,9 @@ def rate_distortion(
     axes.yaxis.set_major_locator(MaxNLocator(5))
     shown: list[Drawn] = []
     if any(len(drawn.curve) for drawn in arms):
-        left, right, bottom, top = _window(arms, others)
+        # A stand-in for other people's weights may lie far from every other arm.
+        real = [one for one in arms if not study.arms[one.label].stand_in and len(one.curve)]
+        left, right, bottom, top = _window(real or arms, others)
         axes.set(xlim=(left, right), ylim=(bottom, top))
         near = [other for other in others if _visible(other.curve, left, right)]
         shown = [*(drawn for drawn in arms if len(drawn.curve)), *near]

@@ -26,10 +26,12 @@ class Picture:
 class Reconstruction:
     """What one model made of a photo, with the numbers of that coding.
 
-    words: its caption, with the weight of each piece where the arm has token weights.
+    words: its caption, with the weight of each piece where the arm has token weights. stand_in:
+    whether the arm is one, which says nothing about where arms differ.
     """
 
     arm: str
+    stand_in: bool
     lmbda: str
     picture: Picture
     row: dict[str, Any]
@@ -50,6 +52,8 @@ class Photo:
         """How much LPIPS differs between arms at the lambda where it differs most, relatively."""
         by_lmbda: dict[str, list[float]] = {}
         for one in self.reconstructions:
+            if one.stand_in:
+                continue
             by_lmbda.setdefault(one.lmbda, []).append(float(one.row["lpips_published"]))
         spreads = [(max(v) - min(v)) * len(v) / (sum(v) or 1.0) for v in by_lmbda.values()]
         return max(spreads, default=0.0)
@@ -71,7 +75,8 @@ def write(study: Study, inputs: Inputs, folder: Path) -> list[Photo]:
             arm, lmbda = artefact.names["arm"], artefact.names["lmbda"]
             caption = example.row.get("caption")
             pieces = words.split(caption, weights.get(name)) if caption else []
-            one = Reconstruction(arm, lmbda, picture, example.row, pieces)
+            stand_in = bool(study.arms[arm].stand_in)
+            one = Reconstruction(arm, stand_in, lmbda, picture, example.row, pieces)
             shown[dataset, name].reconstructions.append(one)
     arms = list(study.arms)
     for photo in shown.values():

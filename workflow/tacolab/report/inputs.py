@@ -34,6 +34,7 @@ VALUES = [
 ]
 UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
 DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
+BEST = ["best_of", "bpp_real_best", "psnr_best", "lpips_published_best", "lpips_best"]
 SAMPLES = "fid_samples"  # images or patches behind a FID
 WITHOUT = ["fid_without", "cmmd_without"]  # each group of images, for intervals of differences
 ARM, ANCHOR = "arm", "anchor"
@@ -76,10 +77,11 @@ class Inputs:
 
     images: a row per image of every coding, averaged over its captions (IDENTITY, image_id,
         captions, height, width, VALUES). points: a row per coding of a data set (IDENTITY, images,
-        captions, VALUES, UNROUNDED, DISTANCES, SAMPLES). Rates in bit per pixel, PSNR in dB, times
-        in seconds. groups: a row per group of images of every coding with FID or CMMD (IDENTITY
-        without kind and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings:
-        what they left, also unfinished ones. missing: what the config means and is not there.
+        captions, VALUES, UNROUNDED, BEST, DISTANCES, SAMPLES). Rates in bit per pixel, PSNR in dB,
+        times in seconds. BEST: of each image the caption that an oracle would keep, by LPIPS.
+        groups: a row per group of images of every coding with FID or CMMD (IDENTITY without kind
+        and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they
+        left, also unfinished ones. missing: what the config means and is not there.
     """
 
     images: pd.DataFrame
@@ -133,6 +135,8 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         [_point(coding) for coding in codings],
         columns=[*IDENTITY, "images", "captions", *VALUES, *UNROUNDED],
     )
+    best = [_coding(a) | _summary(a, BEST) for a in evaluations]
+    points = points.merge(_floats(best, BEST), on=_CODING, how="left")
     distances = [a for a in there if a.stage == "distribution"]
     timings = [_parquet(a.path) for a in there if a.stage == "timing"]
     described = [a for a in there if a.stage not in MODELS]
@@ -161,13 +165,18 @@ def _description(artefact: Artefact) -> Path:
 def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataFrame:
     """The points with FID and CMMD and their intervals, where they were measured."""
     names = [*DISTANCES, SAMPLES]
-    found = []
-    for artefact in artefacts:
-        summary = json_of(artefact.path).get("summary", {})
-        found.append(_coding(artefact) | {name: summary.get(name) for name in names})
-    frame = pd.DataFrame(found, columns=[*_CODING, *names])
-    merged = points.merge(frame.astype(dict.fromkeys(names, float)), on=_CODING, how="left")
-    return merged[[*points.columns, *names]]
+    found = _floats([_coding(a) | _summary(a, names) for a in artefacts], names)
+    return points.merge(found, on=_CODING, how="left")
+
+
+def _summary(artefact: Artefact, names: list[str]) -> dict[str, Any]:
+    """Numbers of a whole coding, from its description."""
+    summary = json_of(_description(artefact)).get("summary", {})
+    return {name: summary.get(name) for name in names}
+
+
+def _floats(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*_CODING, *names]).astype(dict.fromkeys(names, float))
 
 
 def _groups(artefacts: list[Artefact]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from tacolab.report.otherfigures import VARIED
 # Columns that the page leaves to the files.
 HIDDEN = {
     "verdicts": ("id", "arm", "metric", "lmbda", "value", "source"),
+    "timing": ("device_type", "threads", "width_factor", "repeats"),
     "controls": tuple(f"{name}_{side}" for name in BOTH[1:] for side in ("own", "control")),
 }
 BAR = {"confirmed": "yes", "contradicted": "no", "not confirmed": "open"}

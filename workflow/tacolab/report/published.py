@@ -35,8 +35,8 @@ def evaluated(study: Study) -> list[str]:
 def table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     """The authors' weights evaluated here beside the authors' own numbers, by lambda and caption.
 
-    bpp_deviation [%], psnr_deviation [dB]; flagged: one of them is beyond its limit. PSNR is that
-    of unrounded pixels where it was measured, as the authors did.
+    bpp_deviation [%], psnr_deviation [dB]; flagged: one of them is beyond its limit. PSNR and LPIPS
+    are those of unrounded pixels where they were measured, as the authors did.
     """
     known = published()
     known = known[known["source"] == TACO].rename(
@@ -55,7 +55,8 @@ def table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
         known[["dataset", "lmbda", "caption", "bpp_published", "psnr_published", "lpips_claimed"]],
         on=["dataset", "lmbda", "caption"],
     )
-    rows["psnr"] = rows["psnr_float"].fillna(rows["psnr"])
+    for name in ("psnr", "lpips_published"):
+        rows[name] = rows[f"{name}_float"].fillna(rows[name])
     rows["bpp_deviation"] = 100 * (rows["bpp_real"] / rows["bpp_published"] - 1)
     rows["psnr_deviation"] = rows["psnr"] - rows["psnr_published"]
     rows["flagged"] = (rows["bpp_deviation"].abs() > BPP_LIMIT) | (

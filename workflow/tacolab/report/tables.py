@@ -22,7 +22,7 @@ from tacolab.report import (
 )
 from tacolab.report.codings import sampled
 from tacolab.report.evidence import Measured
-from tacolab.report.inputs import DISTANCES, VALUES, Inputs, Model
+from tacolab.report.inputs import BEST, DISTANCES, VALUES, Inputs, Model
 from tacolab.report.layout import PER_IMAGE
 
 
@@ -32,7 +32,12 @@ def results(study: Study, inputs: Inputs) -> pd.DataFrame:
     textless = [name for name, arm in study.arms.items() if arm.text is None]
     points.loc[points["source"].isin(textless), "control"] = None  # it reads no captions
     columns = ["dataset", "source", "lmbda", "quality", "seed", "control", "images", "captions"]
-    return points[[*columns, *VALUES, *DISTANCES]].rename(columns={"captions": "codings"})
+    return points[[*columns, *VALUES, *DISTANCES, *BEST]].rename(columns={"captions": "codings"})
+
+
+def _timing(rows: pd.DataFrame) -> pd.DataFrame:
+    """Times with their intervals named as everywhere."""
+    return rows.rename(columns={"low": "milliseconds_low", "high": "milliseconds_high"})
 
 
 def models(inputs: Inputs) -> pd.DataFrame:
@@ -89,7 +94,7 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "captions": captions.table(study, inputs),
         "keywords": keywords.table(study, singles, far),
         "reproduced": reproduced,
-        "timing": inputs.timing,
+        "timing": _timing(inputs.timing),
         "models": models(inputs),
     }
 
