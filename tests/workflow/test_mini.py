@@ -17,7 +17,7 @@ from conftest import ROOT, Project
 SHARED = ROOT.parent / "shared" / "data"
 
 
-TRAINED, TESTED = 16, 3  # images
+TRAINED, TESTED = 10, 3  # images
 PORT = "8123"  # as in config/mini.yaml
 
 
@@ -41,9 +41,10 @@ def shorten(config: Path, data_root: Path) -> dict[str, int]:
     (coco / "train.json").write_text(json.dumps(names[:TRAINED]))
     names = json.loads((SHARED / "coco/restval.json").read_text())
     (coco / "restval.json").write_text(json.dumps(names[:TESTED]))
-    study |= {"data_root": str(data_root), "lambdas": ["0.004"]}
+    study |= {"data_root": str(data_root), "lambdas": ["0.0004"]}
     study["datasets"]["coco-train"] |= {"list": "coco/train.json", "min_side": 192}
     study["training"]["validation_images"] = 2
+    study["captions"]["mock"]["per_image"] = {"coco-train": 2}
     study["timing"] |= {"parts": ["attention"], "sides": [64], "text_tokens": [38]}
     study["timing"] |= {"width_factors": [], "repeats": 3}
     study["protocol"] |= {"datasets": {"coco": {"crop": 256}}, "anchors": {"jpeg": [10, 40]}}

@@ -80,20 +80,20 @@ def test_a_curve_that_falls_somewhere_has_no_difference() -> None:
     assert found[0] == pytest.approx(-10) and np.isnan(found[1])
 
 
-@pytest.mark.parametrize("factor", [0.97, 1.0])
+@pytest.mark.parametrize(("factor", "images"), [(0.97, 60), (1.0, 60), (0.97, 10)])
 def test_95_percent_intervals_cover_the_true_difference(
-    factor: float, monkeypatch: pytest.MonkeyPatch
+    factor: float, images: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In 200 studies of 60 images the interval holds the true BD-rate about 95 times in 100."""
-    monkeypatch.setattr(bootstrap, "RESAMPLES", 500)
+    """In 200 studies the interval holds the true BD-rate about 95 times in 100."""
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 2000 if images == 10 else 500)
     random = np.random.default_rng(7)
     truth = 100 * (factor - 1)
     held = []
     for _ in range(200):
-        frames = [coded("base", 1.0, random), coded("test", factor, random)]
+        frames = [coded("base", 1.0, random, images), coded("test", factor, random, images)]
         found = bd(Codings(pd.concat(frames)))
         held.append(found.low <= truth <= found.high)
-    assert 0.90 <= np.mean(held) <= 0.99
+    assert 0.92 <= np.mean(held) <= 0.99, np.mean(held)
 
 
 @pytest.mark.parametrize(
