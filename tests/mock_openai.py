@@ -27,6 +27,12 @@ from typing import Any
 from PIL import Image
 
 REFUSAL = "I'm sorry, but I can't assist with that request."
+PLAIN = (
+    b'{"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": "mock", '
+    b'"choices": [{"index": 0, "message": {"role": "assistant", "content": "a caption"}, '
+    b'"finish_reason": "stop"}], '
+    b'"usage": {"prompt_tokens": 100, "completion_tokens": 3, "total_tokens": 103}}'
+)
 REASONS = {"length": "length", "filter": "content_filter"}
 
 
@@ -59,7 +65,7 @@ class MockOpenAI:
         self.after: dict[str, Callable[[], object]] = {}
         self.key: str | None = None  # the only right one
         self.image_tokens = 85  # as GPT-4o counts a low-detail image
-        self.plain = False  # captions without a look at the image
+        self.plain = False  # one answer without a look at the request, to measure clients with it
         self.paid: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self.uploads: list[int] = []  # requests in each uploaded file
@@ -120,6 +126,8 @@ class MockOpenAI:
             await asyncio.sleep(3600)
         if fault == "malformed":
             return 200, {}, b'{"choices": [{"mess'
+        if self.plain:
+            return 200, {}, PLAIN
         status, completion = self.complete(json.loads(body), fault)
         return status, self.headers.pop(0) if self.headers else {}, _json(completion)
 
@@ -136,7 +144,7 @@ class MockOpenAI:
             return 400, json.loads(content)
         number = self.paid[sha256] if request["temperature"] else 0
         self.paid[sha256] += 1
-        words = "a caption" if self.plain else caption(url, text["text"], number)
+        words = caption(url, text["text"], number)
         message: dict[str, Any] = {"role": "assistant", "content": words, "refusal": None}
         if fault == "refusal":
             message |= {"content": None, "refusal": REFUSAL}
@@ -440,7 +448,7 @@ async def _main() -> None:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--latency", type=float, default=0.0, help="of a chat request [s]")
     parser.add_argument("--batch-seconds", type=float, default=2.0, help="until one is done")
-    parser.add_argument("--plain", action="store_true", help="no look at the images")
+    parser.add_argument("--plain", action="store_true", help="one answer to all")
     options = parser.parse_args()
     mock = MockOpenAI()
     mock.models = re.compile("mock.*")
