@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tacolab.config import Study
-from tacolab.report import curvefigures, layout, otherfigures
+from tacolab.report import curvefigures, layout, otherfigures, timingfigures
 from tacolab.report.inputs import Inputs
 from tacolab.report.layout import METRICS, figure_file
 from tacolab.report.style import DPI, STYLE
@@ -30,7 +30,7 @@ def draw(study: Study, inputs: Inputs, frames: dict[str, pd.DataFrame], folder: 
             drawn = otherfigures.captions(study, frames["controls"], dataset)
             save(folder, layout.captions(dataset), *drawn)
         for name in layout.timed(study):
-            save(folder, name, *otherfigures.timing(inputs.timing, name))
+            save(folder, name, *timingfigures.timing(inputs.timing, name))
         for lmbda in layout.trained_lambdas(study):
             drawn = otherfigures.training(study, inputs.trainings, lmbda)
             save(folder, layout.training(lmbda), *drawn)

@@ -1,4 +1,4 @@
-"""Figures besides rate and distortion: captions, times, training."""
+"""Figures besides rate and distortion: captions, training."""
 
 from typing import Any
 
@@ -11,11 +11,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from tacolab.config import Study
 from tacolab.report.controls import JUDGED
 from tacolab.report.style import (
-    COLOURS,
     CONTROL_DASHES,
-    DARK,
     GREY,
-    MARKERS,
     PLOT_HEIGHT,
     WIDTH,
     arm_style,
@@ -26,11 +23,6 @@ from tacolab.report.style import (
 from tacolab.report.training import Training, table
 
 AXES = {"psnr": "at equal PSNR [%]", "lpips_published": "at equal LPIPS [%]"}
-VARIED = {
-    "timing-tokens": ("sweep", "tokens", "text length [tokens]"),
-    "timing-side": ("sweep", "side", "side of the image [pixels]"),
-    "timing-width": ("widths", "channels", "channels of the adapter"),
-}
 
 
 def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure, pd.DataFrame]:
@@ -57,7 +49,7 @@ def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure
             no_values(axes)
     frame(panels[0], dataset, "above 0: the own captions save bits")
     _lambda_axis(panels[1], here["lmbda"])
-    legend(figure, panels[1], entries, plots=2)
+    legend(figure, panels[1], entries, 1.75 * PLOT_HEIGHT)
     return figure, here
 
 
@@ -110,47 +102,3 @@ def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figur
         no_values(axes)
     legend(figure, axes, entries)
     return figure, table(chosen)
-
-
-def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
-    """Milliseconds against what is varied: colours are kinds of attention, markers parts of the
-    codec, dashes machines."""
-    experiment, column, label = VARIED[name]
-    figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))
-    axes = figure.add_subplot()
-    frame(axes, "time", "lower is better")
-    axes.set_xlabel(label)
-    axes.set_ylabel("time [ms]")
-    entries: dict[str, dict[str, Any]] = {}
-    known = pd.DataFrame() if rows.empty else rows[rows["experiment"] == experiment]
-    if not known.empty:
-        known = known[known["milliseconds"].notna()]
-        fixed = "side" if column == "tokens" else "tokens"
-        if experiment == "sweep":
-            known = known[known[fixed] == known.groupby("part")[fixed].transform("min")]
-        kinds, parts = list(dict.fromkeys(known["attention"])), list(dict.fromkeys(known["part"]))
-        machines = list(dict.fromkeys(known["machine"]))
-        colours = dict(zip(kinds, COLOURS, strict=False))
-        markers = dict(zip(parts, MARKERS, strict=False))
-        dashes = dict(zip(machines, ("-", *CONTROL_DASHES), strict=False))
-        for (machine, part, kind), line in known.groupby(["machine", "part", "attention"]):
-            line = line.sort_values(column)
-            style = {"color": colours[kind], "marker": markers[part], "linestyle": dashes[machine]}
-            axes.plot(line[column], line["milliseconds"], **style, linewidth=1.0, markersize=3.5)
-            axes.fill_between(
-                line[column], line["low"], line["high"], color=colours[kind], alpha=0.2
-            )
-        entries |= {kind: {"color": colour, "linewidth": 2} for kind, colour in colours.items()}
-        plain = {"color": DARK, "linestyle": "none", "markersize": 4}
-        entries |= {part: plain | {"marker": marker} for part, marker in markers.items()}
-        if len(machines) > 1:
-            entries |= {name: {"color": DARK, "linestyle": dash} for name, dash in dashes.items()}
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        ticks = sorted(set(known[column]))
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
-    else:
-        no_values(axes)
-    legend(figure, axes, entries)
-    return figure, known

@@ -16,7 +16,7 @@ from tacolab.report.curves import MIN_POINTS
 from tacolab.report.gallery import Photo
 from tacolab.report.inputs import Inputs
 from tacolab.report.layout import METRICS, Metric, figure_file
-from tacolab.report.otherfigures import VARIED
+from tacolab.report.timingfigures import VARIED
 
 # Columns that the page leaves to the files.
 HIDDEN = {
@@ -24,6 +24,7 @@ HIDDEN = {
     "timing": ("device_type", "threads", "width_factor", "repeats"),
     "controls": tuple(f"{name}_{side}" for name in BOTH[1:] for side in ("own", "control")),
 }
+UNSTEADY = 0.1  # of a time: an interval wider than this
 BAR = {"confirmed": "yes", "contradicted": "no", "not confirmed": "open"}
 
 
@@ -65,6 +66,7 @@ def render(
         figures=[_curves(study, dataset) for dataset in study.protocol.datasets],
         captions=[_captions(dataset) for dataset in layout.controlled(study)],
         timing=[_timing(name) for name in layout.timed(study)],
+        unsteady=_unsteady(inputs.timing),
         training=[_training(lmbda) for lmbda in layout.trained_lambdas(study)],
         tables={name: formats.columns(f, HIDDEN.get(name, ())) for name, f in frames.items()},
         lengths={name: len(frame) for name, frame in frames.items()},
@@ -117,9 +119,18 @@ def _timing(name: str) -> dict[str, Any]:
     return _panel(
         name,
         f"Time against {varied}",
-        "Medians with 95 % intervals. Colours are kinds of attention, marks parts of the codec.",
+        "Medians; bands are 95 % intervals. A plot for each part of the codec that depends on it.",
         f"Milliseconds against {varied} for each kind of attention; the numbers are in the table",
     )
+
+
+def _unsteady(timing: pd.DataFrame) -> str:
+    """How many times are uncertain: the machine was not alone, or its clock moved."""
+    if timing.empty:
+        return ""
+    known = timing[timing["milliseconds"].notna()]
+    wide = (known["high"] - known["low"] > UNSTEADY * known["milliseconds"]).sum()
+    return f"{wide} of {len(known)}" if wide else ""
 
 
 def _training(lmbda: str) -> dict[str, Any]:

@@ -65,15 +65,17 @@ def no_values(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes, color=DARK)
 
 
-def legend(figure: Figure, axes: Axes, entries: dict[str, dict[str, Any]], plots: int = 1) -> None:
+def legend(
+    figure: Figure, axes: Axes, entries: dict[str, dict[str, Any]], plots: float = PLOT_HEIGHT
+) -> None:
     """Below the axes, in two columns: it can cover nothing, and the figure grows with it.
 
-    entries: label -> how its line is drawn. plots: one above the other.
+    entries: label -> how its line is drawn. plots: height of all of them [inches].
     """
     longest = max((len(label) for label in entries), default=0)
     columns = 2 if longest <= 24 else 1
     rows = -(-len(entries) // columns)
-    height = PLOT_HEIGHT * (1 + 0.75 * (plots - 1)) + LEGEND_ROW * rows
+    height = plots + LEGEND_ROW * rows
     figure.set_size_inches(WIDTH, height)
     figure.subplots_adjust(
         left=0.7 / WIDTH,
