@@ -87,4 +87,4 @@ def test_a_claim_of_two_lambdas_is_not_decided_by_one(
     found = [Finding("λ", Interval(x if x == x else 1.0, x - 0.1, x + 0.1), 60) for x in values]
     cells = verdicts.decide(relation, Evidence("rate", found, 1.0, expected=2))
     assert cells["verdict"] == expected
-    assert ("so far: 1 of 2" in cells["note"]) == (expected == "not confirmed")
+    assert ("1 of 2 say something so far" in cells["note"]) == (expected == "not confirmed")

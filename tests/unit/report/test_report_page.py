@@ -280,3 +280,9 @@ def test_other_crops_of_the_same_images_are_not_compared(
     images.assign(width=128).to_parquet(path)
     with pytest.raises(UserError, match="kodak was coded at other sizes"):
         comparison.run(mine, theirs, tmp_path / "compare")
+    images[images["image_id"].isin(["c", "f"])].assign(width=192).to_parquet(path)
+    text = " ".join(Page(comparison.run(mine, theirs, tmp_path / "compare")).text.split())
+    assert "kodak: 2 of 3 images only in the first" in text
+    images.assign(image_id="other").to_parquet(path)
+    with pytest.raises(UserError, match="kodak: no image was coded in both"):
+        comparison.run(mine, theirs, tmp_path / "compare")

@@ -273,7 +273,9 @@ def test_seeds_are_averaged_and_their_spread_stands_beside() -> None:
     [
         ("better", -3, -1.2, "confirmed"),
         ("better", -3, 0.2, "not confirmed"),
-        ("better", -0.5, -0.1, "contradicted"),  # equal within the margin
+        ("better", -0.5, -0.1, "not confirmed"),  # surely, but within the margin
+        ("better", -0.5, 0.1, "contradicted"),  # equal within the margin
+        ("worse", 0.1, 0.5, "not confirmed"),
         ("better", 0.2, 3, "contradicted"),
         ("worse", 0.2, 3, "confirmed"),
         ("worse", -3, -1.2, "contradicted"),
@@ -299,8 +301,9 @@ def test_verdicts_follow_from_the_interval_alone(
 def test_several_lambdas_must_agree() -> None:
     both = ["confirmed", "contradicted"]
     assert together("better", ["confirmed"] * 3) == "confirmed"
-    assert together("better", both) == together("equal", both) == "not confirmed"
-    assert together("reproduced", both) == together("same time", both) == "contradicted"
+    assert together("better", both) == together("up", both) == "not confirmed"
+    for of_all in ("reproduced", "same time", "equal", "not worse"):
+        assert together(of_all, both) == "contradicted"
     assert together("better", []) == "not measured"
 
 

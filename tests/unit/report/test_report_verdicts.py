@@ -90,6 +90,7 @@ def table() -> pd.DataFrame:
         timing(),
         published.table(arms, points),
         unequal,
+        {("kodak", name, "own") for name in arms.arms},
     )
     return verdicts.table(arms, measured).set_index("id")
 

@@ -3,9 +3,9 @@
 claims.csv has a claim per row: arm, data set, metric, lambda (none: the whole curve), relation.
 
 - better, worse, equal, not worse: of the rate at equal quality [%] against the arm's baseline, with
-  the margin of the config; equal of FID [%] at the same lambda;
-- up, down, within: of the metric's change at one lambda and equal rate (of FID and CMMD, which have
-  no curve, at the same lambda); `to` is the limit of `within`;
+  the margin of the config; equal of FID [%] at equal rate;
+- up, down, within: of the metric's change at one lambda and equal rate; `to` is the limit of
+  `within`;
 - saturates: captions cut as the control says are no worse than whole ones, and shorter ones are;
 - same time: of the time per pair [%], with its margin;
 - reproduced: every point within `to` of the authors' own (bpp in %, PSNR in dB);
@@ -14,8 +14,8 @@ claims.csv has a claim per row: arm, data set, metric, lambda (none: the whole c
 
 import io
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from tacolab.report.differences import BETTER, EQUAL, NOT_MEASURED, OPEN, WORSE,
 
 CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
 UNDECIDABLE = "not decidable"
-OF_ALL = ("same time", "reproduced")  # said of every size, of every model
+OF_ALL = ("same time", "reproduced", EQUAL, "not worse")  # said of every size, of every lambda
 VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
 
 
@@ -34,19 +34,21 @@ VERDICTS = (CONFIRMED, NOT_CONFIRMED, CONTRADICTED, NOT_MEASURED, UNDECIDABLE)
 class Finding:
     """What was measured of a claim. at: where, "λ 0.0016"; "" for the whole curve.
 
-    doubt: why it decides nothing, whatever its interval says.
+    seeds: smallest and largest value that single seeds give, where there are several. doubts:
+    verdict -> why this finding may not give it, whatever its interval says.
     """
 
     at: str
     found: Interval
     images: int
-    doubt: str = ""
+    seeds: tuple[float, float] = (math.nan, math.nan)
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """With as many digits as the width of the interval makes sense of."""
         found = self.found
         width = found.high - found.low
-        size = width if width > 0 else abs(found.value)
+        size = width if 0 < width < math.inf else abs(found.value)
         digits = min(6, max(2, 1 - math.floor(math.log10(size)))) if size else 2
         text = f"{found.value:+z.{digits}f}"
         if width > 0:
@@ -73,6 +75,8 @@ def judge(relation: str, found: Interval, margin: float) -> str:
     if relation == "undecidable":
         return NOT_CONFIRMED
     if relation in (BETTER, WORSE):
+        if word(found, margin) == EQUAL and (high < 0 if relation == BETTER else low > 0):
+            return NOT_CONFIRMED  # as claimed, but so little that it counts as nothing
         said = word(found, margin)
         return {relation: CONFIRMED, OPEN: NOT_CONFIRMED}.get(said, CONTRADICTED)
     if relation in ("up", "down"):

@@ -1,4 +1,4 @@
-"""Which arms may be judged by their baselines: those that learnt from as many samples."""
+"""Which arms may be judged by their baselines: real ones that learnt from as many samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +21,8 @@ def mismatches(study: Study, models: Sequence[Model]) -> dict[str, str]:
 
 def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
     reference = study.baseline_of(arm)
+    if why := stand_ins(study, arm, reference):
+        return why
     epochs = _epochs(study, arm), _epochs(study, reference)
     if None in epochs:
         return ""
@@ -30,6 +32,13 @@ def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
     if own and other and abs(own / other - 1) > TOLERANCE:
         return f"trained on {own:,} image-caption pairs against {other:,}: not comparable"
     return ""
+
+
+def stand_ins(study: Study, *arms: str) -> str:
+    """What these arms have in place of the real thing: no verdict may rest on it."""
+    known = [name for name in dict.fromkeys(arms) if study.arms[name].stand_in]
+    parts = [f"{name} has {study.arms[name].stand_in}" for name in known]
+    return f"stand-in: {'; '.join(parts)}" if parts else ""
 
 
 def _epochs(study: Study, arm: str) -> int | None:

@@ -80,6 +80,7 @@ def run(first: Path, second: Path, folder: Path) -> Path:
         .render(
             sides=sides,
             unlike=unlike,
+            partly=_partly(both),
             figures=figures,
             tables={name: formats.columns(table) for name, table in tables.items()},
             lengths={name: len(table) for name, table in tables.items()},
@@ -118,19 +119,36 @@ def _both(sides: list[Side]) -> pd.DataFrame:
 
 
 def _unlike(both: pd.DataFrame) -> dict[str, str]:
-    """Data set -> why its images are not the same in both: they were cropped otherwise."""
+    """Data set -> why its images are not the same in both: others, or cropped otherwise."""
     found: dict[str, str] = {}
+    for name_of_set, part in both.groupby("dataset", sort=False):
+        ends = part["source"].str.rpartition(" ")[2]
+        mine, theirs = (set(part.loc[ends == name, "image_id"]) for name in NAMES)
+        if not mine & theirs:
+            found[str(name_of_set)] = f"{name_of_set}: no image was coded in both"
     for (dataset, image), part in both.groupby(["dataset", "image_id"], sort=False):
         ends = part["source"].str.rpartition(" ")[2]
         sizes = [
             set(zip(part["width"][ends == name], part["height"][ends == name], strict=True))
             for name in NAMES
         ]
-        if dataset not in found and all(sizes) and sizes[0] != sizes[1]:
+        if str(dataset) not in found and all(sizes) and sizes[0] != sizes[1]:
             said = (" or ".join(f"{w} x {h}" for w, h in sorted(one)) for one in sizes)
             found[str(dataset)] = (
                 f"{dataset} was coded at other sizes: {image} {' against '.join(said)}"
             )
+    return found
+
+
+def _partly(both: pd.DataFrame) -> list[str]:
+    """Data sets of which one side has images that the other has not: only the common ones count."""
+    found = []
+    for dataset, part in both.groupby("dataset", sort=False):
+        ends = part["source"].str.rpartition(" ")[2]
+        sides = [set(part.loc[ends == name, "image_id"]) for name in NAMES]
+        for name, own, other in zip(NAMES, sides, reversed(sides), strict=True):
+            if more := len(own - other):
+                found.append(f"{dataset}: {more} of {len(own)} images only in the {name}")
     return found
 
 

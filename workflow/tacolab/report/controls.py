@@ -7,7 +7,8 @@ from tacolab.config import OWN, Study
 from tacolab.report import pchip
 from tacolab.report.bootstrap import interval
 from tacolab.report.codings import Codings
-from tacolab.report.differences import columns, word
+from tacolab.report.comparable import stand_ins
+from tacolab.report.differences import NOT_MEASURED, columns, word
 from tacolab.report.inputs import ARM
 from tacolab.report.layout import METRICS
 
@@ -87,5 +88,8 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
                 more = pchip.rate_beside(of.curve(arms[0], metric), *points)
             found = interval(more, of.images)
             row |= columns(judged, found)
-            row[f"{judged}_verdict"] = word(found, study.protocol.margins.bd_rate)
+            verdict = word(found, study.protocol.margins.bd_rate)
+            if stand_ins(study, arm, *arms[:1]):
+                verdict = NOT_MEASURED
+            row[f"{judged}_verdict"] = verdict
     return row

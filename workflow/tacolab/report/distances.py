@@ -1,31 +1,55 @@
 """FID and CMMD of arms against their baselines, with intervals by the grouped jackknife.
 
-Differences are paired: both arms without the same images, group by group.
+Differences are paired: both arms without the same images, group by group. At one lambda arms differ
+in rate too; at equal rate they are compared by the slope of the baseline's curve.
 """
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tacolab import jackknife
 from tacolab.config import OWN, Study
+from tacolab.report import pchip
+from tacolab.report.bootstrap import Array
 from tacolab.report.inputs import ARM, SAMPLES, WITHOUT
+from tacolab.report.pchip import Sampled
 
 NAMES = ("fid", "cmmd")
+ENDS = ("", "_low", "_high")
+RATE = [f"rate_change{end}" for end in ENDS]
+AT_EQUAL_RATE = "at_equal_rate"
 COLUMNS = [
-    *("dataset", "arm", "reference", "lmbda", "metric", "images", "samples"),
-    *("rate_change", "rate_change_low", "rate_change_high"),
+    *("dataset", "arm", "reference", "lmbda", "metric", "images", "samples", *RATE),
     *("of_reference", "of_arm", "of_arm_low", "of_arm_high"),
-    *("change", "change_low", "change_high"),
-    *("change_percent", "change_percent_low", "change_percent_high", "note"),
+    *(f"{name}{end}" for name in ("change", "change_percent") for end in ENDS),
+    *(f"{AT_EQUAL_RATE}{name}{end}" for name in ("", "_percent") for end in ENDS),
+    "note",
 ]
+WHERE = ["dataset", "source", "lmbda"]
 
 
-RATE = ["rate_change", "rate_change_low", "rate_change_high"]
-WHERE = ["dataset", "arm", "lmbda"]
+@dataclass(frozen=True)
+class Coding:
+    """A distance of one coding, mean over seeds.
+
+    rate: [bpp]. values: (1 + groups,), of all images and without each group. sizes: of the groups.
+    """
+
+    rate: float
+    images: int
+    samples: float
+    values: Array
+    low: float
+    high: float
+    sizes: list[int]
+
+
+Place = tuple[str, str, str]  # data set, arm, lambda
 
 
 def table(
@@ -35,68 +59,101 @@ def table(
     singles: pd.DataFrame,
     unequal: Mapping[str, str],
 ) -> pd.DataFrame:
-    """A row per data set, arm, lambda and distance that was measured; mean over seeds.
+    """A row per data set, arm, lambda and distance that was measured.
 
-    samples: patches or images behind it. rate_change: of the same arms and images, which may be all
-    that a distance's change is made of. singles: of `differences.points_table`. unequal: of
+    samples: patches or images behind it. rate_change: of the same arms and images. change: at the
+    same lambda; at_equal_rate: where the curve of the baseline, or of the study's, says what rate
+    does to the distance. singles: of `differences.points_table`. unequal: of
     `comparable.mismatches`.
     """
-    own = points[(points["kind"] == ARM) & (points["control"] == OWN)]
-    numbers = [f"{name}{end}" for name in NAMES for end in ("", "_low", "_high")]
-    means = own.groupby(["dataset", "source", "lmbda"])[["images", SAMPLES, *numbers]].mean()
-    measured: dict[Any, dict[Any, float]] = means.to_dict("index")
-    rates: dict[Any, Any] = singles.drop_duplicates(WHERE).set_index(WHERE)[RATE].to_dict("index")
-    left_out = _by_coding(groups[groups["control"] == OWN])
+    places = ["dataset", "arm", "lmbda"]
+    rates: dict[Any, Any] = singles.drop_duplicates(places).set_index(places)[RATE].to_dict("index")
     rows = []
-    for dataset, arm in product(study.protocol.datasets, study.arms_with_runs()):
-        for lmbda, name in product(study.lambdas_of(arm), NAMES):
-            here = measured.get((dataset, arm, lmbda), {})
-            if math.isnan(here.get(name, math.nan)):
-                continue
+    for name in NAMES:
+        codings = _codings(points, groups, name)
+        for dataset, arm in product(study.protocol.datasets, study.arms_with_runs()):
             reference = study.baseline_of(arm)
-            samples = here[SAMPLES] if name == "fid" else here["images"]
-            row: dict[str, Any] = {"dataset": dataset, "arm": arm, "reference": reference}
-            row |= {"lmbda": lmbda, "metric": name, "images": int(here["images"])}
-            row |= {"samples": samples, "of_arm": here[name], "note": unequal.get(arm, "")}
-            row |= {f"of_arm_{end}": here[f"{name}_{end}"] for end in ("low", "high")}
-            base = measured.get((dataset, reference, lmbda), {}) if arm != reference else {}
-            if not math.isnan(base.get(name, math.nan)):
-                pairs = _pairs(left_out, (dataset, arm, lmbda), (dataset, reference, lmbda))
-                row |= _changes(here[name], base[name], pairs[name], pairs["size"])
-                row |= rates.get((dataset, arm, lmbda), {})
-            rows.append(row)
+            for lmbda in study.lambdas_of(arm):
+                here = codings.get((dataset, arm, lmbda))
+                if here is None:
+                    continue
+                row: dict[str, Any] = {"dataset": dataset, "arm": arm, "reference": reference}
+                row |= {"lmbda": lmbda, "metric": name, "images": here.images}
+                row |= {"samples": here.samples, "note": unequal.get(arm, "")}
+                row |= {"of_arm": here.values[0], "of_arm_low": here.low, "of_arm_high": here.high}
+                base = codings.get((dataset, reference, lmbda))
+                if base is not None and arm != reference:
+                    row |= rates.get((dataset, arm, lmbda), {})
+                    row |= _changes(here, base, _curve(study, codings, dataset, reference))
+                rows.append(row)
+    order = [*study.protocol.datasets]
+    rows.sort(key=lambda row: order.index(row["dataset"]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _by_coding(groups: pd.DataFrame) -> dict[Any, pd.DataFrame]:
-    """Of every data set, arm and lambda: size and distances without each group, over seeds."""
-    keys = ["dataset", "source", "lmbda"]
-    means = groups.groupby([*keys, "group"])[["size", *WITHOUT]].mean().reset_index("group")
-    return dict(iter(means.groupby(keys)))
+def _codings(points: pd.DataFrame, groups: pd.DataFrame, name: str) -> dict[Place, Coding]:
+    own = points[(points["kind"] == ARM) & (points["control"] == OWN) & points[name].notna()]
+    without = groups[(groups["control"] == OWN)].groupby([*WHERE, "group"])
+    left_out = without[["size", *WITHOUT]].mean().reset_index("group")
+    by_coding: dict[Any, pd.DataFrame] = dict(iter(left_out.groupby(WHERE)))
+    found: dict[Place, Coding] = {}
+    for place, part in own.groupby(WHERE):
+        means = part[["bpp_real", "images", SAMPLES, *(f"{name}{end}" for end in ENDS)]].mean()
+        values: list[float] = [means[name]]
+        sizes: list[int] = []
+        if place in by_coding:
+            values += by_coding[place][f"{name}_without"].tolist()
+            sizes = [int(n) for n in by_coding[place]["size"]]
+        found[place] = Coding(  # type: ignore[index]  # a tuple of three, as WHERE says
+            float(means["bpp_real"]),
+            int(means["images"]),
+            float(means[SAMPLES] if name == "fid" else means["images"]),
+            np.array(values, dtype=np.float64),
+            float(means[f"{name}_low"]),
+            float(means[f"{name}_high"]),
+            sizes,
+        )
+    return found
 
 
-def _pairs(left_out: dict[Any, pd.DataFrame], *codings: Any) -> dict[str, Any]:
-    """Both codings without each group; nothing where the groups are not of the same sizes."""
-    none = pd.DataFrame(columns=["group", "size", *WITHOUT])
-    here, base = (left_out.get(coding, none).reset_index() for coding in codings)
-    pairs = here.merge(base, on=["group", "size"], suffixes=("", "_base"))
-    if not len(pairs) == len(here) == len(base):
-        pairs = pairs.iloc[:0]
-    found = {name: pairs[[f"{name}_without", f"{name}_without_base"]] for name in NAMES}
-    return {"size": pairs["size"].tolist(), **found}
+def _curve(
+    study: Study, codings: Mapping[Place, Coding], dataset: str, reference: str
+) -> list[Coding]:
+    """The baseline's codings by rising rate, or those of the study's where it has one lambda."""
+    for arm in (reference, study.protocol.baseline):
+        of = [codings.get((dataset, arm, lmbda)) for lmbda in study.lambdas_of(arm)]
+        known = sorted((one for one in of if one is not None), key=lambda one: one.rate)
+        if len(known) > 1:
+            return known
+    return []
 
 
-def _changes(
-    value: float, base: float, without: pd.DataFrame, sizes: list[int]
-) -> dict[str, float]:
-    row = {"of_reference": base}
-    a, b = without.to_numpy(float).T
-    row |= _around("change", value - base, a - b, sizes)
-    if base:
-        row |= _around("change_percent", 100 * (value / base - 1), 100 * (a / b - 1), sizes)
-    return row
+def _changes(here: Coding, base: Coding, curve: list[Coding]) -> dict[str, float]:
+    paired = all(one.sizes == here.sizes for one in (base, *curve))
+    a, b = (one.values if paired else one.values[:1] for one in (here, base))
+    sizes = here.sizes if paired else []
+    found = {"of_reference": float(b[0])}
+    above = np.full_like(a, np.nan)
+    if curve:
+        slope = np.column_stack([-one.values[: len(a)] for one in curve])
+        rate = np.broadcast_to([one.rate for one in curve], slope.shape)
+        sides = ((np.full_like(a, one.rate), -values) for one, values in ((here, a), (base, b)))
+        above = -pchip.quality_beside(Sampled(np.array(rate), slope), *sides)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        numbers = {
+            "change": a - b,
+            "change_percent": 100 * (a / b - 1),
+            AT_EQUAL_RATE: above,
+            f"{AT_EQUAL_RATE}_percent": 100 * above / b,
+        }
+    for name, values in numbers.items():
+        found |= _around(name, values, sizes)
+    return found
 
 
-def _around(name: str, value: float, without: Any, sizes: list[int]) -> dict[str, float]:
-    low, high = jackknife.interval(value, without, sizes) or (math.nan, math.nan)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def _around(name: str, values: Array, sizes: list[int]) -> dict[str, float]:
+    found = None
+    if np.isfinite(values).all() and len(values) > 1:
+        found = jackknife.interval(float(values[0]), values[1:].tolist(), sizes)
+    low, high = found or (np.nan, np.nan)
+    return {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}

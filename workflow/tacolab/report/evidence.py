@@ -1,22 +1,25 @@
 """What was measured of each claim: the findings that decide it, and what must be known of them."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tacolab.config import Cut, Study
+from tacolab.config import OWN, Cut, Study
 from tacolab.report import times
 from tacolab.report.bootstrap import Interval
-from tacolab.report.claims import Finding
+from tacolab.report.claims import CONFIRMED, CONTRADICTED, Finding, judge
+from tacolab.report.comparable import stand_ins
 from tacolab.report.controls import JUDGED
 from tacolab.report.differences import EQUAL, WORSE
 from tacolab.report.layout import METRICS
 
 FID_SAMPLES = 10_000  # fewer say nothing
+OVERLAP = 0.5  # of the range of quality: with less two curves are not compared
+NEAR = 0.2  # of a claimed level: farther off its size says nothing
 CURVE = "rate at equal quality [%]"
 UNITS = {
     "psnr": ("PSNR", " [dB]"),
@@ -37,7 +40,7 @@ class Measured:
 
     distances: change of FID and CMMD against the baseline. timing: rows of stage `timing`.
     published: the authors' weights against the authors' numbers. unequal: arms that must not be
-    judged by their baselines, and why.
+    judged by their baselines, and why. coded: (data set, arm, captions) of which there is anything.
     """
 
     bd: pd.DataFrame
@@ -47,6 +50,7 @@ class Measured:
     timing: pd.DataFrame
     published: pd.DataFrame
     unequal: Mapping[str, str]
+    coded: Collection[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,19 @@ class Evidence:
     """Findings about a claim.
 
     quantity: what they are of, with its unit. margin: of "equal", or the limit that the claim
-    names. expected: how many there will be. blocked: why they must not be judged. beside: what
-    else to know of them. support: what other captions, or other sizes, do.
+    names. expected: how many there will be. against: what was compared with. blocked: why they must
+    not be judged. beside: what else to know of them. gap: why there are none. support: what other
+    captions, or other sizes, do.
     """
 
     quantity: str = ""
     found: list[Finding] = field(default_factory=list)
     margin: float = 0.0
     expected: int = 1
+    against: str = ""
     blocked: str = ""
     beside: str = ""
+    gap: str = ""
     support: str = ""
 
 
@@ -89,10 +96,13 @@ def named(metric: str, what: str = "") -> str:
     return f"change of {name}{f' {what}' if what else ''}{unit}"
 
 
-def _finding(line: Claim, column: str, doubt: str = "") -> Finding:
+def _finding(
+    line: Claim, column: str, doubts: Mapping[str, str] | None = None, seeds: bool = False
+) -> Finding:
     found = Interval(line[column], line[f"{column}_low"], line[f"{column}_high"])
     at = f"λ {line['lmbda']}" if line.get("lmbda") else ""
-    return Finding(at, found, int(line["images"]), doubt)
+    ends = (line["seeds_low"], line["seeds_high"]) if seeds else (math.nan, math.nan)
+    return Finding(at, found, int(line["images"]), ends, doubts or {})
 
 
 def _matching(frame: pd.DataFrame, claim: Claim) -> list[dict[Any, Any]]:
@@ -111,44 +121,121 @@ def _lambdas(study: Study, claim: Claim) -> int:
     return 1 if claim["lmbda"] else len(study.lambdas_of(claim["arm"]))
 
 
+def _not_coded(study: Study, claim: Claim, measured: Measured) -> str:
+    """Which of both arms has no picture yet."""
+    dataset, arm = claim["dataset"], claim["arm"]
+    for name in dict.fromkeys((arm, study.baseline_of(arm))):
+        if (dataset, name, OWN) not in measured.coded:
+            return f"{dataset} is not coded by {name} yet"
+    return ""
+
+
 def _curve(study: Study, claim: Claim, measured: Measured) -> Evidence:
     """The whole curve against the baseline's; without one, what single lambdas say."""
-    arm, margin = claim["arm"], study.protocol.margins.bd_rate
+    arm, planned = claim["arm"], _lambdas(study, claim)
     singles = _matching(measured.points, claim)
     whole = _matching(measured.bd, {**claim, "lmbda": ""})
     whole = [line for line in whole if line["reference"] == study.baseline_of(arm)]
-    found = [_finding(line, "bd_rate") for line in whole if np.isfinite(line["bd_rate_low"])]
-    expected = 1
+    whole = [line for line in whole if np.isfinite(line["bd_rate_low"])]
+    found = [_finding(line, "bd_rate", _overlap(line), seeds=True) for line in whole]
+    expected, beside = 1, ""
     if not found:
-        found = [_finding(line, "at_equal_quality") for line in singles]
-        expected = _lambdas(study, claim)
+        found = [_finding(line, "at_equal_quality", seeds=True) for line in singles]
+        expected = planned
+    elif len(singles) < planned:
+        beside = f"so far: curve of {len(singles)} of {planned} λ"
     blocked = measured.unequal.get(arm, "")
     if not any(np.isfinite(one.found.low) for one in found):
         blocked = next((line["note"] for line in singles if line["note"]), blocked)
-    support = _support(claim, measured.controls)
-    return Evidence(CURVE, found, margin, expected, blocked, support=support)
-
-
-def _single(study: Study, claim: Claim, measured: Measured) -> Evidence:
-    """One lambda: quality at equal rate; what is claimed of the same lambda stands beside it."""
-    metric = claim["metric"]
-    rows = _matching(measured.points, claim)
-    at, found = "at equal rate", [_finding(line, "at_equal_rate") for line in rows]
-    if not _known(found):
-        at, found = "at the same λ", [_at_same_lambda(study, line, metric) for line in rows]
     return Evidence(
-        named(metric, at),
+        CURVE,
         found,
-        claim["to"] if claim["relation"] == "within" else 0.0,
-        blocked=measured.unequal.get(claim["arm"], "") if rows else "",
-        beside="; ".join(_same_lambda(claim, line) for line in rows),
+        study.protocol.margins.bd_rate,
+        expected,
+        blocked=blocked,
+        beside=beside,
+        gap=_not_coded(study, claim, measured),
         support=_support(claim, measured.controls),
     )
 
 
-def _at_same_lambda(study: Study, line: Claim, metric: str) -> Finding:
-    better = line["change"] if metric in RISING else -line["change"]
-    return _finding(line, "change", _by_rate(study, line, better))
+def _overlap(line: Claim) -> dict[str, str]:
+    """A difference over a scrap of both curves is none of the curves."""
+    if line["overlap"] >= OVERLAP:
+        return {}
+    why = f"the curves share {100 * line['overlap']:.0f} % of their range of quality"
+    return dict.fromkeys((CONFIRMED, CONTRADICTED), why)
+
+
+def _single(study: Study, claim: Claim, measured: Measured) -> Evidence:
+    """One lambda: quality at equal rate; what is claimed of the same lambda stands beside it."""
+    rows = _matching(measured.points, claim)
+    return _one_lambda(study, claim, measured, rows, claim["metric"] in RISING)
+
+
+def _distance(study: Study, claim: Claim, measured: Measured) -> Evidence:
+    """FID or CMMD at one lambda, or at each."""
+    rows = [line for line in _matching(measured.distances, claim) if pd.notna(line["change"])]
+    found = _one_lambda(study, claim, measured, rows, rising=False)
+    few = [line["samples"] for line in rows if line["samples"] < FID_SAMPLES]
+    if claim["metric"] == "fid" and few:
+        why = f"n = {int(min(few)):,} samples: a FID needs {FID_SAMPLES:,}"
+        return replace(found, blocked=why)
+    gap = found.gap or f"no {claim['metric'].upper()} of it and its baseline on {claim['dataset']}"
+    return replace(found, gap=gap)
+
+
+def _one_lambda(
+    study: Study, claim: Claim, measured: Measured, rows: list[dict[Any, Any]], rising: bool
+) -> Evidence:
+    """At equal rate where a curve tells it, else at the same lambda as far as rate allows."""
+    metric, relation = claim["metric"], claim["relation"]
+    percent = "_percent" if relation == EQUAL else ""
+    margin = {"within": claim["to"], EQUAL: study.protocol.margins.fid}.get(relation, 0.0)
+    known = [line for line in rows if np.isfinite(line[f"at_equal_rate{percent}"])]
+    if known:
+        at, column = "at equal rate", f"at_equal_rate{percent}"
+        found = [_finding(line, column, _as_claimed(line, relation)) for line in known]
+    else:
+        at, column = "at the same λ", f"change{percent}"
+        found = [_finding(line, column, _by_rate(study, line, rising, relation)) for line in rows]
+    quantity = f"change of {metric.upper()} {at} [%]" if percent else named(metric, at)
+    return Evidence(
+        quantity,
+        found,
+        margin,
+        _lambdas(study, claim),
+        blocked=measured.unequal.get(claim["arm"], "") if rows else "",
+        beside=_same_lambda(claim, rows[0]) if len(rows) == 1 else "",
+        gap=_not_coded(study, claim, measured),
+        support=_support(claim, measured.controls),
+    )
+
+
+def _as_claimed(line: Claim, relation: str) -> dict[str, str]:
+    """Who claimed a rise at the same lambda and saw one is not contradicted by what rate did."""
+    if relation not in ("up", "down"):
+        return {}
+    same = Interval(line["change"], line["change_low"], line["change_high"])
+    if judge(relation, same, 0.0) != CONFIRMED:
+        return {}
+    return {CONTRADICTED: "at the same λ it is as claimed, by the rate"}
+
+
+def _by_rate(study: Study, line: Claim, rising: bool, relation: str) -> dict[str, str]:
+    """Doubts about a change at the same lambda: rate may have made it, or hidden it."""
+    low, high = line["rate_change_low"], line["rate_change_high"]
+    margin = study.protocol.margins.bd_rate
+    moved = f"bpp changes by {line['rate_change']:+z.2f} %"
+    better = line["change"] > 0 if rising else line["change"] < 0
+    doubts = {}
+    if not (high <= 0 if better else low >= 0):  # also where nothing is known of it
+        doubts = dict.fromkeys((CONFIRMED, CONTRADICTED), f"{moved} too, so it may be the rate")
+    if relation in (EQUAL, "within"):
+        doubts.pop(CONFIRMED, None)
+        if not (-margin <= low and high <= margin):
+            doubts[CONFIRMED] = f"{moved}, which may hide a change"
+    return doubts
 
 
 def _same_lambda(claim: Claim, line: Claim) -> str:
@@ -158,46 +245,12 @@ def _same_lambda(claim: Claim, line: Claim) -> str:
     text = f"same λ: {line['of_reference']:.4f} to {line['of_arm']:.4f}"
     text += f", bpp {line['rate_change']:+z.2f} %"
     size = float(claim["to"] - claim["from"])
-    if math.isfinite(size) and math.isfinite(line["change_low"]):
-        inside = line["change_low"] <= size <= line["change_high"]
-        text += f"; its interval {'holds' if inside else 'excludes'} the claimed {size:+.4f}"
-    return text
-
-
-def _by_rate(study: Study, line: Claim, better: float) -> str:
-    """Doubt about a change at the same lambda that the rate alone may have made.
-
-    better: by how much quality is; 0 where it is said to be the same.
-    """
-    margin, rate = study.protocol.margins.bd_rate, line["rate_change"]
-    if (better >= 0 and rate > margin) or (better <= 0 and rate < -margin):
-        return f"bpp changes by {rate:+z.2f} % too, so it may be the rate"
-    return ""
-
-
-def _distance(study: Study, claim: Claim, measured: Measured) -> Evidence:
-    """FID or CMMD, which have no curve to be judged by: at the same lambda."""
-    same = claim["relation"] == EQUAL
-    rows = [line for line in _matching(measured.distances, claim) if pd.notna(line["change"])]
-    column = "change_percent" if same else "change"
-    found = [
-        _finding(line, column, _by_rate(study, line, 0.0 if same else -line["change"]))
-        for line in rows
-    ]
-    blocked = measured.unequal.get(claim["arm"], "") if rows else ""
-    if claim["metric"] == "fid" and rows:
-        fewest = int(min(line["samples"] for line in rows))
-        if fewest < FID_SAMPLES:
-            blocked = f"n = {fewest:,} samples: a FID needs {FID_SAMPLES:,}"
-    return Evidence(
-        f"change of {claim['metric'].upper()} [%]" if same else named(claim["metric"]),
-        found,
-        study.protocol.margins.fid,
-        _lambdas(study, claim),
-        blocked,
-        beside="" if len(rows) != 1 else _same_lambda(claim, rows[0]),
-        support=_support(claim, measured.controls),
-    )
+    if not (math.isfinite(size) and math.isfinite(line["change_low"])):
+        return text
+    if abs(line["of_reference"] / claim["from"] - 1) > NEAR:
+        return f"{text}; claimed from another level, {claim['from']:.4f}"
+    inside = line["change_low"] <= size <= line["change_high"]
+    return f"{text}; its interval {'holds' if inside else 'excludes'} the claimed {size:+.4f}"
 
 
 def _undecidable(study: Study, claim: Claim, measured: Measured) -> Evidence:
@@ -206,7 +259,7 @@ def _undecidable(study: Study, claim: Claim, measured: Measured) -> Evidence:
     found = [_finding(line, "change") for line in rows if pd.notna(line["change"])]
     instead = "CMMD with its interval instead" if found else "no CMMD in this run either"
     why = f"n = 24: a FID needs {FID_SAMPLES:,} samples; {instead}"
-    return Evidence("instead: change of CMMD", found, beside=why)
+    return Evidence("instead: change of CMMD at the same λ", found, beside=why)
 
 
 def _reproduced(study: Study, claim: Claim, measured: Measured) -> Evidence:
@@ -216,52 +269,65 @@ def _reproduced(study: Study, claim: Claim, measured: Measured) -> Evidence:
         "psnr": ("psnr_deviation", "deviation of PSNR [dB]"),
     }[claim["metric"]]
     rows = measured.published
-    own = rows[(rows["caption"] == "own") & rows[column].notna()]
+    own = rows[(rows["caption"] == OWN) & rows[column].notna()]
     found = [
         Finding(f"λ {line['lmbda']}", Interval(*[line[column]] * 3), line["images"])
         for line in own.to_dict("records")
     ]
+    coded = (claim["dataset"], claim["arm"], OWN) in measured.coded
     return Evidence(
         quantity,
         found,
         claim["to"],
         _lambdas(study, claim),
+        against="the authors' numbers",
+        blocked=stand_ins(study, claim["arm"]),
+        gap="" if coded else f"{claim['dataset']} is not coded by {claim['arm']} yet",
         support=_support(claim, measured.controls),
     )
 
 
 def _cut(study: Study, claim: Claim, measured: Measured) -> Evidence:
     """Whole captions against cut ones; only what gains at all can saturate."""
-    rows = _of_control(claim, claim["control"], measured.controls)
+    arm, dataset, control = claim["arm"], claim["dataset"], claim["control"]
+    rows = _of_control(claim, control, measured.controls)
     lengths = {
         name: source.tokens
         for name, source in study.captions.items()
         if isinstance(source, Cut) and len(_of_control(claim, name, measured.controls))
     }
-    shortest = min(lengths, key=lambda name: lengths[name], default=claim["control"])
+    cuts = sorted(lengths, key=lambda name: lengths[name])
     column = JUDGED[claim["metric"]]
-    gains: dict[str, str] = {}
-    if shortest != claim["control"]:
-        for line in _of_control(claim, shortest, measured.controls):
-            gains[line["lmbda"]] = line[f"{column}_verdict"]
+    shorter = [name for name in cuts[:1] if name != control]
+    gains = {
+        line["lmbda"]: line[f"{column}_verdict"]
+        for name in shorter
+        for line in _of_control(claim, name, measured.controls)
+    }
 
-    def doubt(lmbda: str) -> str:
+    def doubts(lmbda: str) -> dict[str, str]:
         if lmbda not in gains:
-            return "whether long captions gain anything is not measured: no shorter cut"
+            return {
+                CONFIRMED: "whether long captions gain anything is not measured: no shorter cut"
+            }
         if gains[lmbda] != WORSE:
-            return f"no gain to saturate: {shortest} is not worse than whole captions"
-        return ""
+            return {CONFIRMED: f"no gain is seen that could saturate: {cuts[0]} {gains[lmbda]}"}
+        return {}
 
-    found = [_finding(line, column, doubt(line["lmbda"])) for line in rows]
+    lenders = (arm, study.baseline_of(arm), study.protocol.baseline)
+    curve = next((name for name in lenders if len(study.lambdas_of(name)) > 1), arm)
+    gap = "no curve yet that tells what quality costs"
+    if (dataset, arm, control) not in measured.coded:
+        gap = f"captions {control} are not evaluated on {dataset}"
     return Evidence(
         CURVE,
-        found,
+        [_finding(line, column, doubts(line["lmbda"])) for line in rows],
         study.protocol.margins.bd_rate,
         _lambdas(study, claim),
-        support="; ".join(
-            _support({**claim, "control": name}, measured.controls)
-            for name in sorted(lengths, key=lambda name: lengths[name])
-        ),
+        against="whole captions",
+        blocked=stand_ins(study, arm, curve),
+        gap=gap,
+        support="; ".join(_support({**claim, "control": name}, measured.controls) for name in cuts),
     )
 
 
@@ -272,11 +338,15 @@ def _times(study: Study, claim: Claim, measured: Measured) -> Evidence:
         Finding(line["at"], Interval(line["change"], line["change_low"], line["change_high"]), 0)
         for line in rows.to_dict("records")
     ]
+    how = study.timing
     return Evidence(
         "time per pair [%]",
         found,
         study.protocol.margins.time,
+        len(how.machines) * len(how.width_factors) if how else 1,
+        against="softmax attention",
         beside="channels varied, which makes both kinds dearer alike" if found else "",
+        gap="no times of the earlier experiment in this run",
         support=times.swept(measured.timing, claim["metric"]),
     )
 
@@ -292,24 +362,22 @@ def _support(claim: Claim, controls: pd.DataFrame) -> str:
     if not control:
         return ""
     rows = _of_control(claim, control, controls)
-    column = JUDGED.get(claim["metric"], JUDGED["lpips_published"])
+    metric = claim["metric"] if claim["metric"] in JUDGED else "lpips_published"
+    column = JUDGED[metric]
     known = _known([_finding(line, column) for line in rows])
     if not known:
-        return _plain_support(claim, rows)
+        return _plain_support(claim, rows, metric)
     verdicts = ", ".join(dict.fromkeys(str(line[f"{column}_verdict"]) for line in rows))
-    return f"captions {control}: {_span(known, '.2f')} % rate at equal quality ({verdicts})"
+    return f"captions {control}: {_span(known)} % rate at equal {UNITS[metric][0]} ({verdicts})"
 
 
-def _plain_support(claim: Claim, rows: list[dict[Any, Any]]) -> str:
+def _plain_support(claim: Claim, rows: list[dict[Any, Any]], metric: str) -> str:
     """Where no curve says what quality costs: the changes of rate and quality themselves."""
-    metric = (
-        claim["metric"] if claim["metric"] in ("psnr", "lpips_published") else "lpips_published"
-    )
     parts = []
     for column, name in ((f"{metric}_change", named(metric)), ("bpp_change", "change of bpp [%]")):
         known = _known([_finding(line, column) for line in rows])
         if known:
-            parts.append(f"{name} {_span(known, '.1g')}")
+            parts.append(f"{name} {_span(known)}")
     if not parts:
         return f"captions {claim['control']}: not measured"
     return f"captions {claim['control']}, same λ: {', '.join(parts)}"
@@ -319,9 +387,9 @@ def _known(found: list[Finding]) -> list[Finding]:
     return [one for one in found if np.isfinite(one.found.value)]
 
 
-def _span(found: list[Finding], digits: str) -> str:
+def _span(found: list[Finding]) -> str:
     """The one finding, or the range of several."""
     if len(found) == 1:
         return str(found[0])
     values = [one.found.value for one in found]
-    return f"{min(values):+z{digits}} to {max(values):+z{digits}}"
+    return f"{min(values):+z.3g} to {max(values):+z.3g}"

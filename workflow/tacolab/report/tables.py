@@ -22,7 +22,7 @@ from tacolab.report import (
 )
 from tacolab.report.codings import sampled
 from tacolab.report.evidence import Measured
-from tacolab.report.inputs import BEST, DISTANCES, VALUES, Inputs, Model
+from tacolab.report.inputs import ARM, BEST, DISTANCES, VALUES, Inputs, Model
 from tacolab.report.layout import PER_IMAGE
 
 
@@ -83,7 +83,9 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     others = controls.table(study, inputs.images)
     far = distances.table(study, inputs.points, inputs.groups, singles, unequal)
     reproduced = published.table(study, inputs.points)
-    measured = Measured(bd, singles, others, far, inputs.timing, reproduced, unequal)
+    arms = inputs.points[inputs.points["kind"] == ARM]
+    coded = set(arms[["dataset", "source", "control"]].itertuples(index=False, name=None))
+    measured = Measured(bd, singles, others, far, inputs.timing, reproduced, unequal, coded)
     return {
         "verdicts": verdicts.table(study, measured),
         "results": results(study, inputs),

@@ -1,5 +1,6 @@
 """The verdict table: every claim of the study beside what was measured, and what supports it."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,13 @@ import pandas as pd
 
 from tacolab.config import Study
 from tacolab.report import evidence
+from tacolab.report.bootstrap import Interval
 from tacolab.report.claims import (
     CONFIRMED,
     CONTRADICTED,
     NOT_CONFIRMED,
     UNDECIDABLE,
+    Finding,
     claims,
     judge,
     together,
@@ -39,10 +42,9 @@ def _row(study: Study, claim: Claim, measured: Measured) -> dict[str, Any]:
         return row | {"verdict": NOT_MEASURED, "note": why}
     found = evidence.of(study, claim, measured)
     row |= decide(claim["relation"], found)
+    row["reference"] = found.against or row["reference"]
     if row["verdict"] == NOT_MEASURED:
-        row["note"] = row["note"] or _gap(claim)
-    if claim["relation"] != "same time" and (why := _stand_in(study, arm)):
-        row |= {"verdict": NOT_MEASURED, "note": why}
+        row["note"] = row["note"] or found.gap
     return row
 
 
@@ -51,8 +53,10 @@ def _not_asked(study: Study, claim: Claim) -> str:
     arm, lmbda, dataset = claim["arm"], claim["lmbda"], claim["dataset"]
     if claim["relation"] == "same time":
         return "" if study.timing else "no times in this run"
-    if arm not in study.arms_with_runs():
+    if arm not in study.arms:
         return f"no arm '{arm}' in this config"
+    if arm not in study.arms_with_runs():
+        return f"arm '{arm}' is not in this phase"
     if dataset not in study.protocol.datasets:
         return f"data set '{dataset}' is not evaluated"
     for name in dict.fromkeys((arm, study.baseline_of(arm))):
@@ -61,46 +65,31 @@ def _not_asked(study: Study, claim: Claim) -> str:
     return ""
 
 
-def _stand_in(study: Study, arm: str) -> str:
-    """What the arm or its baseline has in place of the real thing: no verdict may rest on it."""
-    names = dict.fromkeys((arm, study.baseline_of(arm)))
-    parts = [
-        f"{name} has {study.arms[name].stand_in}" for name in names if study.arms[name].stand_in
-    ]
-    return f"stand-in: {'; '.join(parts)}" if parts else ""
-
-
-def _gap(claim: Claim) -> str:
-    """Why nothing was found."""
-    if claim["relation"] == "same time":
-        return "no times of the earlier experiment in this run"
-    if claim["relation"] == "saturates":
-        return f"captions {claim['control']} are not evaluated on {claim['dataset']}"
-    if claim["metric"] in ("fid", "cmmd"):
-        return f"no {claim['metric'].upper()} on {claim['dataset']} in this run"
-    return ""
-
-
 def decide(relation: str, found: Evidence) -> dict[str, Any]:
     """The cells of a verdict: from the findings' intervals, where nothing speaks against them."""
     known = [one for one in found.found if np.isfinite(one.found.value)]
     judged = [judge(relation, one.found, found.margin) for one in known]
-    decided = [verdict for verdict in judged if verdict != NOT_MEASURED]
-    notes = [found.blocked, found.beside]
-    for at, one in enumerate(known):
-        if one.doubt and judged[at] in (CONFIRMED, CONTRADICTED):
-            decided[decided.index(judged[at])] = NOT_CONFIRMED
-            notes.append(one.doubt)
+    doubts = [_doubt(relation, *pair, found.margin) for pair in zip(known, judged, strict=True)]
+    final = [NOT_CONFIRMED if why else v for v, why in zip(judged, doubts, strict=True)]
+    decided = [verdict for verdict in final if verdict != NOT_MEASURED]
     of = max(found.expected, len(found.found))
     verdict = together(relation, decided, of - len(decided))
+    notes = [found.blocked, found.beside, *_first(doubts)]
     if relation == "undecidable":
         verdict = UNDECIDABLE
     elif found.blocked:
         verdict = NOT_MEASURED
-    elif verdict == NOT_CONFIRMED and len(decided) < of:
-        notes.append(f"so far: {len(decided)} of {of} have an interval")
     elif known and not decided:
         notes.append(no_interval(known[0].images))
+    elif decided:
+        if len(decided) < of and verdict == NOT_CONFIRMED:
+            notes.append(f"{len(decided)} of {of} say something so far")
+        against = [f.at for f, v in zip(known, final, strict=True) if v == CONTRADICTED and f.at]
+        if len(set(final)) > 1 and against:
+            notes.append(f"contradicted at {', '.join(against)}")
+    seeds = [one.seeds for one in known if math.isfinite(one.seeds[0])]
+    if len(seeds) == len(known) == 1 and not any(doubts):
+        notes.append(f"single seeds {seeds[0][0]:+z.2f} to {seeds[0][1]:+z.2f}")
     cells: dict[str, Any] = {
         "quantity": found.quantity,
         "measured": "; ".join(map(str, known)),
@@ -112,3 +101,22 @@ def decide(relation: str, found: Evidence) -> dict[str, Any]:
         only = known[0].found
         cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     return cells
+
+
+def _doubt(relation: str, one: Finding, verdict: str, margin: float) -> str:
+    """Why a finding may not give the verdict that its interval over images gives."""
+    if verdict not in (CONFIRMED, CONTRADICTED):
+        return ""
+    if why := one.doubts.get(verdict):
+        return why
+    low, high = one.seeds
+    if math.isfinite(low) and judge(relation, Interval(low, low, high), margin) != verdict:
+        return f"training noise is larger: single seeds {low:+z.2f} to {high:+z.2f}"
+    return ""
+
+
+def _first(doubts: list[str]) -> list[str]:
+    """The first, and how many more there are: each lambda would say it in other numbers."""
+    some = [why for why in doubts if why]
+    more = f" (and {len(some) - 1} more)" if len(some) > 1 else ""
+    return [some[0] + more] if some else []
