@@ -47,7 +47,8 @@ def run(first: Path, second: Path, folder: Path) -> Path:
     """
     sides = [_read(name, path) for name, path in zip(NAMES, (first, second), strict=True)]
     both = _both(sides)
-    unlike = _unlike(both)
+    pictures = _pictures(both)
+    unlike = _unlike(pictures)
     both = both[~both["dataset"].isin(unlike)]
     if both.empty:
         why = "; ".join(unlike.values()) or "no image was coded in both with the same arm and λ"
@@ -80,7 +81,7 @@ def run(first: Path, second: Path, folder: Path) -> Path:
         .render(
             sides=sides,
             unlike=unlike,
-            partly=_partly(both),
+            partly=_partly(pictures[~pictures["dataset"].isin(unlike)]),
             figures=figures,
             tables={name: formats.columns(table) for name, table in tables.items()},
             lengths={name: len(table) for name, table in tables.items()},
@@ -118,38 +119,46 @@ def _both(sides: list[Side]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _unlike(both: pd.DataFrame) -> dict[str, str]:
+def _pictures(both: pd.DataFrame) -> pd.DataFrame:
+    """A row per picture: its size in each side, and in which of them it is (`only`)."""
+    picture = ["dataset", "image_id"]
+    sides = [both[both["source"].str.endswith(f" {name}")] for name in NAMES]
+    sizes = [one[[*picture, "width", "height"]].drop_duplicates(picture) for one in sides]
+    return sizes[0].merge(sizes[1], on=picture, how="outer", indicator="only")
+
+
+def _unlike(pictures: pd.DataFrame) -> dict[str, str]:
     """Data set -> why its images are not the same in both: others, or cropped otherwise."""
-    found: dict[str, str] = {}
-    for name_of_set, part in both.groupby("dataset", sort=False):
-        ends = part["source"].str.rpartition(" ")[2]
-        mine, theirs = (set(part.loc[ends == name, "image_id"]) for name in NAMES)
-        if not mine & theirs:
-            found[str(name_of_set)] = f"{name_of_set}: no image was coded in both"
-    for (dataset, image), part in both.groupby(["dataset", "image_id"], sort=False):
-        ends = part["source"].str.rpartition(" ")[2]
-        sizes = [
-            set(zip(part["width"][ends == name], part["height"][ends == name], strict=True))
-            for name in NAMES
-        ]
-        if str(dataset) not in found and all(sizes) and sizes[0] != sizes[1]:
-            said = (" or ".join(f"{w} x {h}" for w, h in sorted(one)) for one in sizes)
+    found = {}
+    for dataset, part in pictures.groupby("dataset", sort=False):
+        common = part[part["only"] == "both"]
+        other = common["width_x"].ne(common["width_y"]) | common["height_x"].ne(common["height_y"])
+        if common.empty:
+            found[str(dataset)] = f"{dataset}: no image was coded in both"
+        elif other.any():
+            image, *size = common.loc[other, ["image_id", *_SIZES]].iloc[0]
+            first, second = (f"{w:.0f} x {h:.0f}" for w, h in (size[:2], size[2:]))
             found[str(dataset)] = (
-                f"{dataset} was coded at other sizes: {image} {' against '.join(said)}"
+                f"{dataset} was coded at other sizes: {image} {first} against {second}"
             )
     return found
 
 
-def _partly(both: pd.DataFrame) -> list[str]:
+_SIZES = ("width_x", "height_x", "width_y", "height_y")
+
+
+def _partly(pictures: pd.DataFrame) -> list[str]:
     """Data sets of which one side has images that the other has not: only the common ones count."""
     found = []
-    for dataset, part in both.groupby("dataset", sort=False):
-        ends = part["source"].str.rpartition(" ")[2]
-        sides = [set(part.loc[ends == name, "image_id"]) for name in NAMES]
-        for name, own, other in zip(NAMES, sides, reversed(sides), strict=True):
-            if more := len(own - other):
-                found.append(f"{dataset}: {more} of {len(own)} images only in the {name}")
+    for dataset, part in pictures.groupby("dataset", sort=False):
+        for name, only, other in zip(NAMES, _ONLY, reversed(_ONLY), strict=True):
+            if more := int((part["only"] == only).sum()):
+                of = int((part["only"] != other).sum())
+                found.append(f"{dataset}: {more} of {of} images only in the {name}")
     return found
+
+
+_ONLY = ("left_only", "right_only")
 
 
 def _points(both: pd.DataFrame, codings: dict[tuple[str, str], Codings]) -> pd.DataFrame:
@@ -224,7 +233,7 @@ def _missing(sides: list[Side]) -> pd.DataFrame:
     tables = [side.images[which].drop_duplicates().fillna("") for side in sides]
     merged = tables[0].merge(tables[1], on=which, how="outer", indicator="only")
     merged = merged[merged["only"] != "both"].drop(columns="quality")
-    return merged.assign(only=merged["only"].map({"left_only": NAMES[0], "right_only": NAMES[1]}))
+    return merged.assign(only=merged["only"].map(dict(zip(_ONLY, NAMES, strict=True))))
 
 
 def _figure(of: Codings, dataset: str, metric: Metric) -> tuple[Figure, pd.DataFrame]:
