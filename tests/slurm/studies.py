@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ ENVIRONMENT = {
 }
 
 # Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
-SHORT, MEDIUM, LONG = 300, 1200, 1800
+FEW, STEPS = 100, 200
 LIMIT = 30  # minutes of a job
 MINUTES = 40  # until anything that is waited for counts as lost; a busy machine is no failure
 STEP_LINES = 20  # steps between two lines of train.jsonl
@@ -38,7 +39,7 @@ class Study:
     def __init__(
         self,
         folder: Path,
-        epochs: int,
+        epochs: int = STEPS,
         lambdas: tuple[str, ...] = ("0.01",),
         warning: int | None = 10,
         runtime: int = LIMIT,
@@ -56,15 +57,15 @@ class Study:
                 "epochs": epochs,
                 "batch": 5 if gpus == 1 else 4,  # one step per epoch of five captions
                 "milestones": [],
-                "export_epochs": [n for n in (SHORT, MEDIUM) if n < epochs],
+                "export_epochs": [FEW] if epochs > FEW else [],
             },
             execution={
                 "device": "cpu",
                 "gpus": gpus,
                 "workers": 0,
                 "log_every": STEP_LINES,
-                "validate_every": SHORT,
-                "checkpoint_minutes": 0.03,
+                "validate_every": FEW,
+                "checkpoint_minutes": 0.05,
                 "margin_seconds": None,
                 "lease_seconds": 12,
                 **execution,
@@ -198,6 +199,21 @@ class Study:
         pid: int = json.loads(newest.read_text())["pid"]
         return pid
 
+    @contextmanager
+    def frozen(self) -> Iterator[int]:
+        """The present trainer, stopped meanwhile."""
+        trainer = self.trainer()
+        os.kill(trainer, signal.SIGSTOP)
+        try:
+            yield trainer
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(trainer, signal.SIGCONT)
+
+    def asked(self) -> bool:
+        """Whether a newcomer has asked the present trainer for its folder."""
+        return any(self.state.glob("handover-*"))
+
     def log(self) -> str:
         """What heads, SLURM's jobs and trainers said."""
         parts = [self.folder / "head.log", *self.folder.glob("results/logs/**/*.log")]
@@ -252,6 +268,16 @@ def limit(job: int, minutes: int | None = None) -> None:
         f"another limit of job {job}",
         lambda: not subprocess.run(update, env=ENVIRONMENT, capture_output=True).returncode,
     )
+
+
+def roused(pid: int) -> bool:
+    """Whether a signal has come to a stopped process. SLURM itself lets it go on then."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    stopped = re.search(r"^State:\tT", status, re.M)
+    return not stopped or bool(re.search(r"^(Sig|Shd)Pnd:\t.*[1-9a-f]", status, re.M))
 
 
 def job_state(job: int) -> str:

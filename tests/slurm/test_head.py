@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from studies import SHORT, Study, kill, slurm, wait
+from studies import Study, kill, slurm, wait
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
 
@@ -19,7 +19,7 @@ def edit(study: Study, **train: object) -> None:
 
 
 def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
-    study = Study(tmp_path / "study", SHORT)
+    study = Study(tmp_path / "study")
     edit(study, slurm_partition="gpuu")
     assert study.run() == 2
     said = (study.folder / "head.log").read_text()
@@ -42,7 +42,7 @@ def test_wrong_partition_is_named_at_once(tmp_path: Path) -> None:
 def test_job_that_no_node_would_take_is_named_at_once(
     tmp_path: Path, asked: dict[str, int], message: str
 ) -> None:
-    study = Study(tmp_path / "study", SHORT)
+    study = Study(tmp_path / "study")
     edit(study, slurm_partition="gpu", **asked)
     assert study.run() == 2
     said = (study.folder / "head.log").read_text()
@@ -51,7 +51,7 @@ def test_job_that_no_node_would_take_is_named_at_once(
 
 
 def test_second_head_is_refused(tmp_path: Path) -> None:
-    study = Study(tmp_path / "study", SHORT)
+    study = Study(tmp_path / "study")
     first = study.head()
     wait("the first head to begin", lambda: list(study.folder.glob("results/head/lease-*")))
     assert study.run() == 2

@@ -2,7 +2,8 @@
 
 The scenarios run side by side, a few at a time, since each mostly waits for a limit or a queue;
 `test_x` judges the outcome of scenario `x`. Faults come at a step of the training, never after a
-time.
+time. A trainer that has to wait for the cluster is frozen meanwhile: so few steps are enough on any
+machine, fast or slow.
 """
 
 import os
@@ -18,44 +19,53 @@ import pytest
 
 from studies import (
     ENVIRONMENT,
+    FEW,
     LIMIT,
-    LONG,
-    MEDIUM,
     ROOT,
-    SHORT,
+    STEPS,
     Study,
     job_state,
     kill,
     limit,
+    roused,
     slurm,
     wait,
 )
 
 pytestmark = pytest.mark.slurm
-AT_ONCE = 4
+AT_ONCE = 6
 EARLY, LATER = 40, 100  # steps at which a fault comes
 
 
 def undisturbed_here(folder: Path) -> Study:
     """Without SLURM, in one go: what all others are compared with."""
-    study = Study(folder, LONG)
+    study = Study(folder)
     study.train_here()
     return study
 
 
+def sit_out(study: Study, job: int) -> None:
+    """Meet a time limit."""
+    with study.frozen() as trainer:
+        limit(job)
+        wait("SLURM's signal", lambda: roused(trainer))
+
+
 def meet_limits(study: Study, count: int) -> None:
     """Let the first segments of a training end at a time limit, and the next have room."""
+    done = 0
     for generation in range(count):
-        study.wait_for_step(1, after=generation)
+        study.wait_for_step(done + 1, after=generation)
         job = study.starts()[-1]["job"]
-        limit(job)
+        sit_out(study, job)
         wait("the end of a segment", lambda n=generation: len(study.ends()) > n)
+        done = study.ends()[-1]["step"]
         limit(job, LIMIT)
 
 
 def three_limits(folder: Path) -> Study:
     """As long as three jobs; SLURM's warning alone."""
-    study = Study(folder, LONG, warning=60)
+    study = Study(folder, warning=60)
     study.prepare()
     head = study.head()
     meet_limits(study, 2)
@@ -65,7 +75,7 @@ def three_limits(folder: Path) -> Study:
 
 def clock_alone(folder: Path) -> Study:
     """No warning: the trainer looks at the clock."""
-    study = Study(folder, MEDIUM, runtime=3, warning=None, margin_seconds=120)
+    study = Study(folder, runtime=3, warning=None, margin_seconds=170)
     study.prepare()
     head = study.head()
     wait("the end of a segment", lambda: study.ends())
@@ -76,17 +86,17 @@ def clock_alone(folder: Path) -> Study:
 
 def time_limit(folder: Path) -> Study:
     """Neither: SLURM ends the job, the profile's retry submits it again."""
-    study = Study(folder, MEDIUM, warning=None)
+    study = Study(folder, warning=None)
     study.prepare()
     head = study.head()
     study.wait_for_step(EARLY)
-    limit(study.jobs()[-1])
+    sit_out(study, study.jobs()[-1])
     assert study.finish(head) == 0, study.log()
     return study
 
 
 def killed_trainer(folder: Path) -> Study:
-    study = Study(folder, SHORT)
+    study = Study(folder)
     study.prepare()
     head = study.head()
     study.wait_for_step(LATER)
@@ -97,7 +107,7 @@ def killed_trainer(folder: Path) -> Study:
 
 def cancelled(folder: Path) -> Study:
     """scancel, then the same command again."""
-    study = Study(folder, SHORT)
+    study = Study(folder)
     study.prepare()
     head = study.head()
     study.wait_for_step(EARLY)
@@ -109,7 +119,7 @@ def cancelled(folder: Path) -> Study:
 
 
 def node_down(folder: Path) -> Study:
-    study = Study(folder, SHORT)
+    study = Study(folder)
     study.prepare()
     head = study.head()
     study.wait_for_step(EARLY)
@@ -125,12 +135,14 @@ def node_down(folder: Path) -> Study:
 
 def three_heads(folder: Path) -> Study:
     """kill -9 of a head while its job runs, of the next one while its job waits in the queue."""
-    study = Study(folder, MEDIUM)
+    study = Study(folder)
     study.prepare()
     first = study.head()
     study.wait_for_step(EARLY)
-    kill(first)
-    second = study.head()
+    with study.frozen():
+        kill(first)
+        second = study.head()
+        wait("the second job to ask for the folder", study.asked)
     study.wait_for_step(LATER, after=1)  # the second job took over
     job = study.jobs()[-1]
     slurm("scontrol", "requeuehold", str(job))
@@ -146,7 +158,7 @@ def three_heads(folder: Path) -> Study:
 
 def sleeper(folder: Path) -> Study:
     """A stopped trainer, taken for dead, wakes up while its successor trains."""
-    study = Study(folder, MEDIUM)
+    study = Study(folder)
     study.prepare()
     first = study.head()
     study.wait_for_step(EARLY)
@@ -163,7 +175,7 @@ def sleeper(folder: Path) -> Study:
 
 def full_disk(folder: Path) -> Study:
     """The state folder is on a disk with room for two checkpoints; then it gets more."""
-    study = Study(folder, SHORT)
+    study = Study(folder)
     study.prepare()
     disk = folder / "results/models"
     disk.mkdir(parents=True)
@@ -184,7 +196,7 @@ def full_disk(folder: Path) -> Study:
 
 def six_lambdas(folder: Path) -> Study:
     """More models than the allowance of GPUs."""
-    study = Study(folder, SHORT, lambdas=("0.01", "0.02", "0.03", "0.04", "0.05", "0.06"))
+    study = Study(folder, FEW, lambdas=("0.01", "0.02", "0.03", "0.04", "0.05", "0.06"))
     head = study.head()
     most = 0
     while head.poll() is None:
@@ -197,7 +209,7 @@ def six_lambdas(folder: Path) -> Study:
 
 def submitted(folder: Path) -> Study:
     """Without a head, past two time limits; the head comes later."""
-    study = Study(folder, LONG, warning=60)
+    study = Study(folder, warning=60)
     study.prepare()
     command = ("train", "image-only", "0.01", "--submit", "--profile", "profile")
     first, second = study.tacolab(*command), study.tacolab(*command)
@@ -211,7 +223,7 @@ def submitted(folder: Path) -> Study:
 
 def two_gpus(folder: Path) -> Study:
     """One training on both GPUs of a node."""
-    study = Study(folder, SHORT, gpus=2)
+    study = Study(folder, FEW, gpus=2)
     study.prepare()
     assert study.run() == 0, study.log()
     return study
@@ -219,7 +231,7 @@ def two_gpus(folder: Path) -> Study:
 
 def head_as_a_job(folder: Path) -> Study:
     """profiles/slurm/head.sbatch, past the head's own time limit."""
-    study = Study(folder, MEDIUM)
+    study = Study(folder)
     study.prepare()
     (folder / "profiles").mkdir()
     (folder / "profiles/slurm").symlink_to("../profile")
@@ -233,9 +245,11 @@ def head_as_a_job(folder: Path) -> Study:
         cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
     study.wait_for_step(EARLY)
-    limit(int(job))
-    wait("the head to be queued again", lambda: study.queue()[int(job)] != "RUNNING")
-    limit(int(job), LIMIT)
+    with study.frozen():
+        limit(int(job))
+        wait("the head to be queued again", lambda: study.queue()[int(job)] != "RUNNING")
+        limit(int(job), LIMIT)
+        wait("the second job to ask for the folder", study.asked)
     wait("the head to end", lambda: not study.queue())
     study.noted = int(job), (folder / f"head-{job}.log").read_text()
     return study
@@ -307,7 +321,7 @@ def test_killed_trainer(outcomes: dict[str, Future[Study]], undisturbed: Study) 
     study = outcomes["killed_trainer"].result()
     study.assert_equal(undisturbed)
     assert len(study.jobs()) == 2
-    assert 0 < study.starts()[1]["step"] < SHORT  # from a periodic checkpoint
+    assert 0 < study.starts()[1]["step"] < STEPS  # from a periodic checkpoint
 
 
 def test_cancelled(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
@@ -386,7 +400,7 @@ def test_two_gpus(outcomes: dict[str, Future[Study]]) -> None:
     rows = {line.split("|")[0]: line.split("|")[1:] for line in told.splitlines()}
     assert rows[f"{job}"][0] == "1" and "gres/gpu=2" in rows[f"{job}"][2]
     assert rows[f"{job}.0"][:2] == ["1", "1"]
-    assert study.starts()[0]["steps"] == SHORT and len(study.starts()) == 1
+    assert study.starts()[0]["steps"] == FEW and len(study.starts()) == 1
 
 
 def test_head_as_a_job(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:

@@ -46,6 +46,29 @@ def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed:
 
 
 @pytest.mark.slow
+def test_sleeper_that_wakes_in_a_save_is_no_failure(folder: Path, undisturbed: Path) -> None:
+    """Its half-written checkpoint was tidied up by its successor, whose segments it leaves alone."""
+    impatient = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 0}
+    command = small_training.command(folder, execution=impatient | {"lease_seconds": 3})
+    sleeper = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    state = small_training.model_folder(folder) / "state"
+    half = state / ".checkpoint-000001.tmp"
+    while not half.exists():
+        sleeper.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+        sleeper.send_signal(signal.SIGSTOP)
+        assert sleeper.poll() is None
+    assert subprocess.run(command, cwd=folder).returncode == 0
+    assert not half.exists()
+    sleeper.send_signal(signal.SIGCONT)
+    _, errors = sleeper.communicate(timeout=60)
+    assert sleeper.returncode == 1
+    assert "was taken over by" in errors and "End that one first" in errors
+    assert [line["generation"] for line in Segments(state / "segments.jsonl").lines()] == [1, 2, 2]
+    assert_equal(small_training.model_folder(folder), undisturbed)
+
+
+@pytest.mark.slow
 def test_no_retry_of_what_gained_nothing(folder: Path) -> None:
     """A loss that is not finite in the first steps would be so again; a person may try again."""
     wild = {"learning_rate": 1e30, "clip_norm": 1e30}

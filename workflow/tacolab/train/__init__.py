@@ -72,6 +72,7 @@ def run(
         except NotOurs:
             raise
         except Exception as error:
+            lease.check()  # a successor may have tidied up what this one was writing
             segments.end(str(error), failed=True)
             raise
         finally:
