@@ -7,6 +7,7 @@ import pytest
 UNIT = Path(__file__).parent / "unit"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: UNIT in item.path.parents)  # the longest, whole workflows, first
     for item in items:

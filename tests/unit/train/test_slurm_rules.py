@@ -47,7 +47,7 @@ def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed:
 
 @pytest.mark.slow
 def test_sleeper_that_wakes_in_a_save_is_no_failure(folder: Path, undisturbed: Path) -> None:
-    """Its half-written checkpoint was tidied up by its successor, whose segments it leaves alone."""
+    """Its half-written checkpoint was tidied up by its successor, whose log it leaves alone."""
     impatient = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 0}
     command = small_training.command(folder, execution=impatient | {"lease_seconds": 3})
     sleeper = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
