@@ -77,18 +77,18 @@ def check_limits(wanted: Mapping[Asked, Iterable[str]]) -> None:
         if name not in there:
             raise UserError(
                 f"{which} does not exist on this cluster, which has {', '.join(sorted(there))}; "
-                "change it in the first block of profiles/slurm/config.yaml"
+                "change slurm_partition in the profile's config.yaml"
             )
         limit, memory = there[name].seconds, there[name].memory
         if limit is not None and asked.runtime * 60 > limit:
             raise UserError(
                 f"{which}: its jobs may last {limit / 60:.0f} minutes and the profile asks for "
                 f"{asked.runtime}: they would wait for ever; lower runtime in "
-                "profiles/slurm/config.yaml"
+                "the profile's config.yaml"
             )
         if asked.mem_mb > memory:
             raise UserError(
                 f"{which}: its largest node has {memory} MB and the profile asks for "
                 f"{asked.mem_mb}: SLURM would refuse them; lower mem_mb in "
-                "profiles/slurm/config.yaml"
+                "the profile's config.yaml"
             )

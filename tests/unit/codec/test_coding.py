@@ -79,9 +79,10 @@ def test_what_was_analysed_in_a_batch_decodes_alone_to_the_bit(
         alone = model.encode(x[picture : picture + 1], text[None])
         assert encoded.bits_y == pytest.approx(alone.bits_y, rel=1e-3)
         assert encoded.bits_z == pytest.approx(alone.bits_z, rel=1e-3)
-    # Synthesis in a batch shows what it shows alone.
+    # Synthesis in a batch shows what it shows alone, but for roundings of processors' kernels.
     y_hat = torch.cat([model.decode_latents(encoded.strings, encoded.shape)[0]] * 2)
-    assert torch.allclose(model.synthesise(y_hat, *size)[:1], x_hat, atol=1e-5)
+    difference = (model.synthesise(y_hat, *size)[:1] - x_hat).abs().max()
+    assert difference < 1e-5 * x_hat.abs().max()
 
 
 def test_plain_shape_gives_the_padded_picture(elic: Elic, sample: Sample) -> None:

@@ -113,8 +113,8 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         gone = [path for path in needed(artefact) if not path.exists()]
         if gone and not partial:
             raise UserError(
-                f"{gone[0]} is missing and the report shows it; `snakemake` makes what is missing "
-                "(`snakemake report_now` makes a report without it)"
+                f"{gone[0]} is missing and the report shows it; `snakemake --profile ...` makes "
+                "what is missing, and with `report_now` a report without it"
             )
         if gone:
             missing.append(artefact)
