@@ -21,7 +21,7 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, timeout: int = 1200) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: int = 3600) -> subprocess.CompletedProcess[str]:
         """A command in the copy, with the copy's own `tacolab`."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
