@@ -66,6 +66,20 @@ def test_nothing_scrolls_sideways_nothing_is_missing(
     assert found["images"] > 20 and found["broken"] == [] and found["elsewhere"] == []
 
 
+def test_a_phone_shows_each_verdict_and_its_reasons(browser: Browser, page: Path) -> None:
+    """The table is wider than the window: the verdict stays in it, reasons stand below the row."""
+    browser.open(page, 390)
+    found = browser.run(
+        """[...document.querySelectorAll(".verdicts td.c-verdict, .verdicts .below p")].map(
+          (part) => { const box = part.getBoundingClientRect(); return [box.left, box.right]; })"""
+    )
+    claims = browser.run("""document.querySelectorAll(".verdicts td.c-claim").length""")
+    assert len(found) > claims > 0
+    assert all(0 <= left < right <= 390 for left, right in found)
+    below = browser.run("""document.querySelector(".verdicts .below").innerText""")
+    assert below.startswith(("support:", "note:"))
+
+
 def test_links_lead_to_their_sections(browser: Browser, page: Path) -> None:
     browser.open(page, 1200)
     links = browser.run("[...document.querySelectorAll('nav a')].map((link) => link.hash)")

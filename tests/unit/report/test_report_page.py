@@ -18,8 +18,10 @@ import report_study
 from tacolab import config, report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
-from tacolab.report import comparison
-from tacolab.report.layout import figure_files, report_files
+from tacolab.report import comparison, training
+from tacolab.report.curvefigures import rate_distortion
+from tacolab.report.inputs import read
+from tacolab.report.layout import METRICS, figure_files, report_files
 
 Make = Callable[..., Plan]
 
@@ -155,6 +157,23 @@ def test_figures_are_as_wide_as_a_column_in_print(made: Plan) -> None:
                 assert image.width / dpi == pytest.approx(3.5, abs=0.01)
 
 
+def test_a_stand_in_far_from_every_arm_is_said_to_be_off_the_axes(made: Plan) -> None:
+    """It must not squash what was trained, nor be looked for in vain."""
+    study, points = made.study, read(made.study, made.report()).points
+    far = study.arms["image-only"].model_copy(update={"stand_in": "random weights"})
+    study = study.model_copy(update={"arms": {**study.arms, "image-only": far}})
+    psnr = METRICS[0]
+    before, _ = rate_distortion(study, points, "kodak", psnr)
+    points.loc[points["source"] == "image-only", "bpp_real"] += 10
+    after, _ = rate_distortion(study, points, "kodak", psnr)
+    labels = [
+        {text.get_text() for text in figure.legends[0].get_texts()} for figure in (before, after)
+    ]
+    assert labels[0] - labels[1] == {"image-only"}
+    assert labels[1] - labels[0] == {"image-only (off the axes)"}
+    assert after.axes[0].get_xlim()[1] < 10
+
+
 def test_small_images_have_no_ms_ssim_but_a_figure(make_plan: Make) -> None:
     plan = make_plan(**report_study.SMALL)
     for artefact in plan.report().inputs.values():
@@ -238,6 +257,20 @@ def test_an_arm_in_training_shows_as_such(make_plan: Make) -> None:
     assert curve["loss"].dropna().tolist() == [8.0, 7.0, 6.0]
     assert curve["validation"].dropna().tolist() == [5.5]
     assert curve["epoch"].max() == 0.75
+
+
+def test_a_last_mean_of_few_steps_is_no_jump_in_a_curve(make_plan: Make) -> None:
+    plan = make_plan(**report_study.SMALL)
+    model = plan.find("train", arm="image-only", lmbda="0.0016", seed="100")
+    (model.folder / "state").mkdir()
+    lines = [{"step": step, "loss": loss} for step, loss in ((50, 4.0), (100, 3.0), (150, 2.5))]
+    lines += [{"step": 154, "loss": 0.1}, {"validation": {"step": 154, "loss": 2.6}}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (model.folder / "state/train.jsonl").write_text(text)
+    found = training.read(model)
+    assert found.step == 154 and found.curve["epoch"].max() == found.epochs
+    assert found.curve["loss"].dropna().tolist() == [4.0, 3.0, 2.5]
+    assert found.curve["validation"].dropna().tolist() == [2.6]
 
 
 def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -> None:

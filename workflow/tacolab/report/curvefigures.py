@@ -73,8 +73,15 @@ def rate_distortion(
                 axes.errorbar(rate, value, drawn.bars, fmt="none", ecolor=colour, capsize=2, lw=0.8)
     else:
         no_values(axes)
-    legend(figure, axes, {drawn.label: drawn.style | drawn.legend for drawn in shown})
+    legend(figure, axes, {_label(axes, one): one.style | one.legend for one in shown})
     return figure, _data(shown, metric)
+
+
+def _label(axes: Axes, drawn: Drawn) -> str:
+    """An arm that lies off the axes is not looked for."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    inside = any(left <= x <= right and bottom <= y <= top for x, y in _points([drawn]))
+    return drawn.label if inside or drawn.kind != "arm" else f"{drawn.label} (off the axes)"
 
 
 def _data(shown: list[Drawn], metric: Metric) -> pd.DataFrame:

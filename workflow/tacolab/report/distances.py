@@ -77,7 +77,8 @@ def table(
                 here = codings.get((dataset, arm, lmbda))
                 if here is None:
                     continue
-                row: dict[str, Any] = {"dataset": dataset, "arm": arm, "reference": reference}
+                row: dict[str, Any] = {"dataset": dataset, "arm": arm}
+                row["reference"] = "" if arm == reference else reference
                 row |= {"lmbda": lmbda, "metric": name, "images": here.images}
                 row |= {"samples": here.samples, "note": unequal.get(arm, "")}
                 row |= {"of_arm": here.values[0], "of_arm_low": here.low, "of_arm_high": here.high}

@@ -14,7 +14,7 @@ from tacolab.report.bootstrap import Interval
 from tacolab.report.claims import CONFIRMED, CONTRADICTED, Finding, judge
 from tacolab.report.comparable import stand_ins
 from tacolab.report.controls import JUDGED
-from tacolab.report.differences import EQUAL, WORSE
+from tacolab.report.differences import EQUAL, NOT_MEASURED, WORSE
 from tacolab.report.layout import METRICS
 
 FID_SAMPLES = 10_000  # fewer say nothing
@@ -367,8 +367,10 @@ def _support(claim: Claim, controls: pd.DataFrame) -> str:
     known = _known([_finding(line, column) for line in rows])
     if not known:
         return _plain_support(claim, rows, metric)
-    verdicts = ", ".join(dict.fromkeys(str(line[f"{column}_verdict"]) for line in rows))
-    return f"captions {control}: {_span(known)} % rate at equal {UNITS[metric][0]} ({verdicts})"
+    verdicts = dict.fromkeys(str(line[f"{column}_verdict"]) for line in rows)
+    said = ", ".join(verdict for verdict in verdicts if verdict != NOT_MEASURED)  # a stand-in's
+    text = f"captions {control}: {_span(known)} % rate at equal {UNITS[metric][0]}"
+    return f"{text} ({said})" if said else text
 
 
 def _plain_support(claim: Claim, rows: list[dict[Any, Any]], metric: str) -> str:

@@ -23,6 +23,7 @@ from tacolab.report.style import (
 from tacolab.report.training import Training, table
 
 AXES = {"psnr": "at equal PSNR [%]", "lpips_published": "at equal LPIPS [%]"}
+SPREAD = 1.25  # of lines at one lambda; neighbours are at least 1.6 apart
 
 
 def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure, pd.DataFrame]:
@@ -36,16 +37,18 @@ def captions(study: Study, controls: pd.DataFrame, dataset: str) -> tuple[Figure
         axes.axhspan(-margin, margin, color="#eeeeee", zorder=0)
         axes.axhline(0, color=GREY, linewidth=0.6)
         axes.set_ylabel(f"rate {AXES[metric]}")
-        known = here[here[column].notna()]
-        for (arm, control), part in known.groupby(["source", "control"], sort=False):
+        lines = here[here[column].notna()].groupby(["source", "control"], sort=False)
+        for number, ((arm, control), part) in enumerate(lines):
             style = _control_style(study, str(arm), str(control), here)
             part = part.sort_values("lmbda", key=lambda names: names.astype(float))
-            at, value = part["lmbda"].astype(float).to_numpy(), part[column].to_numpy()
+            # Side by side at each lambda, so that no bar hides another.
+            beside = SPREAD ** ((number + 0.5) / len(lines) - 0.5)
+            at, value = beside * part["lmbda"].astype(float).to_numpy(), part[column].to_numpy()
             bars = np.stack([value - part[f"{column}_low"], part[f"{column}_high"] - value])
             axes.plot(at, value, **style)
             axes.errorbar(at, value, bars, fmt="none", ecolor=style["color"], lw=0.7, capsize=1.5)
             entries.setdefault(f"{arm}: {control}", style)
-        if known.empty:
+        if not len(lines):
             no_values(axes)
     frame(panels[0], dataset, "above 0: the own captions save bits")
     _lambda_axis(panels[1], here["lmbda"])

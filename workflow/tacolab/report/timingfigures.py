@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from tacolab.report.style import (
     COLOURS,
@@ -56,8 +56,9 @@ def timing(rows: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
     ticks = sorted(set(known[column]))
     plots[-1].set_xticks(ticks, [str(tick) for tick in ticks])
     plots[-1].xaxis.set_minor_locator(NullLocator())
-    figure.supylabel("time [ms]", fontsize=8, x=0.005)
     legend(figure, plots[-1], _entries(known), FRAME + PLOT * len(parts))
+    middle = (figure.subplotpars.bottom + figure.subplotpars.top) / 2
+    figure.supylabel("time [ms]", fontsize=8, x=0.005, y=middle)
     return figure, known
 
 
@@ -65,9 +66,6 @@ def _part(axes: Axes, known: pd.DataFrame, part: str, column: str) -> None:
     axes.set_title(part, loc="left", fontweight="bold")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
     here = known[known["part"] == part]
     for (machine, kind), line in here.groupby(["machine", "attention"], sort=False):
         line = line.sort_values(column)
@@ -76,6 +74,11 @@ def _part(axes: Axes, known: pd.DataFrame, part: str, column: str) -> None:
         axes.fill_between(
             line[column], line["low"], line["high"], color=style["color"], alpha=0.2, linewidth=0
         )
+    low, high = axes.get_ylim()
+    narrow = high < 10 * low
+    axes.yaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _style(known: pd.DataFrame, machine: str, kind: str) -> dict[str, Any]:

@@ -53,9 +53,18 @@ def read(model: Artefact) -> Training:
     last = int(curve["step"].max()) if len(curve) else 0
     done = all(path.exists() for path in model.files if path.suffix == ".json")
     steps = steps or (last if done else None)
+    curve = _whole(curve)
     curve.insert(0, "epoch", curve["step"] * epochs / steps if steps else float("nan"))
     names = model.names
     return Training(names["arm"], names["lmbda"], names["seed"], done, last, steps, epochs, curve)
+
+
+def _whole(curve: pd.DataFrame) -> pd.DataFrame:
+    """Without a last mean over far fewer steps than the others': it would look like a jump."""
+    steps = curve["step"][curve["loss"].notna()]
+    over = steps.diff()
+    few = len(steps) > 2 and over.iloc[-1] < over.median() / 2
+    return curve.drop(steps.index[-1:]) if few else curve
 
 
 def _lines(path: Any) -> list[dict[str, Any]]:
