@@ -61,6 +61,7 @@ class Answers:
 
     A place is (image, index of the caption); images with the same content are one. good, tries:
     whether there is a caption, and how many answers were none, uint8 arrays images x captions.
+    done: places with a caption.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Answers:
         self.number = {sha256: n for n, sha256 in enumerate(self.images)}
         self.good = np.zeros((len(self.images), per_image), np.uint8)
         self.tries = np.zeros_like(self.good)
+        self.done = 0
         self.usage = {"sync": Usage(), "batch": Usage()}
         self.outcomes: Counter[str] = Counter()
         self.last: dict[tuple[int, int], str] = {}  # outcome of the last answer that was none
@@ -121,6 +123,7 @@ class Answers:
         self.outcomes[outcome] += 1
         self.longest = max(self.longest, line["prompt_tokens"] or 0)
         if outcome == GOOD:
+            self.done += not self.good[place]
             self.good[place] = 1
             self.last.pop(place, None)
         elif outcome == LOST:
@@ -138,11 +141,6 @@ class Answers:
 
     def count_missing(self, attempts: int) -> int:
         return int(((self.good == 0) & (self.tries < attempts)).sum())
-
-    @property
-    def done(self) -> int:
-        """Places with a caption."""
-        return int(np.count_nonzero(self.good))
 
     # -- writing ---------------------------------------------------------------------------------
 
