@@ -121,6 +121,15 @@ def test_what_was_seen_at_the_same_lambda_is_not_contradicted_by_the_rate() -> N
     assert verdict("keywords-coco-psnr", points=[line])["verdict"] == "contradicted"
 
 
+def test_nor_is_the_opposite_confirmed_by_the_rate() -> None:
+    """PSNR rises at the same lambda, by less than the bits that it took are worth."""
+    line = single("psnr", change=0.1, at_equal_rate=-0.1, rate_change=9.0)
+    row = verdict("keywords-coco-psnr", points=[line])
+    assert row["verdict"] == "not confirmed" and "the opposite" in row["note"]
+    line = single("psnr", change=0.001, at_equal_rate=-0.1, rate_change=9.0)
+    assert verdict("keywords-coco-psnr", points=[line])["verdict"] == "confirmed"
+
+
 @pytest.mark.parametrize(
     ("claim", "change", "rate", "expected"),
     [

@@ -83,6 +83,7 @@ def test_head_says_what_was_run(made: Plan) -> None:
         "kodak: 3 images",
         "photos: 1 image,",
         "1,200 steps (3 epochs)",
+        "learning rate 0.0001",
         "0.0008, 0.0016, 0.004, 0.009",
         "seed 100, 101",
         "N = 32, M = 48",

@@ -181,7 +181,7 @@ def test_a_single_lambda_is_compared_with_the_curve_at_its_rate() -> None:
     ):
         assert row[name] == pytest.approx(truth, abs=near), name
         assert row[f"{name}_low"] < truth < row[f"{name}_high"], name
-    assert row["verdict"] == "worse"
+    assert row["verdict"] == "worse" and row["note"] == ""
     lpips = point(frames, arms, "lpips")
     assert lpips["at_equal_rate"] > 0 and lpips["verdict"] == "worse"
 
@@ -193,6 +193,7 @@ def test_beyond_the_curve_nothing_is_said_but_close_to_its_end() -> None:
         test = coded("other", factor, random, lambdas=["0.0016"])
         row = point([base, test], study(other=TEXTLESS | {"lambdas": ["0.0016"]}))
         assert np.isfinite(row["at_equal_rate"]) == known
+        assert row["note"] == "beyond the end of the curve of taco"
         assert row["rate_change_high"] < 0
     far = test.assign(psnr=test["psnr"] - 20)
     row = point([base, far], study(other=TEXTLESS | {"lambdas": ["0.0016"]}))
@@ -257,6 +258,49 @@ def test_epochs_of_fewer_captions_are_no_match(pairs: int, why: str) -> None:
     assert bool(mismatches(plan.study, models)) == bool(why)
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"milestones": [1, 7]}, "trained with milestones [1] against []"),
+        ({"milestones": [6, 7]}, ""),  # after the last epoch
+        ({"learning_rate": 0.5}, "trained with learning_rate 0.5 against 0.0001: not comparable"),
+        ({"validation_images": 3}, ""),
+    ],
+)
+def test_arms_trained_in_another_way_are_not_judged(change: dict[str, object], why: str) -> None:
+    found = mismatches(study(other=TEXTLESS | {"training": change}), [])
+    assert found.get("other", "").startswith(why) and bool(found) == bool(why)
+
+
+def test_a_curve_that_falls_where_a_point_lies_does_not_tell_what_rate_buys() -> None:
+    """More bits of the baseline buy less there: the point would profit from every bit it wastes."""
+    random = np.random.default_rng(5)
+    base = coded("taco", 1.0, random, noise=0.002)
+    test = coded("other", 1.05, random, noise=0.002, lambdas=["0.0016"])
+    arms = study(other=TEXTLESS | {"lambdas": ["0.0016"]})
+    for falls, known in (("0.009", True), ("0.004", False)):  # from the lambda before it on
+        later = base["lmbda"].astype(float) >= float(falls)
+        row = point([base.assign(psnr=base["psnr"] - 12 * later), test], arms)
+        assert np.isfinite(row["at_equal_rate"]) == known, falls
+        assert np.isnan(row["at_equal_quality"]) and row["verdict"] == "not measured"
+
+
+def test_a_scrap_of_two_curves_decides_nothing() -> None:
+    random = np.random.default_rng(5)
+    base, test = coded("taco", 1.0, random), coded("other", 0.5, random)
+    arms = study(other=TEXTLESS)
+    for up, verdict, note in (
+        (0.0, "better", ""),
+        (8.0, "not decided", "the curves share 22 % of their range of quality"),
+    ):
+        images = pd.concat([base, test.assign(psnr=test["psnr"] + up)])
+        points = images.groupby(IDENTITY, dropna=False)[VALUES].mean().reset_index()
+        table = bd_table(arms, points, {"kodak": Codings(images)}, {})
+        (row,) = table[(table["metric"] == "psnr") & (table["arm"] == "other")].to_dict("records")
+        assert (row["verdict"], row["note"]) == (verdict, note)
+
+
 def test_seeds_are_averaged_and_their_spread_stands_beside() -> None:
     random = np.random.default_rng(5)
     frames = [coded("taco", 1.0, random, noise=0.002), coded("other", 1.02, random, noise=0.002)]
@@ -309,7 +353,9 @@ def test_several_lambdas_must_agree() -> None:
 
 def test_claims_are_well_formed() -> None:
     frame = claims()
-    assert frame["id"].is_unique and (frame["claim"] != "").all() and (frame["source"] != "").all()
+    assert (
+        frame["id"].is_unique and (frame["claim"] != "").all() and (frame["claimed_in"] != "").all()
+    )
     for relation in set(frame["relation"]) - {"undecidable"}:
         judge(relation, Interval(0.0, 0.0, 0.0), 1.0)
     limits = frame[frame["relation"].isin(["within", "reproduced"])]

@@ -47,8 +47,10 @@ def timing() -> pd.DataFrame:
         rows.append(row | {"ratio_low": ratio - 0.005, "ratio_high": ratio + 0.005})
     for tokens, ratio in ((2048, 0.7), (38, 1.02), (77, 1.0)):
         row = {"experiment": "sweep", "part": "encoder", "machine": "v100", "side": 256}
-        rows.append(row | {"attention": "linformer", "tokens": tokens, "ratio": ratio})
+        row |= {"ratio": ratio, "ratio_low": ratio - 0.1, "ratio_high": ratio + 0.1}
+        rows.append(row | {"attention": "linformer", "tokens": tokens})
     rows.append(rows[-1] | {"side": 512, "ratio": 9.0})
+    rows.append(rows[-3] | {"side": 512, "ratio": 0.8, "ratio_low": 0.7, "ratio_high": 0.9})
     return pd.DataFrame(rows)
 
 
@@ -138,8 +140,10 @@ def test_what_cannot_be_judged_says_why(table: pd.DataFrame) -> None:
 def test_the_earlier_experiment_stands_beside_what_it_left_out(table: pd.DataFrame) -> None:
     row = table.loc["linear-time-encode"]
     assert row["note"] == "channels varied, which makes both kinds dearer alike"
-    said = "text varied instead, encoder: v100: +2.0 % at 38 tokens, -30.0 % at 2,048 tokens"
-    assert row["support"] == said
+    assert row["support"] == (
+        "sizes varied instead, encoder: v100: -30.0 [-40.0, -20.0] % at 2,048 tokens and 256 "
+        "pixels, -20.0 [-30.0, -10.0] % at 38 tokens and 512 pixels"
+    )
     assert table.loc["linear-time-train", "support"] == ""
 
 

@@ -1,4 +1,4 @@
-"""Which arms may be judged by their baselines: real ones that learnt from as many samples."""
+"""Which arms may be judged by their baselines: real ones that learnt as much, the same way."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,8 @@ from tacolab.report.inputs import Model
 
 # Human captions of COCO are five per image and some more, an API gives five.
 TOLERANCE = 0.01
+# What else of a recipe must be the same: all but its set, its length and what is only looked at.
+APART = {"dataset", "epochs", "milestones", "export_epochs", "validation_images"}
 
 
 def mismatches(study: Study, models: Sequence[Model]) -> dict[str, str]:
@@ -31,7 +33,18 @@ def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
     own, other = pairs.get(arm), pairs.get(reference)
     if own and other and abs(own / other - 1) > TOLERANCE:
         return f"trained on {own:,} image-caption pairs against {other:,}: not comparable"
+    recipes = _recipe(study, arm), _recipe(study, reference)
+    for name, value in recipes[0].items():
+        if value != recipes[1][name]:
+            return f"trained with {name} {value} against {recipes[1][name]}: not comparable"
     return ""
+
+
+def _recipe(study: Study, arm: str) -> dict[str, object]:
+    """How an arm was trained, up to the epoch that it has."""
+    recipe, epochs = study.recipe(arm), _epochs(study, arm) or 0
+    reached = [epoch for epoch in recipe.milestones if epoch < epochs]
+    return recipe.model_dump(exclude=APART) | {"milestones": reached}
 
 
 def stand_ins(study: Study, *arms: str) -> str:

@@ -21,6 +21,7 @@ COLUMNS = [
     *(f"bpp_change{end}" for end in ENDS),
     *(f"{name}_change{end}" for name in ("psnr", "lpips_published", "lpips") for end in ENDS),
     *(f"{name}{end}" for name in JUDGED.values() for end in (*ENDS, "_verdict")),
+    "note",
 ]
 
 
@@ -75,10 +76,11 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
     row |= columns("bpp_change", interval(rate, of.images))
     for name in ("psnr", "lpips_published", "lpips"):
         row |= columns(f"{name}_change", interval(other[name] - own[name], of.images))
+    names = (arm, study.baseline_of(arm), study.protocol.baseline)
+    arms = [name for name in names if len(of.lambdas(name)) > 1]
+    row["note"] = stand_ins(study, arm, *arms[:1])
     for metric in METRICS:
         if judged := JUDGED.get(metric.column):
-            names = (arm, study.baseline_of(arm), study.protocol.baseline)
-            arms = [name for name in names if len(of.lambdas(name)) > 1]
             more = np.full_like(rate, np.nan)
             if arms:
                 points = (
@@ -89,7 +91,7 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
             found = interval(more, of.images)
             row |= columns(judged, found)
             verdict = word(found, study.protocol.margins.bd_rate)
-            if stand_ins(study, arm, *arms[:1]):
+            if row["note"]:
                 verdict = NOT_MEASURED
             row[f"{judged}_verdict"] = verdict
     return row

@@ -21,6 +21,7 @@ from tacolab.report.pchip import Sampled
 
 BETTER, WORSE, EQUAL, OPEN = "better", "worse", "equal", "not decided"
 NOT_MEASURED = "not measured"
+OVERLAP = 0.5  # of the range of quality: with less two curves are not compared
 
 BD_COLUMNS = [
     *("dataset", "arm", "reference", "metric", "images"),
@@ -99,14 +100,14 @@ def bd_table(
         )
         more = {"images": pair.of.images, "verdict": NOT_MEASURED}
         if pd.notna(row["bd_rate"]):
-            more |= _curve(study, pair)
+            more |= _curve(study, pair, row["overlap"])
         if control == OWN and pair.arm in unequal:
             more |= {"verdict": NOT_MEASURED, "note": unequal[pair.arm]}
         rows.append({str(name): value for name, value in row.items()} | more)
     return pd.DataFrame(rows, columns=BD_COLUMNS)
 
 
-def _curve(study: Study, pair: Pair) -> dict[str, object]:
+def _curve(study: Study, pair: Pair, overlap: float) -> dict[str, object]:
     """The intervals of a Bjontegaard difference that there is."""
     reference, test = pair.curves()
     rate = interval(pchip.bd_rate(reference, test), pair.of.images)
@@ -117,7 +118,14 @@ def _curve(study: Study, pair: Pair) -> dict[str, object]:
         **pair.over_seeds(lambda pair, *seeds: pchip.bd_rate(*pair.curves(*seeds))),
         "verdict": word(rate, study.protocol.margins.bd_rate),
     }
-    return found | ({"note": no_interval(pair.of.images)} if np.isnan(rate.low) else {})
+    if np.isnan(rate.low):
+        return found | {"note": no_interval(pair.of.images)}
+    return found | ({"verdict": OPEN, "note": scrap(overlap)} if overlap < OVERLAP else {})
+
+
+def scrap(overlap: float) -> str:
+    """Why a difference over a scrap of both curves is none of the curves."""
+    return f"the curves share {100 * overlap:.0f} % of their range of quality"
 
 
 def points_table(
@@ -145,7 +153,8 @@ def points_table(
                 }
                 row |= _point(study, Pair(of, arm, reference, metric), lmbda)
                 if arm in unequal:
-                    row |= {"verdict": NOT_MEASURED, "note": unequal[arm]}
+                    notes = (unequal[arm], str(row["note"]))
+                    row |= {"verdict": NOT_MEASURED, "note": "; ".join(filter(None, notes))}
                 rows.append(row)
     return pd.DataFrame(rows, columns=POINT_COLUMNS)
 
@@ -177,7 +186,8 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
         return pchip.at_equal_quality(one, two.rate[:, at], two.quality[:, at])
 
     found = [interval(values, of.images) for values in (rate_change, quality - base, above, more)]
-    verdict, note = _judge(study, pair, curve, *found)
+    beyond = curve and not reference.spans(rate[0], quality[0])
+    verdict, note = _judge(study, pair, curve, beyond, *found)
     sign = 1 if metric.higher_is_better else -1
     return {
         "metric": metric.column,
@@ -199,6 +209,7 @@ def _judge(
     study: Study,
     pair: Pair,
     curve: bool,
+    beyond: bool,
     rate_change: Interval,
     change: Interval,
     _above: Interval,
@@ -218,6 +229,8 @@ def _judge(
     if np.isnan(more.low):
         return NOT_MEASURED, f"off the curve of {pair.reference}, or that does not rise"
     note = "" if curve else f"at equal quality by the curve of {study.protocol.baseline}"
+    if beyond:
+        note = f"beyond the end of the curve of {pair.reference}"
     return word(more, study.protocol.margins.bd_rate), note
 
 

@@ -23,6 +23,7 @@ NAMES = ("fid", "cmmd")
 ENDS = ("", "_low", "_high")
 RATE = [f"rate_change{end}" for end in ENDS]
 AT_EQUAL_RATE = "at_equal_rate"
+FID_SAMPLES = 10_000  # fewer say nothing
 COLUMNS = [
     *("dataset", "arm", "reference", "lmbda", "metric", "images", "samples", *RATE),
     *("of_reference", "of_arm", "of_arm_low", "of_arm_high"),
@@ -80,7 +81,8 @@ def table(
                 row: dict[str, Any] = {"dataset": dataset, "arm": arm}
                 row["reference"] = "" if arm == reference else reference
                 row |= {"lmbda": lmbda, "metric": name, "images": here.images}
-                row |= {"samples": here.samples, "note": unequal.get(arm, "")}
+                notes = [unequal.get(arm, ""), too_few(here.samples) if name == "fid" else ""]
+                row |= {"samples": here.samples, "note": "; ".join(filter(None, notes))}
                 row |= {"of_arm": here.values[0], "of_arm_low": here.low, "of_arm_high": here.high}
                 base = codings.get((dataset, reference, lmbda))
                 if base is not None and arm != reference:
@@ -90,6 +92,13 @@ def table(
     order = [*study.protocol.datasets]
     rows.sort(key=lambda row: order.index(row["dataset"]))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def too_few(samples: float) -> str:
+    """Why a FID decides nothing; "" where it may."""
+    if samples >= FID_SAMPLES:
+        return ""
+    return f"n = {int(samples):,} samples: a FID needs {FID_SAMPLES:,}"
 
 
 def _codings(points: pd.DataFrame, groups: pd.DataFrame, name: str) -> dict[Place, Coding]:

@@ -14,11 +14,10 @@ from tacolab.report.bootstrap import Interval
 from tacolab.report.claims import CONFIRMED, CONTRADICTED, Finding, judge
 from tacolab.report.comparable import stand_ins
 from tacolab.report.controls import JUDGED
-from tacolab.report.differences import EQUAL, NOT_MEASURED, WORSE
+from tacolab.report.differences import EQUAL, NOT_MEASURED, OVERLAP, WORSE, scrap
+from tacolab.report.distances import FID_SAMPLES, too_few
 from tacolab.report.layout import METRICS
 
-FID_SAMPLES = 10_000  # fewer say nothing
-OVERLAP = 0.5  # of the range of quality: with less two curves are not compared
 NEAR = 0.2  # of a claimed level: farther off its size says nothing
 CURVE = "rate at equal quality [%]"
 UNITS = {
@@ -160,11 +159,10 @@ def _curve(study: Study, claim: Claim, measured: Measured) -> Evidence:
 
 
 def _overlap(line: Claim) -> dict[str, str]:
-    """A difference over a scrap of both curves is none of the curves."""
+    """Doubts about a difference of whole curves."""
     if line["overlap"] >= OVERLAP:
         return {}
-    why = f"the curves share {100 * line['overlap']:.0f} % of their range of quality"
-    return dict.fromkeys((CONFIRMED, CONTRADICTED), why)
+    return dict.fromkeys((CONFIRMED, CONTRADICTED), scrap(line["overlap"]))
 
 
 def _single(study: Study, claim: Claim, measured: Measured) -> Evidence:
@@ -177,10 +175,10 @@ def _distance(study: Study, claim: Claim, measured: Measured) -> Evidence:
     """FID or CMMD at one lambda, or at each."""
     rows = [line for line in _matching(measured.distances, claim) if pd.notna(line["change"])]
     found = _one_lambda(study, claim, measured, rows, rising=False)
-    few = [line["samples"] for line in rows if line["samples"] < FID_SAMPLES]
-    if claim["metric"] == "fid" and few:
-        why = f"n = {int(min(few)):,} samples: a FID needs {FID_SAMPLES:,}"
-        return replace(found, blocked=why)
+    why = too_few(min((line["samples"] for line in rows), default=math.inf))
+    if claim["metric"] == "fid" and why:
+        others = stand_ins(study, claim["arm"], study.baseline_of(claim["arm"]))
+        return replace(found, blocked="; ".join(filter(None, [why, others])))
     gap = found.gap or f"no {claim['metric'].upper()} of it and its baseline on {claim['dataset']}"
     return replace(found, gap=gap)
 
@@ -213,13 +211,15 @@ def _one_lambda(
 
 
 def _as_claimed(line: Claim, relation: str) -> dict[str, str]:
-    """Who claimed a rise at the same lambda and saw one is not contradicted by what rate did."""
+    """Claims were made at the same lambda: who saw a rise there is not contradicted by what rate
+    did, and who saw none is not confirmed by it."""
     if relation not in ("up", "down"):
         return {}
     same = Interval(line["change"], line["change_low"], line["change_high"])
-    if judge(relation, same, 0.0) != CONFIRMED:
-        return {}
-    return {CONTRADICTED: "at the same λ it is as claimed, by the rate"}
+    said = judge(relation, same, 0.0)
+    if said == CONFIRMED:
+        return {CONTRADICTED: "at the same λ it is as claimed, by the rate"}
+    return {CONFIRMED: "at the same λ it is the opposite"} if said == CONTRADICTED else {}
 
 
 def _by_rate(study: Study, line: Claim, rising: bool, relation: str) -> dict[str, str]:
@@ -310,6 +310,8 @@ def _cut(study: Study, claim: Claim, measured: Measured) -> Evidence:
             return {
                 CONFIRMED: "whether long captions gain anything is not measured: no shorter cut"
             }
+        if gains[lmbda] == NOT_MEASURED:
+            return {CONFIRMED: f"whether long captions gain anything is not told by {cuts[0]}"}
         if gains[lmbda] != WORSE:
             return {CONFIRMED: f"no gain is seen that could saturate: {cuts[0]} {gains[lmbda]}"}
         return {}

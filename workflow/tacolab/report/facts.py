@@ -21,14 +21,14 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     seeds = dict.fromkeys(model.seed for model in inputs.models)
     lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
     sizes = ", ".join(map(str, study.codec.groups))
-    described = [(name, study.arms[name].description) for name in study.arms_with_runs()]
     return {
-        "Arms": [f"{name}: {text}" if text else name for name, text in described],
+        "Arms": [_arm(study, name) for name in study.arms_with_runs()],
         "Text encoder": _encoders(study),
         "Trained on": [_training_set(study, inputs, dataset) for dataset in trained_on],
         "Evaluated on": [_evaluation_set(study, inputs, name) for name in study.protocol.datasets],
         "Training": [
             f"{steps} steps ({epochs} epochs) per model, batch {batch}, crops of {crop} pixels",
+            *_rates(study),
             _losses(study),
         ],
         "Models": [
@@ -37,10 +37,26 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
         ],
         "Codec": [
             f"N = {study.codec.N}, M = {study.codec.M}, channel groups {sizes} "
-            "(published: N = 192, M = 320)",
+            "(in the paper: N = 192, M = 320)",
             *_parameters(study, inputs),
         ],
     }
+
+
+def _arm(study: Study, name: str) -> str:
+    how = study.arms[name]
+    text = f"{name}: {how.description}" if how.description else name
+    return f"{text} (stand-in: {how.stand_in})" if how.stand_in else text
+
+
+def _rates(study: Study) -> list[str]:
+    """A line per learning rate; all in one where there is no other."""
+    arms: dict[float, list[str]] = {}
+    for name in study.trained_arms():
+        arms.setdefault(study.recipe(name).learning_rate, []).append(name)
+    if len(arms) == 1:
+        return [f"learning rate {rate}" for rate in arms]
+    return [f"learning rate {rate}: {', '.join(names)}" for rate, names in arms.items()]
 
 
 def _encoders(study: Study) -> list[str]:
@@ -72,11 +88,14 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     own = points[points["control"] == OWN]
     how = study.protocol.datasets[dataset]
     crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
-    captions = f", {how.captions} captions each" if how.captions > 1 else ""
-    more = [f"{n} of {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
-    captions += f", captions each: {', '.join(more)}" if more else ""
+    captions = f"{how.captions} caption{'s' if how.captions > 1 else ''} each"
+    more = [f"{n} for {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
+    captions = ", ".join([captions, *more]) if more or how.captions > 1 else ""
     count = formats.spread(own["images"].tolist())
-    return f"{dataset}: {count} {'image' if count == '1' else 'images'}, {crop}{captions}"
+    parts = [f"{count} {'image' if count == '1' else 'images'}", crop, captions]
+    if excluded := inputs.excluded.get(dataset):
+        parts.append(f"{excluded:,} more are too small")
+    return f"{dataset}: {', '.join(filter(None, parts))}"
 
 
 def _losses(study: Study) -> str:

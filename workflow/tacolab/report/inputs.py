@@ -22,6 +22,7 @@ from tacolab.report import training
 from tacolab.report.training import Training
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
+SECONDS = ["encode_seconds", "decode_seconds"]
 VALUES = [
     "bpp_real",
     "bpp_est",
@@ -29,8 +30,7 @@ VALUES = [
     "ms_ssim",
     "lpips_published",
     "lpips",
-    "encode_seconds",
-    "decode_seconds",
+    *SECONDS,
 ]
 UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
 DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
@@ -81,7 +81,8 @@ class Inputs:
         times in seconds. BEST: of each image the caption that an oracle would keep, by LPIPS.
         groups: a row per group of images of every coding with FID or CMMD (IDENTITY without kind
         and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they
-        left, also unfinished ones. missing: what the config means and is not there.
+        left, also unfinished ones. missing: what the config means and is not there. excluded: data
+        set -> images that are too small for it, where that is known.
     """
 
     images: pd.DataFrame
@@ -93,6 +94,7 @@ class Inputs:
     evaluations: list[Artefact]
     missing: list[Artefact]
     provenance: list[dict[str, Any]]
+    excluded: dict[str, int]
 
 
 def needed(artefact: Artefact) -> list[Path]:
@@ -152,7 +154,15 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         evaluations=evaluations,
         missing=missing,
         provenance=provenance,
+        excluded=_excluded(evaluations),
     )
+
+
+def _excluded(evaluations: list[Artefact]) -> dict[str, int]:
+    """As the packed data says; a copy of results/ may be without it."""
+    data = {a.names["dataset"]: a.inputs["data"] for a in evaluations}
+    known = {name: one.path for name, one in data.items() if one.path.exists()}
+    return {name: json_of(path).get("excluded", {}).get("count", 0) for name, path in known.items()}
 
 
 _IMAGES = [*IDENTITY, "image_id", "captions", "height", "width", *VALUES, *UNROUNDED]
@@ -297,11 +307,13 @@ def _per_image(codings: pd.DataFrame, identity: dict[str, str | None]) -> pd.Dat
 
 
 def _point(images: pd.DataFrame) -> dict[str, Any]:
-    """The mean over images; empty where no image has the value."""
+    """The mean over images; empty where no image has the value. Of times the median: a process
+    that was stopped for a while spoils a mean."""
     identity = {name: images[name].iloc[0] for name in IDENTITY}
     counts = {"images": len(images), "captions": int(images["captions"].sum())}
     means = {name: images[name].mean() for name in (*VALUES, *UNROUNDED)}
-    return identity | counts | means
+    medians = {name: images[name].median() for name in SECONDS}
+    return identity | counts | means | medians
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from tacolab.report.timingfigures import VARIED
 
 # Columns that the page leaves to the files.
 HIDDEN = {
-    "verdicts": ("id", "arm", "metric", "lmbda", "value", "source"),
+    "verdicts": ("id", "arm", "metric", "lmbda", "value", "claimed_in"),
     "timing": ("device_type", "threads", "width_factor", "repeats"),
     "controls": tuple(f"{name}_{side}" for name in BOTH[1:] for side in ("own", "control")),
 }
@@ -119,7 +119,8 @@ def _timing(name: str) -> dict[str, Any]:
     return _panel(
         name,
         f"Time against {varied}",
-        "Medians; bands are 95 % intervals. A plot for each part of the codec that depends on it.",
+        "Medians; bands are 95 % intervals. A plot for each part of the codec that depends on it; "
+        "the other size is the smallest of the table.",
         f"Milliseconds against {varied} for each kind of attention; the numbers are in the table",
     )
 

@@ -56,6 +56,11 @@ class Pchip:
         below = np.minimum(at - self.x[:, 0], 0) * self.slopes[:, 0]
         return np.asarray(inside + below + np.maximum(at - self.x[:, -1], 0) * self.slopes[:, -1])
 
+    def rises(self, at: Array) -> NDArray[np.bool_]:
+        """Whether the piece that holds `at`, or the end that is nearest, goes up."""
+        _, _, _, (y0, y1, _, _) = self._piece(np.clip(at, self.x[:, 0], self.x[:, -1]))
+        return np.asarray(y1 > y0)
+
     def integral(self, low: Array, high: Array) -> Array:
         """Over [low, high], both (R,) and within the curve."""
         return self._area(high) - self._area(low)
@@ -114,10 +119,19 @@ class Sampled:
         """ln(rate) over quality."""
         return Pchip(self.quality, np.log(self.rate))
 
+    def tells(self, log_rate: Array) -> NDArray[np.bool_]:
+        """Whether it says what rate buys there: where more bits buy less, nothing."""
+        return np.asarray(self.reaches(log_rate) & self.by_rate.rises(log_rate))
+
     def reaches(self, log_rate: Array) -> NDArray[np.bool_]:
         """Whether the curve, and what is near its ends, goes to these rates."""
         x = self.by_rate.x
         return np.asarray((log_rate >= x[:, 0] - REACH) & (log_rate <= x[:, -1] + REACH))
+
+    def spans(self, rate: float, quality: float) -> bool:
+        """Whether a point lies between the ends of the curve as it was measured, in both."""
+        ends = ((self.rate[0], rate), (self.quality[0], quality))
+        return all(bool(values.min() <= value <= values.max()) for values, value in ends)
 
     def holds(self, quality: Array) -> NDArray[np.bool_]:
         """Whether it comes to these qualities there. The inverse curve alone does not say so: where
@@ -149,9 +163,9 @@ def _mean_gap(one: Pchip, other: Pchip) -> Array:
 
 
 def at_equal_rate(reference: Sampled, rate: Array, quality: Array) -> Array:
-    """Quality of single points (R,) above a curve at the same rate; NaN off the curve."""
+    """Quality of single points (R,) above a curve at the same rate; NaN where it does not rise."""
     at = np.log(rate)
-    return np.where(reference.reaches(at), quality - reference.by_rate(at), np.nan)
+    return np.where(reference.tells(at), quality - reference.by_rate(at), np.nan)
 
 
 def at_equal_quality(reference: Sampled, rate: Array, quality: Array) -> Array:
@@ -179,4 +193,4 @@ def quality_beside(curve: Sampled, point: Point, other: Point) -> Array:
     """Quality of `point` above `other` at equal rate, likewise."""
     at, other_at = np.log(point[0]), np.log(other[0])
     above = (point[1] - other[1]) - (curve.by_rate(at) - curve.by_rate(other_at))
-    return np.where(curve.reaches(at) & curve.reaches(other_at), above, np.nan)
+    return np.where(curve.tells(at) & curve.tells(other_at), above, np.nan)

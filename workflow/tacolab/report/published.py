@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tacolab.config import OWN, Study
+from tacolab.report.comparable import stand_ins
 from tacolab.report.inputs import ARM
 
 TACO = "TACO (released)"
@@ -14,7 +15,7 @@ BPP_LIMIT, PSNR_LIMIT = 0.5, 0.05  # [%], [dB]
 COLUMNS = [
     *("dataset", "arm", "lmbda", "caption", "images", "bpp_real", "bpp_published"),
     *("bpp_deviation", "psnr", "psnr_published", "psnr_deviation"),
-    *("lpips_published", "lpips_claimed", "flagged"),
+    *("lpips_published", "lpips_claimed", "flagged", "note"),
 ]
 
 
@@ -62,4 +63,5 @@ def table(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     rows["flagged"] = (rows["bpp_deviation"].abs() > BPP_LIMIT) | (
         rows["psnr_deviation"].abs() > PSNR_LIMIT
     )
+    rows["note"] = [stand_ins(study, arm) for arm in rows["arm"]]
     return rows[COLUMNS]

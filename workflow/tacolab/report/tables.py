@@ -57,7 +57,7 @@ def _model(model: Model) -> dict[str, Any]:
         "key": model.artefact.key,
         "epochs": info.get("epochs"),
         "steps": info.get("steps"),
-        "samples": info.get("samples"),
+        "pairs": info.get("samples"),
         "minutes": None if seconds is None else seconds / 60,
         "segments": info.get("segments"),
         "best_step": best.get("step"),
@@ -69,7 +69,7 @@ def _model(model: Model) -> dict[str, Any]:
 
 
 _MODEL = [
-    *("arm", "lmbda", "seed", "key", "epochs", "steps", "samples", "minutes", "segments"),
+    *("arm", "lmbda", "seed", "key", "epochs", "steps", "pairs", "minutes", "segments"),
     *("best_step", "best_loss", "parameters", "adapter_parameters", "revision"),
 ]
 

@@ -34,16 +34,20 @@ def earlier(timing: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def swept(timing: pd.DataFrame, metric: str) -> str:
-    """In words: the same, where the text's length was varied instead; "" without such rows."""
+    """In words: the same, where the text's length and the image's side were varied instead; ""
+    without such rows."""
     part = PARTS[metric][1]
     rows = _linear(timing, SWEEP, part)
-    rows = rows[rows["side"] == rows["side"].min()].sort_values("tokens")
     parts = []
     for machine, line in rows.groupby("machine", sort=False):
-        ends = line.iloc[[0, -1]] if len(line) > 1 else line
-        said = (
-            f"{100 * (ratio - 1):+z.1f} % at {tokens:,} tokens"
-            for ratio, tokens in zip(ends["ratio"], ends["tokens"], strict=True)
-        )
-        parts.append(f"{machine}: {', '.join(said)}")
-    return f"text varied instead, {part}: {'; '.join(parts)}" if parts else ""
+        largest = [_at(line, *names) for names in (("tokens", "side"), ("side", "tokens"))]
+        parts.append(f"{machine}: {', '.join(dict.fromkeys(largest))}")
+    return f"sizes varied instead, {part}: {'; '.join(parts)}" if parts else ""
+
+
+def _at(line: pd.DataFrame, varied: str, fixed: str) -> str:
+    """The largest of one size, with the smallest of the other."""
+    row = line.sort_values([fixed, varied]).drop_duplicates(fixed, keep="last").iloc[0]
+    change, low, high = (100 * (row[f"ratio{end}"] - 1) for end in ("", "_low", "_high"))
+    where = f"{row['tokens']:,} tokens and {row['side']:,} pixels"
+    return f"{change:+z.1f} [{low:+z.1f}, {high:+z.1f}] % at {where}"

@@ -24,7 +24,7 @@ from tacolab.report.evidence import Claim, Evidence, Measured
 
 COLUMNS = [
     *("id", "claim", "claimed", "arm", "reference", "dataset", "metric", "lmbda", "quantity"),
-    *("measured", "verdict", "support", "note", "value", "value_low", "value_high", "source"),
+    *("measured", "verdict", "support", "note", "value", "value_low", "value_high", "claimed_in"),
 ]
 
 

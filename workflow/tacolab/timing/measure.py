@@ -64,20 +64,20 @@ def rounds(
 ) -> dict[str, Measured]:
     """Every step once per round, so that what disturbs the machine disturbs all of them.
 
-    The order turns from round to round. Memory is looked at in the last round of the `warmup`,
-    never in a timed one. A step that runs out of memory has no times.
+    The order turns from round to round. Memory is looked at in a round of its own after the
+    `warmup`: a first call needs some for itself. A step that runs out of memory has no times.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     needs: dict[str, float | None] = dict.fromkeys(steps)
     names = list(steps)
-    for number in range(warmup + repeats):
+    for number in range(warmup + 1 + repeats):
         first = number % len(names) if names else 0
         for name in names[first:] + names[:first]:
             try:
-                if number == warmup - 1:
-                    needs[name] = memory(steps[name], device)
-                elif number < warmup:
+                if number < warmup:
                     steps[name]()
+                elif number == warmup:
+                    needs[name] = memory(steps[name], device)
                 else:
                     times[name].append(milliseconds(steps[name], device))
             except RuntimeError as error:
