@@ -259,3 +259,17 @@ def test_unequal_training_is_never_judged() -> None:
     line = single("lpips_published", change=0.007, at_equal_rate=0.006)
     row = verdict("keywords-coco-lpips", points=[line], unequal={"keywords": "2 epochs against 3"})
     assert row["verdict"] == "not measured" and row["note"].startswith("2 epochs against 3")
+
+
+def test_a_verdict_off_the_measured_curve_says_so() -> None:
+    arms = study(linear=TEXT)
+    line = single("psnr", at_equal_quality=3.0) | {"arm": "linear"}
+    row = verdict("linear-coco-psnr", arms, points=[line])
+    assert (row["verdict"], row["note"]) == ("confirmed", "")
+    note = "beyond the end of the curve of taco"
+    row = verdict("linear-coco-psnr", arms, points=[line | {"note": note}])
+    assert (row["verdict"], row["note"]) == ("confirmed", note)
+    why = "trained for 2 epochs against 3: not comparable"
+    line |= {"note": f"{why}; {note}"}
+    row = verdict("linear-coco-psnr", arms, points=[line], unequal={"linear": why})
+    assert (row["verdict"], row["note"]) == ("not measured", f"{why}; {note}")

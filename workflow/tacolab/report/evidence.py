@@ -137,15 +137,17 @@ def _curve(study: Study, claim: Claim, measured: Measured) -> Evidence:
     whole = [line for line in whole if line["reference"] == study.baseline_of(arm)]
     whole = [line for line in whole if np.isfinite(line["bd_rate_low"])]
     found = [_finding(line, "bd_rate", _overlap(line), seeds=True) for line in whole]
-    expected, beside = 1, ""
+    expected, beside, blocked = 1, "", measured.unequal.get(arm, "")
     if not found:
         found = [_finding(line, "at_equal_quality", seeds=True) for line in singles]
         expected = planned
+        notes = "; ".join(dict.fromkeys(line["note"] for line in singles if line["note"]))
+        if blocked or not any(np.isfinite(one.found.low) for one in found):
+            blocked = notes or blocked
+        else:
+            beside = notes
     elif len(singles) < planned:
         beside = f"so far: curve of {len(singles)} of {planned} λ"
-    blocked = measured.unequal.get(arm, "")
-    if not any(np.isfinite(one.found.low) for one in found):
-        blocked = next((line["note"] for line in singles if line["note"]), blocked)
     return Evidence(
         CURVE,
         found,
