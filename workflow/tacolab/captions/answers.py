@@ -15,7 +15,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ class Answers:
         """An answer as it is stored."""
         image, index = place
         where = {"image": self.images[image], "index": index, "mode": mode, "server": server}
-        return where | {"max_tokens": self.question.max_tokens} | asdict(answer)
+        return where | {"max_tokens": self.question.max_tokens} | vars(answer)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Hand an answer to the system: it survives the end of this process, whatever ends it."""
