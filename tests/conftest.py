@@ -1,10 +1,14 @@
 """Tests of one folder share their fixtures, so they run in one process (`pytest -n 2`)."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 UNIT = Path(__file__).parent / "unit"
+
+# A shell's background job ignores Ctrl-C, and so would the children that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
