@@ -47,7 +47,7 @@ def swept(timing: pd.DataFrame, metric: str) -> str:
 
 def _at(line: pd.DataFrame, varied: str, fixed: str) -> str:
     """The largest of one size, with the smallest of the other."""
-    row = line.sort_values([fixed, varied]).drop_duplicates(fixed, keep="last").iloc[0]
+    row = line[line[fixed] == line[fixed].min()].sort_values(varied).iloc[-1]
     change, low, high = (100 * (row[f"ratio{end}"] - 1) for end in ("", "_low", "_high"))
     where = f"{row['tokens']:,} tokens and {row['side']:,} pixels"
     return f"{change:+z.1f} [{low:+z.1f}, {high:+z.1f}] % at {where}"
