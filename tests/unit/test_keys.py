@@ -367,6 +367,17 @@ def test_an_added_lambda_trains_just_that() -> None:
     assert {a.stage for a in new} == {"train", "code", "metrics", "report"}
 
 
+def test_what_verdicts_alone_depend_on_makes_the_report_anew() -> None:
+    phased = {"lambdas": ["0.0016", "0.015", "0.03"], "phase": 1}
+    one, other = (
+        plan(phases=[["0.0016"], ["0.015", "0.03"]], arms__wide__lambdas=lambdas, **phased)
+        for lambdas in (["0.0016"], ["0.0016", "0.03"])
+    )
+    for before, after in ((BASE, plan(arms__wide__stand_in="made-up captions")), (one, other)):
+        changed = paths(before).keys() ^ paths(after).keys()
+        assert changed == {before.report().path, after.report().path}
+
+
 def test_order_of_lambdas_arms_and_sets_moves_nothing() -> None:
     turned = {name: dict(reversed(STUDY[name].items())) for name in ("arms", "datasets")}
     after = plan(lambdas=["0.015", "0.0016"], **turned)

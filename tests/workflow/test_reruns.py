@@ -96,11 +96,15 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
     assert demo.planned() == {"metrics": 12, "anchors": 2, "report": 1}
     status = demo.run("tacolab", "status", "--all", "-c", DEMO).stdout
     assert status.count("measured by other code") == 14
+    # Measured in one run, shown in another: the head died, or was told to stop there.
+    assert demo.snakemake("--until", "metrics", "anchors").returncode == 0
+    assert demo.planned() == {"report": 1}
     run = demo.snakemake()
     assert run.returncode == 0, run.stderr
     for path in (demo.folder / "results/evaluation").glob("**/*.parquet"):
         assert pd.read_parquet(path)["ms_ssim"].isna().all()
     assert demo.planned() == {}
+    assert demo.planned("--forcerun", "metrics") == {"metrics": 12, "report": 1}
 
 
 def test_a_new_metric_codes_nothing(demo: Project) -> None:
@@ -145,10 +149,18 @@ def test_added_lambda_trains_only_that(demo: Project) -> None:
 
 def test_removed_lambda_deletes_nothing(demo: Project) -> None:
     before = results(demo)
+    latest = demo.folder / "results/report/latest"
+    whole = latest.resolve()
     demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004"]')
     assert demo.planned() == {"report": 1}
     assert demo.snakemake().returncode == 0
     assert results(demo) == before
+    # Taken back, there is nothing to do, but to show the report that is there.
+    demo.edit(DEMO, 'lambdas: ["0.004"]', 'lambdas: ["0.004", "0.015"]')
+    assert demo.planned() == {}
+    assert latest.resolve() != whole
+    assert demo.snakemake().returncode == 0
+    assert latest.resolve() == whole
 
 
 def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -> None:

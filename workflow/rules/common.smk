@@ -9,7 +9,7 @@ from tacolab import fingerprint, head
 from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.keys import RESULTS, TARGETS, Plan, snapshot
+from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot
 from tacolab.report import layout
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
@@ -116,13 +116,13 @@ def made_from(stage, role):
 
 
 def shown(report):
-    """Files that the report reads. Of a model only its description: a copy of results/ without
-    weights still makes a report.
+    """Files that the report reads. What is measured again, by force too, is shown again. Of a model
+    only its description: a copy of results/ without weights still makes a report.
     """
     files = []
     for artefact in report.inputs.values():
         paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-        files += inputs_of(artefact, paths)
+        files += ancient(paths) if artefact.stage in MODELS else paths
     return files
 
 

@@ -408,6 +408,18 @@ class Plan:
             name: arm.baseline for name, arm in self.study.arms.items() if arm.baseline
         }:
             spec["baselines"] = compared
+        # What verdicts depend on and no model: stand-ins get none, later phases are awaited.
+        if made_up := {name: arm.stand_in for name, arm in self.study.arms.items() if arm.stand_in}:
+            spec["stand_ins"] = made_up
+        now = {(arm, lmbda) for arm, lmbda, _ in self.study.runs()}
+        later = [
+            [name, lmbda]
+            for name in self.study.arms_with_runs()
+            for lmbda in self.study.lambdas_of(name)
+            if (name, lmbda) not in now
+        ]
+        if later:
+            spec["later"] = later
         return self._add(Artefact("report", {}, spec, shown))
 
 

@@ -58,6 +58,8 @@ def test_an_interrupted_measurement_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Metrics, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
         evaluate.run(study, artefact)
+    (ledger,) = artefact.folder.glob("*.rows.jsonl")
+    ledger.write_text(ledger.read_text() * 2)  # by two jobs at once
     (artefact.folder / f"{artefact.key}.01234567.rows.jsonl").touch()  # of an edited metric
     evaluate.run(study, artefact)
     assert len(calls) == 6 + 1

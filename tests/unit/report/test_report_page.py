@@ -77,7 +77,7 @@ def test_head_says_what_was_run(made: Plan) -> None:
     head = text[: text.index("Each claim of the study")]
     for fact in (
         "A demonstration, not a result & no claim.",
-        "some/minilm",
+        "minilm (transformers: some/minilm; 38 tokens, 384 wide)",
         "none: arm image-only",
         "train-set: 9,600 image-caption pairs; validated on 5 images held out of it",
         "kodak: 3 images",

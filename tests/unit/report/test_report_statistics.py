@@ -248,14 +248,22 @@ def test_arms_of_unequal_epochs_are_not_judged() -> None:
 
 
 @pytest.mark.parametrize(("pairs", "why"), [(405, ""), (200, "trained on 200 image-caption pairs")])
-def test_epochs_of_fewer_captions_are_no_match(pairs: int, why: str) -> None:
+@pytest.mark.parametrize("baseline", ["taco", "taco@2"])
+def test_epochs_of_fewer_captions_are_no_match(baseline: str, pairs: int, why: str) -> None:
     """Human captions are five per image and some more: that difference is none."""
-    plan = keys.Plan(study(other=TEXTLESS))
+    exported = {"export_epochs": [2]}
+    taco = report_study.study()["arms"]["taco"] | {"extra_seeds": {}, "training": exported}
+    other = TEXTLESS | {
+        "baseline": baseline,
+        "training": {"epochs": 3 if baseline == "taco" else 2},
+    }
+    export = {"of": {"arm": "taco", "epoch": 2}}
+    plan = keys.Plan(study(taco=taco, **{"taco@2": export, "other": other}))
     trained = [a for a in plan if a.stage == "train" and a.names["lmbda"] == "0.0016"]
     samples = {"taco": 408, "other": pairs}
     models = [Model(a, {"samples": samples[a.names["arm"]]}) for a in trained]
-    assert mismatches(plan.study, models).get("other", "").startswith(why)
-    assert bool(mismatches(plan.study, models)) == bool(why)
+    found = mismatches(plan.study, models).get("other", "")
+    assert found.startswith(why) and bool(found) == bool(why)
 
 
 @pytest.mark.parametrize(

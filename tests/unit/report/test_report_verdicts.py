@@ -31,6 +31,7 @@ def study() -> config.Study:
         "linear": short | {"baseline": "taco@2"},
         "keywords": short | {"lambdas": ["0.0004"]},  # its baseline was forgotten
         "published": TEXT | {"weights": dict.fromkeys(LAMBDAS[1:4], "weights.pth")},
+        "others": TEXT | {"weights": {LAMBDAS[2]: "others.pth"}},
     }
     plain["protocol"]["datasets"] = {"kodak": {"controls": ["shuffled"]}}
     plain["protocol"]["anchors"] = {}
@@ -60,7 +61,8 @@ def table() -> pd.DataFrame:
     frames = [coded(name, FACTORS[name], random, noise=0.005) for name in list(FACTORS)[:4]]
     keywords = coded("keywords", 1.0, random, noise=0.005, lambdas=LAMBDAS[:1])
     weights = coded("published", 1.0, random, noise=0.005, lambdas=LAMBDAS[1:4])
-    own = pd.concat([*frames, keywords, weights], ignore_index=True)
+    others = coded("others", 2.0, random, noise=0.005, lambdas=LAMBDAS[2:3])
+    own = pd.concat([*frames, keywords, weights, others], ignore_index=True)
     # A wrong caption costs context 2 % more bits, the others nothing.
     wrong = own.assign(control="shuffled")
     wrong.loc[wrong["source"] == "context", "bpp_real"] *= 1.02
@@ -135,6 +137,10 @@ def test_what_cannot_be_judged_says_why(table: pd.DataFrame) -> None:
     fid = table.loc["context-kodak-fid"]
     # Each arm's interval is +-0.3, but without the same images both move alike.
     assert "n = 24" in fid["note"] and "λ 0.0004: +0.1000 [+0.0950, " in fid["measured"]
+
+
+def test_weights_of_yet_others_say_nothing_about_the_authors(table: pd.DataFrame) -> None:
+    assert table.loc["published-kodak-bpp", "measured"].count("λ") == 3
 
 
 def test_the_earlier_experiment_stands_beside_what_it_left_out(table: pd.DataFrame) -> None:

@@ -97,7 +97,9 @@ def test_another_device_than_the_configs_is_refused() -> None:
 
 def test_a_kind_stands_once_and_without_the_section_nothing_is_timed() -> None:
     with pytest.raises(UserError, match=r"timing\.attention: names a kind twice"):
-        plan(attention=["sdpa", {"kind": "sdpa"}])
+        plan(attention=["softmax", {"kind": "softmax"}])
+    with pytest.raises(UserError, match=r"timing\.attention: must begin with softmax"):
+        plan(attention=["linformer", "softmax"])
     without = Plan(config.validate(small_training.study(), "test"))
     assert not [artefact for artefact in without if artefact.stage == "timing"]
     with_it = plan()
@@ -131,9 +133,11 @@ def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
     assert process.exitcode == 9
     what = plan(parts=["attention"])
     artefact = what.find("timing", machine="here")
-    (ledger,) = artefact.folder.glob("*.rows.jsonl")
+    (ledger,) = artefact.folder.glob("*.points.jsonl")
     kept = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert len(kept) == 2
+    # Another job wrote it too, in its own time: a head had died and left it.
+    ledger.write_text("".join(json.dumps(kept[n]) + "\n" for n in (1, 0, 1)))
     timing.run(what, artefact, threads=1)
     found = pd.read_parquet(artefact.path)
     before = [row["milliseconds"] for entry in kept for row in entry["rows"]]

@@ -24,7 +24,7 @@ class Timing(Strict):
     attention: tuple[Attention, ...] = Field(
         (Attention(kind="softmax"), Attention(kind="sdpa"), Attention(kind="linformer")),
         min_length=1,
-        description="kinds that are compared, one of each; ratios are to the first",
+        description="kinds that are compared, one of each; softmax, to which ratios are, first",
     )
     parts: tuple[Part, ...] = ("attention", "encoder", "compress", "decompress", "training")
     text_tokens: tuple[Count, ...] = Field(
@@ -52,4 +52,6 @@ class Timing(Strict):
         kinds = [attention.kind for attention in self.attention]
         if len(set(kinds)) < len(kinds):
             raise wrong("attention", "names a kind twice")
+        if kinds[0] != "softmax":
+            raise wrong("attention", "must begin with softmax, with which the others are compared")
         return self

@@ -24,14 +24,16 @@ def run(plan: Plan, artefact: Artefact) -> None:
     path, description = artefact.files
     state = artefact.folder / f"{artefact.key}.{fingerprint.metrics()}.rows.jsonl"
     ledger = Ledger(state)
-    done = {(row["image_id"], row["quality"]) for row in ledger.rows}
+    # Each once: two jobs may write one ledger, where a head died and its job lives on.
+    found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
     for position, image_id in enumerate(progress(images.ids, len(images.ids), str(artefact))):
         pixels = images.rgb(position)
         for quality in artefact.spec["qualities"]:
-            if (image_id, quality) not in done:
+            if (image_id, quality) not in found:
                 row = {"codec": codec, "quality": quality, "image_id": image_id}
                 ledger.add(row | measure(pixels, codec, quality, metrics))
-    atomic.write(path, lambda p: tabulate(ledger.rows).to_parquet(p, index=False))
+                found[image_id, quality] = ledger.rows[-1]
+    atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
     content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.metrics()}
     atomic.write_json(description, content | {"provenance": provenance()})
     ledger.remove()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from tacolab import atomic
 from tacolab.config import Study
-from tacolab.errors import UserError
 from tacolab.keys import Artefact
-from tacolab.report import figures, gallery, page, tables
+from tacolab.report import figures, gallery, latest, page, tables
 from tacolab.report.inputs import read
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
 from tacolab.report.published import published
@@ -51,15 +50,6 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     if not partial:
-        _link(folder.with_name("latest"), folder.name)
+        latest.link(folder)
     log.info("report: %s", folder / INDEX)
     return folder / INDEX
-
-
-def _link(link: Path, target: str) -> None:
-    """Points `link` at its neighbour `target` at one stroke."""
-    if link.exists() and not link.is_symlink():
-        raise UserError(f"{link} is no link; move it away, the newest report is linked there")
-    temporary = link.with_name(f".{os.getpid()}.tmp.{link.name}")
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)

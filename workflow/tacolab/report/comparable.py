@@ -30,7 +30,7 @@ def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
         return ""
     if epochs[0] != epochs[1]:
         return f"trained for {epochs[0]} epochs against {epochs[1]}: not comparable"
-    own, other = pairs.get(arm), pairs.get(reference)
+    own, other = (pairs.get(_trained_as(study, name)) for name in (arm, reference))
     if own and other and abs(own / other - 1) > TOLERANCE:
         return f"trained on {own:,} image-caption pairs against {other:,}: not comparable"
     recipes = _recipe(study, arm), _recipe(study, reference)
@@ -52,6 +52,12 @@ def stand_ins(study: Study, *arms: str) -> str:
     known = [name for name in dict.fromkeys(arms) if study.arms[name].stand_in]
     parts = [f"{name} has {study.arms[name].stand_in}" for name in known]
     return f"stand-in: {'; '.join(parts)}" if parts else ""
+
+
+def _trained_as(study: Study, arm: str) -> str:
+    """The arm whose training made its models; another one for what it was after some epoch."""
+    of = study.arms[arm].of
+    return of.arm if of else arm
 
 
 def _epochs(study: Study, arm: str) -> int | None:

@@ -272,6 +272,7 @@ def _reproduced(study: Study, claim: Claim, measured: Measured) -> Evidence:
     }[claim["metric"]]
     rows = measured.published
     own = rows[(rows["caption"] == OWN) & rows[column].notna()]
+    own = own[(own["arm"] == claim["arm"]) & (own["dataset"] == claim["dataset"])]
     found = [
         Finding(f"λ {line['lmbda']}", Interval(*[line[column]] * 3), line["images"])
         for line in own.to_dict("records")

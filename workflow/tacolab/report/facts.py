@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tacolab.config import OWN, ClipText, Study
+from tacolab.config import OWN, Study
 from tacolab.report import formats
 from tacolab.report.inputs import ARM, Inputs
+from tacolab.tokens import positions
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
@@ -64,9 +65,9 @@ def _encoders(study: Study) -> list[str]:
     for name, encoder in study.encoders.items():
         arms = [arm for arm in study.arms_with_runs() if study.arms[arm].text == name]
         if arms:
-            size = f"{encoder.max_tokens} tokens, {encoder.width} wide"
-            kind = "CLIP" if isinstance(encoder, ClipText) else "transformers"
-            lines.append(f"{name} ({kind}: {encoder.model}; {size}): arm {', '.join(arms)}")
+            size = f"{positions(encoder)} tokens, {encoder.width} wide"
+            what = f"{encoder.kind}: {encoder.model}; {size}"
+            lines.append(f"{name} ({what}): arm {', '.join(arms)}")
     without = [arm for arm in study.arms_with_runs() if study.arms[arm].text is None]
     return lines + ([f"none: arm {', '.join(without)}"] if without else [])
 

@@ -23,7 +23,7 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
 
     from tacolab.device import pick_device
     from tacolab.timing.machine import device_name
-    from tacolab.timing.points import NOTES, points
+    from tacolab.timing.points import NOTES, Point, points
     from tacolab.timing.table import COLUMNS, rows
 
     timing, size = plan.study.timing, plan.study.codec
@@ -49,15 +49,14 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     path, description = artefact.files
     # Rows of another device, or another number of threads, are not continued.
     words = "".join(c if c.isalnum() else "-" for c in f"{name}-{common['threads']}")
-    ledger = Ledger(artefact.folder / f"{artefact.key}.{words}.rows.jsonl")
-    todo = points(timing)
-    for point in progress(todo[len(ledger.rows) :], len(todo) - len(ledger.rows), str(artefact)):
-        ledger.add({"rows": rows(point, timing, size, device)})
-    table = [
-        common | asdict(point) | row
-        for point, entry in zip(todo, ledger.rows, strict=True)
-        for row in entry["rows"]
-    ]
+    ledger = Ledger(artefact.folder / f"{artefact.key}.{words}.points.jsonl")
+    # By point, not by place: two jobs may write one ledger, where a head died and its job lives on.
+    found = {Point(**entry["point"]): entry["rows"] for entry in ledger.rows}
+    todo = [point for point in points(timing) if point not in found]
+    for point in progress(todo, len(todo), str(artefact)):
+        found[point] = rows(point, timing, size, device)
+        ledger.add({"point": asdict(point), "rows": found[point]})
+    table = [common | asdict(point) | row for point in points(timing) for row in found[point]]
     frame = pd.DataFrame(table, columns=list(COLUMNS)).astype(COLUMNS)
     atomic.write(path, lambda temporary: frame.to_parquet(temporary, index=False))
     content: dict[str, Any] = {"key": artefact.key, "text": artefact.text, **common}
@@ -70,5 +69,5 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     content |= {"experiments": NOTES, "settings": settings, "provenance": provenance()}
     atomic.write_json(description, content)
     ledger.remove()
-    for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):
+    for leftover in artefact.folder.glob(f"{artefact.key}.*.points.jsonl"):
         leftover.unlink()
