@@ -1,4 +1,5 @@
 # What all rules share: the plan of the present config, and how rules ask it.
+import atexit
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot
-from tacolab.report import layout
+from tacolab.report import latest, layout
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(
@@ -50,6 +51,15 @@ onstart:
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
             sys.exit(2)
+
+
+@atexit.register
+def link_latest():
+    """Where nothing is made, of a config that was taken back, no rule links `report/latest`."""
+    artefact = PLAN.find("report")
+    ran = workflow.executor_plugin and not workflow.dryrun
+    if workflow.is_main_process and ran and artefact.done:
+        latest.link(artefact.folder)
 
 
 def any_of(names):

@@ -1,17 +1,5 @@
-import atexit
-
-from tacolab.report import latest
-
 REPORT = PLAN.find("report")
 SHOWN = {artefact.stage for artefact in REPORT.inputs.values()}
-
-
-@atexit.register
-def link_latest():
-    """Of a config that was taken back nothing is made, and no rule runs."""
-    ran = workflow.executor_plugin and not workflow.dryrun
-    if workflow.is_main_process and ran and REPORT.done:
-        latest.link(REPORT.folder)
 
 
 rule report:
