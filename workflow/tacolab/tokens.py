@@ -49,7 +49,7 @@ class Tokenizer:
         from transformers import AutoTokenizer
 
         self.config = config
-        self.positions = positions(config)
+        self.positions = config.positions
         self._windows = self.positions // config.max_tokens
         loaded = pretrained(AutoTokenizer, _source(config))
         if loaded.pad_token_id is None:
@@ -109,11 +109,6 @@ def refuse_half_characters(caption: str, where: str) -> None:
 def tokenizer_of(config: TextEncoder) -> Tokenizer:
     """The tokenizer of an encoder. Raises UserError when it is not there."""
     return Tokenizer(config)
-
-
-def positions(config: TextEncoder) -> int:
-    """How many tokens the encoder reads of a caption, padding included."""
-    return config.max_tokens * (config.windows if isinstance(config, ClipText) else 1)
 
 
 def _source(config: TextEncoder) -> str:

@@ -4,7 +4,6 @@ from tacolab.codec.elic import Elic
 from tacolab.codec.taco import Taco
 from tacolab.codec.text import FrozenText, build
 from tacolab.config import Study
-from tacolab.tokens import positions
 
 
 def build_codec(study: Study, arm: str) -> Elic:
@@ -13,7 +12,7 @@ def build_codec(study: Study, arm: str) -> Elic:
     if how.text is None:
         return Elic(size.N, size.M, size.groups)
     encoder = study.encoders[how.text]
-    tokens = 1 if how.token_weighting == "pooled" else positions(encoder)
+    tokens = 1 if how.token_weighting == "pooled" else encoder.positions
     return Taco(size.N, size.M, size.groups, encoder.width, tokens, how.attention)
 
 

@@ -157,6 +157,11 @@ class ClipText(Strict):
     )
     width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
 
+    @property
+    def positions(self) -> int:
+        """How many tokens the encoder reads of a caption, padding included."""
+        return self.max_tokens * self.windows
+
 
 class LongClipText(Strict):
     """Text tower of Long-CLIP, which reads 248 tokens; the B model is as wide as ViT-B/32."""
@@ -166,6 +171,11 @@ class LongClipText(Strict):
     max_tokens: int = Field(248, ge=3, le=248)
     width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
 
+    @property
+    def positions(self) -> int:
+        """How many tokens the encoder reads of a caption, padding included."""
+        return self.max_tokens
+
 
 class TransformersText(Strict):
     """Any text encoder of `transformers`: hub name, folder, or `package:NAME/FOLDER`."""
@@ -174,6 +184,11 @@ class TransformersText(Strict):
     model: Model
     max_tokens: int = Field(38, ge=3)
     width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the encoder reads of a caption, padding included."""
+        return self.max_tokens
 
 
 TextEncoder = Annotated[ClipText | LongClipText | TransformersText, Field(discriminator="kind")]

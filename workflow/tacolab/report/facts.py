@@ -7,7 +7,6 @@ from typing import Any
 from tacolab.config import OWN, Study
 from tacolab.report import formats
 from tacolab.report.inputs import ARM, Inputs
-from tacolab.tokens import positions
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
@@ -65,7 +64,7 @@ def _encoders(study: Study) -> list[str]:
     for name, encoder in study.encoders.items():
         arms = [arm for arm in study.arms_with_runs() if study.arms[arm].text == name]
         if arms:
-            size = f"{positions(encoder)} tokens, {encoder.width} wide"
+            size = f"{encoder.positions} tokens, {encoder.width} wide"
             what = f"{encoder.kind}: {encoder.model}; {size}"
             lines.append(f"{name} ({what}): arm {', '.join(arms)}")
     without = [arm for arm in study.arms_with_runs() if study.arms[arm].text is None]

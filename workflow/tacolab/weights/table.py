@@ -21,7 +21,6 @@ from tacolab.config import TextEncoder, Weights
 from tacolab.keys import Artefact
 from tacolab.progress import progress
 from tacolab.provenance import provenance
-from tacolab.tokens import positions
 from tacolab.weights import vocabulary
 from tacolab.weights.salience import Weigher
 
@@ -55,7 +54,7 @@ def save(
         initargs=(os.getpid(),),
     )
     weighed = parallel(delayed(_weigh)(*how, rows) for rows in _chunks(captions))
-    schema = _schema(positions(encoder))
+    schema = _schema(encoder.positions)
     counts = np.zeros(4, np.int64)
     with replacing(parquet) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch, counted in progress(weighed, n_chunks, f"token weights, {CHUNK} captions each"):
@@ -68,7 +67,7 @@ def save(
             "key": artefact.key,
             "text": artefact.text,
             "captions": len(captions),
-            "positions": positions(encoder),
+            "positions": encoder.positions,
             # Begin, end and padding are not among them.
             "mean_tokens": round(tokens / len(captions), 3),
             "captions_cut": round(cut / len(captions), 6),
@@ -106,7 +105,7 @@ def _weigh(
     read = (weighed.tokens.spans[:, :, 0] >= 0).sum(1)
     lengths = weighed.tokens.lengths
     salient = sum(bool(why) for row in weighed.reasons for why in row)
-    width = positions(encoder)
+    width = encoder.positions
     weights = pa.FixedSizeListArray.from_arrays(pa.array(weighed.weights.ravel()), width)
     spans = pa.FixedSizeListArray.from_arrays(pa.array(weighed.tokens.spans.ravel()), 2 * width)
     batch = pa.record_batch([ids, indices, weights, spans], schema=_schema(width))
