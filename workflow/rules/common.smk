@@ -59,7 +59,10 @@ def link_latest():
     artefact = PLAN.find("report")
     ran = workflow.executor_plugin and not workflow.dryrun
     if workflow.is_main_process and ran and artefact.done:
-        latest.link(artefact.folder)
+        try:
+            latest.link(artefact.folder)
+        except UserError as error:
+            print(f"tacolab: {error}", file=sys.stderr)
 
 
 def any_of(names):
