@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 import small_training
@@ -198,6 +199,17 @@ class Study:
         newest = max(self.state.glob("lease-*.json"))
         pid: int = json.loads(newest.read_text())["pid"]
         return pid
+
+    def runner(self, job: int) -> psutil.Process:
+        """The Snakemake in a SLURM job that starts its step and judges it."""
+        found = [
+            process
+            for process in psutil.process_iter(["cmdline", "environ"])
+            if "slurm-jobstep" in (process.info["cmdline"] or [])
+            and (process.info["environ"] or {}).get("SLURM_JOB_ID") == str(job)
+        ]
+        (runner,) = found
+        return runner
 
     @contextmanager
     def frozen(self) -> Iterator[int]:

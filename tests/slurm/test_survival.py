@@ -134,7 +134,11 @@ def node_down(folder: Path) -> Study:
 
 
 def three_heads(folder: Path) -> Study:
-    """kill -9 of a head while its job runs, of the next one while its job waits in the queue."""
+    """kill -9 of a head while its job runs, of the next one while its job waits in the queue.
+
+    That job comes back, leaves at once, and what runs it (Snakemake) fails, since it made no model:
+    as late as can be, when its successor has just finished the one there is.
+    """
     study = Study(folder)
     study.prepare()
     first = study.head()
@@ -150,7 +154,15 @@ def three_heads(folder: Path) -> Study:
     kill(second)
     third = study.head()
     study.wait_for_step(LATER, after=2)  # the third job took over
-    slurm("scontrol", "release", str(job))
+    with study.frozen() as owner:
+        slurm("scontrol", "release", str(job))
+        asks = re.compile(rf"process {owner} on \S+ may still work there")
+        wait("the second job to look for the third", lambda: asks.search(study.log()))
+    wait("the second job to leave", lambda: "nothing is left to do here" in study.log())
+    runner = study.runner(job)
+    runner.suspend()
+    wait("the model", (study.model() / "model.json").exists)
+    runner.resume()
     assert study.finish(third) == 0, study.log()
     wait("the second job to end", lambda: not study.queue())
     return study

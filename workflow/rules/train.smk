@@ -22,7 +22,7 @@ rule train:
         attempt=lambda wildcards, attempt: attempt,
         # Of the profile: where to copy the packed data.
         stage_to="",
-    # Checkpoints are no output: Snakemake deletes the outputs of a job that failed.
+    # Checkpoints are no output: Snakemake deletes the outputs of a job before it runs.
     params:
         state="results/models/{arm}/{lmbda}/{seed}/{key}/state",
     message:

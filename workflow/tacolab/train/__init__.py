@@ -114,7 +114,7 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
         if not kept.exists():
             log.warning("%s is gone, and a finished state cannot make it again", kept)
 
-    # Declared outputs come last: Snakemake deletes those of a job that failed.
+    # Declared outputs come last: while one is missing, Snakemake starts the job again.
     model, description = artefact.files
     lease.check()
     export(parts, model)
