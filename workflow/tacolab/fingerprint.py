@@ -9,13 +9,13 @@ from pathlib import Path
 from tacolab.keys import Artefact
 
 PACKAGE = Path(__file__).parent
-METRICS = (
+QUALITY = (
     "evaluate/metrics.py",
-    "evaluate/score.py",
-    "evaluate/anchors.py",
     "codec/pixels.py",  # rounds to 8 bit
     "perceptual.py",
 )
+METRICS = (*QUALITY, "evaluate/score.py")
+ANCHORS = (*QUALITY, "evaluate/anchors.py")
 DISTRIBUTION = (
     "evaluate/distribution.py",
     "evaluate/features.py",
@@ -43,6 +43,11 @@ def metrics() -> str:
     return fingerprint(*METRICS)
 
 
+def anchors() -> str:
+    """Of everything that an anchor's rows depend on, besides the image."""
+    return fingerprint(*ANCHORS)
+
+
 def distribution() -> str:
     """Of everything that FID and CMMD depend on, besides the decoded images."""
     return fingerprint(*DISTRIBUTION)
@@ -50,9 +55,8 @@ def distribution() -> str:
 
 def measured() -> dict[str, str]:
     """By the stage that it measures."""
-    return dict.fromkeys(("metrics", "anchors"), metrics()) | dict.fromkeys(
-        ("originals", "distribution"), distribution()
-    )
+    sets = dict.fromkeys(("originals", "distribution"), distribution())
+    return {"metrics": metrics(), "anchors": anchors()} | sets
 
 
 def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:

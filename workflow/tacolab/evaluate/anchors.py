@@ -22,7 +22,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     path, description = artefact.files
-    state = artefact.folder / f"{artefact.key}.{fingerprint.metrics()}.rows.jsonl"
+    state = artefact.folder / f"{artefact.key}.{fingerprint.anchors()}.rows.jsonl"
     ledger = Ledger(state)
     # Each once: two jobs may write one ledger, where a head died and its job lives on.
     found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
@@ -34,7 +34,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
                 ledger.add(row | measure(pixels, codec, quality, metrics))
                 found[image_id, quality] = ledger.rows[-1]
     atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.metrics()}
+    content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.anchors()}
     atomic.write_json(description, content | {"provenance": provenance()})
     ledger.remove()
     for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
