@@ -92,13 +92,13 @@ class Study:
         }
         (folder / "profile/config.yaml").write_text(yaml.safe_dump(profile))
 
-    def head(self) -> subprocess.Popen[bytes]:
+    def head(self, until: str = "train") -> subprocess.Popen[bytes]:
         """The command that a person types, in the background; its words go to head.log."""
         with (self.folder / "head.log").open("ab") as log:
             head = subprocess.Popen(
                 [
                     *("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", "profile"),
-                    *("--until", "train", "--configfile", "study.yaml"),
+                    *("--until", until, "--configfile", "study.yaml"),
                 ],
                 cwd=self.folder,
                 env=ENVIRONMENT,
@@ -110,9 +110,9 @@ class Study:
         atexit.register(head.kill)  # also of a scenario that failed
         return head
 
-    def run(self) -> int:
+    def run(self, until: str = "train") -> int:
         """A head until its end; its exit code."""
-        return self.finish(self.head())
+        return self.finish(self.head(until))
 
     def finish(self, head: subprocess.Popen[bytes]) -> int:
         """Wait for the end of a head; its exit code."""
@@ -166,11 +166,11 @@ class Study:
         except (OSError, ValueError):
             return []
 
-    def jobs(self) -> list[int]:
-        """SLURM jobs of the trainings, in the order in which they were submitted."""
+    def jobs(self, rule: str = "train") -> list[int]:
+        """SLURM jobs of a rule, in the order in which they were submitted."""
         text = (self.folder / "head.log").read_text()
         submitted = re.findall(r"SLURM jobid (\d+) \(log: (\S+)\)", text)
-        return [int(job) for job, log in submitted if "rule_train" in log]
+        return [int(job) for job, log in submitted if f"rule_{rule}" in log]
 
     def queue(self, partition: str = "") -> dict[int, str]:
         """State of each job of this folder that SLURM has not ended yet."""
@@ -201,15 +201,21 @@ class Study:
         return pid
 
     def runner(self, job: int) -> psutil.Process:
-        """The Snakemake in a SLURM job that starts its step and judges it."""
-        found = [
-            process
-            for process in psutil.process_iter(["cmdline", "environ"])
-            if "slurm-jobstep" in (process.info["cmdline"] or [])
-            and (process.info["environ"] or {}).get("SLURM_JOB_ID") == str(job)
-        ]
-        (runner,) = found
-        return runner
+        """The Snakemake in a SLURM job that starts its step and judges it; waits for it."""
+        found: list[psutil.Process] = []
+
+        def look() -> bool:
+            for process in psutil.process_iter(["cmdline", "environ"]):
+                command, environment = process.info["cmdline"], process.info["environ"] or {}
+                if (
+                    "slurm-jobstep" in (command or [])
+                    and environment.get("SLURM_JOB_ID") == f"{job}"
+                ):
+                    found.append(process)
+            return bool(found)
+
+        wait(f"Snakemake in job {job}", look)
+        return found[0]
 
     @contextmanager
     def frozen(self) -> Iterator[int]:

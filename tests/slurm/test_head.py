@@ -1,20 +1,20 @@
-"""What a head refuses before its first job."""
+"""What a head refuses before its first job, and what it does with jobs of another."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from studies import Study, kill, slurm, wait
+from studies import Study, job_state, kill, slurm, wait
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
 
 
-def edit(study: Study, **train: object) -> None:
-    """Change resources of the rule `train` in the study's profile."""
+def edit(study: Study, rule: str = "train", **resources: object) -> None:
+    """Change resources of a rule in the study's profile."""
     path = study.folder / "profile/config.yaml"
     profile = yaml.safe_load(path.read_text())
-    profile["set-resources"]["train"] |= train
+    profile["set-resources"][rule] |= resources
     path.write_text(yaml.safe_dump(profile))
 
 
@@ -60,3 +60,25 @@ def test_second_head_is_refused(tmp_path: Path) -> None:
     kill(first)
     for job in study.queue():
         slurm("scancel", str(job))
+
+
+def test_a_dead_heads_evaluation_is_not_done_twice(tmp_path: Path) -> None:
+    """Of two jobs the later would delete what the first one has coded, and code it again."""
+    study = Study(tmp_path / "study", epochs=1)
+    config = yaml.safe_load((study.folder / "study.yaml").read_text())
+    config["protocol"]["datasets"] = {"set": {}}
+    (study.folder / "study.yaml").write_text(yaml.safe_dump(config))
+    edit(study, "code", slurm_partition="long", runtime=5, mem_mb=1000)
+    study.train_here()
+    first = study.head("code")
+    wait("a job that codes", lambda: study.jobs("code"))
+    (old,) = study.jobs("code")
+    study.runner(old).suspend()  # it shall not be done before the next head comes
+    kill(first)
+    assert study.run("code") == 0, study.log()
+    said = (study.folder / "head.log").read_text()
+    assert f"cancelled what an earlier Snakemake left in the queue ({old})" in said
+    _, new = study.jobs("code")
+    wait("the end of the old job", lambda: not study.queue())
+    assert (job_state(old), job_state(new)) == ("CANCELLED", "COMPLETED")
+    assert len(list(study.folder.glob("results/codes/**/streams.zip"))) == 1

@@ -1,9 +1,12 @@
 """What a head looks up before its first job; on a real cluster: tests/slurm/test_head.py."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
-from tacolab import head
-from tacolab.errors import UserError
+from tacolab import head, slurm
+from tacolab.errors import StageError, UserError
 from tacolab.head import Asked
 from tacolab.slurm import Partition
 
@@ -18,3 +21,45 @@ def test_each_of_several_partitions_must_take_the_job(monkeypatch: pytest.Monkey
         head.check_limits({Asked("gpu-old,gpu", 61, 8000): ["train"]})
     with pytest.raises(UserError, match=r"'gpu-old' .* largest node has 8000 MB .* 8001.*mem_mb"):
         head.check_limits({Asked("gpu,gpu-old", 60, 8001): ["train"]})
+
+
+def test_a_dead_heads_jobs_are_cancelled_that_would_be_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, elsewhere = str(tmp_path), str(tmp_path.parent)
+    lines = [
+        (1, here, "rule_code_wildcards_taco_0.004_100_0123abcd_kodak_own"),
+        (2, here, "rule_report"),
+        (3, here, "rule_train_wildcards_taco_0.004_100_0123abcd"),
+        (4, here, "rule_captions_wildcards_coco_gpt4o_0123abcd"),
+        (5, elsewhere, "rule_code_wildcards_taco_0.004_100_0123abcd_kodak_own"),
+        (6, here, "(null)"),
+    ]
+    text = "".join(
+        f"{number}|RUNNING|None|g1|1:00|2:00|N/A|{folder}|name|{comment}\n"
+        for number, folder, comment in lines
+    )
+    cancelled: list[int] = []
+    monkeypatch.setattr(slurm, "queue", lambda seconds: slurm.jobs(text))
+    monkeypatch.setattr(slurm, "cancel", lambda jobs: cancelled.extend(job.id for job in jobs))
+    head.cancel_orphans({"code", "report", "train", "captions"})
+    assert cancelled == [1, 2]
+    assert "left in the queue (1, 2)" in capsys.readouterr().err
+    head.cancel_orphans({"metrics", "train"})
+    assert cancelled == [1, 2] and not capsys.readouterr().err
+
+
+def test_a_queue_that_does_not_answer_ends_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(seconds: float) -> None:
+        raise StageError("squeue gave no answer within 60 s")
+
+    monkeypatch.setattr(slurm, "partitions", lambda: {"gpu": Partition(None, 8000)})
+    monkeypatch.setattr(slurm, "queue", silent)
+    job = SimpleNamespace(
+        rule=SimpleNamespace(name="code"), resources={"slurm_partition": "gpu", "runtime": 1}
+    )
+    with pytest.raises(UserError, match=r"no answer within 60 s; start again"):
+        head.start(tmp_path, [job])

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tacolab import slurm
-from tacolab.errors import UserError
+from tacolab.errors import StageError, UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
 ONLY_LOOKS = "report_now"
+# Their jobs pass their work on by a lease: those that a dead head left go on.
+PASSED_ON = {"train", "captions"}
 
 
 class Asked(NamedTuple):
@@ -46,6 +48,10 @@ def start(results: Path, jobs: Iterable[Any]) -> None:
         ) from None
     assert isinstance(lease, Lease)
     atexit.register(lease.release)
+    try:
+        cancel_orphans({job.rule.name for job in jobs if Asked.of(job.resources)})
+    except StageError as error:
+        raise UserError(f"{error}; start again") from None
 
 
 def _leave() -> None:
@@ -53,6 +59,29 @@ def _leave() -> None:
     a clean end would cancel them."""
     print("tacolab: another Snakemake has taken over this folder; this one ends", file=sys.stderr)
     os._exit(75)
+
+
+def cancel_orphans(rules: Iterable[str]) -> None:
+    """Cancel jobs of these rules that a dead head left. Raises StageError.
+
+    This head submits them again, and of two jobs for the same files the later would begin anew,
+    since Snakemake deletes finished outputs before a job. What a cancelled one has coded or
+    measured is kept in parts.
+    """
+    begun = {f"rule_{rule}" for rule in rules if rule not in PASSED_ON}
+    if not begun:
+        return
+    # Snakemake's executor comments its jobs so.
+    queue = [job for job in slurm.queue(slurm.SECONDS) or () if job.here]
+    orphans = [job for job in queue if job.comment.partition("_wildcards_")[0] in begun]
+    if orphans:
+        slurm.cancel(orphans)
+        numbers = ", ".join(str(job.id) for job in orphans)
+        print(
+            f"tacolab: cancelled what an earlier Snakemake left in the queue ({numbers}); "
+            "new jobs go on with its finished parts",
+            file=sys.stderr,
+        )
 
 
 def check_partitions(jobs: Iterable[Any]) -> None:

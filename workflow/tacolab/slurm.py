@@ -1,10 +1,12 @@
-"""What the package asks SLURM, and the one thing it tells it: to queue a job again."""
+"""What the package asks SLURM, and what it tells it: to queue a job again, to cancel some."""
 
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from tacolab.errors import StageError, UserError
 
@@ -31,6 +33,14 @@ class Job:
     @property
     def running(self) -> bool:
         return self.state in RUNNING
+
+    @property
+    def here(self) -> bool:
+        """Whether it was submitted in this folder: another checkout may run the same study."""
+        try:
+            return Path(self.folder).samefile(".")
+        except OSError:
+            return False
 
 
 # Names and comments are free text: the comment stands last, and may hold the separator.
@@ -169,6 +179,17 @@ def requeue(job: int) -> None:
         raise StageError(f"scontrol requeue {job}: {error}") from None
     if asked.returncode:
         raise StageError(f"scontrol requeue {job} was refused: {asked.stderr.strip()}")
+
+
+def cancel(jobs: Sequence[Job]) -> None:
+    """Cancel these. Raises StageError when SLURM refuses."""
+    numbers = [str(job.id) for job in jobs]
+    try:
+        asked = _run("scancel", *numbers)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StageError(f"scancel {' '.join(numbers)}: {error}") from None
+    if asked.returncode:
+        raise StageError(f"scancel {' '.join(numbers)} was refused: {asked.stderr.strip()}")
 
 
 def _squeue(

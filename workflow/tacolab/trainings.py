@@ -204,7 +204,7 @@ class _Queue:
             job
             for label in (comment, f"tacolab {model}")
             for job in self._by_label.get(label, ())
-            if _same_folder(job.folder)  # another checkout may run the same study
+            if job.here
         ]
         numbers = [
             traced.holder and traced.holder.job,
@@ -212,13 +212,6 @@ class _Queue:
         ]
         named = [self._by_id[number] for number in numbers if number in self._by_id]
         return list({job.id: job for job in (*labelled, *named)}.values())
-
-
-def _same_folder(folder: str) -> bool:
-    try:
-        return Path(folder).samefile(".")
-    except OSError:
-        return False
 
 
 def _gaps(segments: Sequence[Segment]) -> list[float]:
