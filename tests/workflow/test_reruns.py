@@ -54,6 +54,11 @@ def test_nothing_in_a_fresh_clone_with_copied_results(demo: Project, clone: Proj
     assert demo.run("cp", "-r", "results/.", str(clone.folder / "results")).returncode == 0
     assert not (clone.folder / ".snakemake").exists()
     assert clone.planned() == {}
+    # Without Snakemake's memory, as after jobs that ended while no head lived.
+    clone.edit("workflow/tacolab/evaluate/score.py", '"bpp_real": 8 *', '"bpp_real": 8.0 *')
+    assert clone.planned() == {"metrics": 12, "report": 1}
+    assert clone.planned("report") == {"metrics": 12, "report": 1}
+    assert clone.planned("report_now") == {"report_now": 1}
 
 
 def test_nothing_after_white_space_in_expensive_stages(demo: Project) -> None:
@@ -162,6 +167,16 @@ def test_removed_lambda_deletes_nothing(demo: Project) -> None:
     assert latest.resolve() != whole
     assert demo.snakemake().returncode == 0
     assert latest.resolve() == whole
+
+
+def test_a_folder_in_the_place_of_latest_is_said_and_kept(demo: Project) -> None:
+    latest = demo.folder / "results/report/latest"
+    latest.unlink()
+    latest.mkdir()
+    run = demo.snakemake()
+    assert run.returncode == 0
+    assert "latest is no link; move it away" in run.stderr and "Traceback" not in run.stderr
+    assert not latest.is_symlink()
 
 
 def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -> None:
