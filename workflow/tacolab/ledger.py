@@ -46,4 +46,4 @@ class Ledger:
     def remove(self) -> None:
         """Before anything that the rows speak of is removed: a kill in between starts anew."""
         self._file.close()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)

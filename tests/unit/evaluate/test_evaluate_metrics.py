@@ -200,6 +200,24 @@ def test_measuring_again_codes_nothing(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("folder")
+def test_an_edit_meanwhile_does_not_sign_what_the_loaded_code_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = plan(captions=1)
+    make(study, "code")
+    artefact, loaded = find(study, "metrics"), fingerprint.metrics()
+    real = Metrics.__call__
+
+    def edited(self: Metrics, *images: np.ndarray) -> dict[str, float | None]:
+        monkeypatch.setattr(fingerprint, "metrics", lambda: "another0")
+        return real(self, *images)
+
+    monkeypatch.setattr(Metrics, "__call__", edited)
+    evaluate.run(study, artefact)
+    assert json.loads(artefact.files[1].read_text())["fingerprint"] == loaded
+
+
+@pytest.mark.usefixtures("folder")
 def test_rows_of_an_edited_metric_are_not_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     study = plan(captions=1)
     make(study, "code")

@@ -18,11 +18,12 @@ from tacolab.provenance import provenance
 
 def run(plan: Plan, artefact: Artefact) -> None:
     """A row per image and quality."""
+    by = fingerprint.anchors()  # what is loaded, whatever an edit brings meanwhile
     metrics = Metrics(pick_device(plan.study.execution.device))
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     path, description = artefact.files
-    state = artefact.folder / f"{artefact.key}.{fingerprint.anchors()}.rows.jsonl"
+    state = artefact.folder / f"{artefact.key}.{by}.rows.jsonl"
     ledger = Ledger(state)
     # Each once: two jobs may write one ledger, where a head died and its job lives on.
     found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
@@ -34,11 +35,11 @@ def run(plan: Plan, artefact: Artefact) -> None:
                 ledger.add(row | measure(pixels, codec, quality, metrics))
                 found[image_id, quality] = ledger.rows[-1]
     atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "fingerprint": fingerprint.anchors()}
+    content = {"key": artefact.key, "text": artefact.text, "fingerprint": by}
     atomic.write_json(description, content | {"provenance": provenance()})
     ledger.remove()
     for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
 
 
 def measure(

@@ -220,4 +220,5 @@ def finish(
         "provenance": provenance(),
     }
     atomic.write_json(description, content)
-    shutil.rmtree(state)  # with what killed runs left
+    # With what killed runs left. All is there: no reason to fail, and be repeated.
+    shutil.rmtree(state, ignore_errors=True)

@@ -58,6 +58,7 @@ class Extract:
 
 def originals(plan: Plan, artefact: Artefact) -> None:
     """Write the features of the original images, for all models."""
+    by = fingerprint.distribution()  # what is loaded, whatever an edit brings meanwhile
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     extract = Extract(artefact.spec, pick_device(plan.study.execution.device))
     ranges = parts([images.size(i) for i in range(len(images.ids))])
@@ -70,22 +71,23 @@ def originals(plan: Plan, artefact: Artefact) -> None:
     def made(todo: Sequence[range]) -> Iterable[tuple[range, Arrays]]:
         return ((which, extract(pictures)) for which, pictures in ahead(load, todo))
 
-    found = _gathered(artefact, state / fingerprint.distribution(), ranges, made)
+    found = _gathered(artefact, state / by, ranges, made)
     atomic.write(features_path, lambda path: save_file(found, path))
     content = {
         "key": artefact.key,
         "text": artefact.text,
-        "fingerprint": fingerprint.distribution(),
+        "fingerprint": by,
         "images": len(images.ids),
         "stand_in": extract.stand_in,
         "provenance": provenance(),
     }
     atomic.write_json(description, content)
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)  # as in score.py
 
 
 def run(plan: Plan, artefact: Artefact) -> None:
     """Write FID and CMMD of the first caption's coding of each image, with their intervals."""
+    by = fingerprint.distribution()
     device = pick_device(plan.study.execution.device)
     code, reference = artefact.inputs["codes"], artefact.inputs["originals"]
     positions = {
@@ -107,7 +109,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     state = artefact.folder / f"{artefact.names['control']}.distribution.state"
     found = _gathered(
         artefact,
-        state / f"{fingerprint.distribution()}-{made_from}",
+        state / f"{by}-{made_from}",
         parts([(row["height"], row["width"]) for row in rows]),
         made,
     )
@@ -117,13 +119,13 @@ def run(plan: Plan, artefact: Artefact) -> None:
         {
             "key": artefact.key,
             "text": artefact.text,
-            "fingerprint": fingerprint.distribution(),
+            "fingerprint": by,
             "summary": summary(of, found, artefact.spec, extract.stand_in, device),
             "cmmd_model": reference.spec["cmmd"],
             "provenance": provenance(),
         },
     )
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)  # as in score.py
 
 
 def summary(

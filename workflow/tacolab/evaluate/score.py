@@ -34,6 +34,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
 
     Decoding, on the one hand, and metrics and files, on the other, run in threads of their own.
     """
+    by = fingerprint.metrics()  # what is loaded, whatever an edit brings meanwhile
     device = pick_device(plan.study.execution.device)
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
@@ -45,7 +46,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     examples = set(spread(images.ids, artefact.spec["examples"]))
 
     # Rows of an edited metric, or of images that were coded again, must not be continued.
-    made_from = f"{fingerprint.metrics()}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
+    made_from = f"{by}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
     state = artefact.folder / f"{artefact.names['control']}.state"
     shards = Shards(state / made_from, parts([(row["height"], row["width"]) for row in rows]))
     todo = shards.missing
@@ -67,7 +68,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     decoded = ((which, list(decoder([rows[i] for i in which]))) for which in todo)
     for _ in progress(ahead(measure, decoded), len(todo), f"{artefact}: parts"):
         pass
-    finish(artefact, shards, state)
+    finish(artefact, shards, state, by)
 
 
 def _row(one: Decoded, values: dict[str, float | None]) -> dict[str, Any]:
@@ -89,8 +90,8 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
-    """Write the declared files, then drop the state."""
+def finish(artefact: Artefact, shards: Shards, state: Path, by: str) -> None:
+    """Write the declared files, then drop the state. by: the fingerprint of what measured."""
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     for part in shards:
@@ -111,12 +112,12 @@ def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
         {
             "key": artefact.key,
             "text": artefact.text,
-            "fingerprint": fingerprint.metrics(),
+            "fingerprint": by,
             "summary": summary(table),
             "provenance": provenance(),
         },
     )
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)  # all is there: no reason to fail, and be repeated
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | None]:

@@ -70,4 +70,4 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     atomic.write_json(description, content)
     ledger.remove()
     for leftover in artefact.folder.glob(f"{artefact.key}.*.points.jsonl"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
