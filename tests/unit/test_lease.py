@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tacolab import slurm
 from tacolab.lease import Lease, NotOurs, acquire, newest
 
 _processes = multiprocessing.get_context("forkserver")
@@ -107,6 +108,21 @@ def test_living_holder_is_left_alone_where_nobody_may_ask(tmp_path: Path) -> Non
         acquire(tmp_path, 3, ask=False)
     assert process.is_alive()
     process.kill()
+
+
+def test_a_newer_job_in_the_queue_keeps_what_it_would_ask_for_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of results/ names the head of the other folder, a job that lives on there."""
+    monkeypatch.setattr(slurm, "job_id", lambda: 7)
+    take(tmp_path).release()
+    monkeypatch.setattr(slurm, "job_id", lambda: None)
+    monkeypatch.setattr(slurm, "state", lambda job: "RUNNING")
+    with pytest.raises(NotOurs, match="a newer job that is in the queue"):
+        acquire(tmp_path, PATIENT)
+    lease = acquire(tmp_path, PATIENT, ask=False)
+    assert lease is not None
+    lease.release()
 
 
 def test_newcomer_that_gives_up_takes_its_wish_back(tmp_path: Path) -> None:

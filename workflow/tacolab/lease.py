@@ -8,8 +8,8 @@ finds a higher one and leaves; what it may still write carries its lower generat
 A newcomer that finds
 - nobody, a released lease or a dead holder takes the next generation,
 - a live holder asks it for a hand-over, waits, and takes the next generation,
-- a newer SLURM job that lives or is queued leaves: the job with the higher id owns the folder,
-  so that jobs of several heads do not take it from each other for ever.
+- a newer SLURM job that lives, or is queued and may ask for a hand-over, leaves: the job with the
+  higher id owns the folder, so that jobs of several heads do not take it from each other for ever.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ def acquire(
 ) -> Lease | None:
     """Own `folder`, after waiting for a hand-over if need be; None once `give_up()` is true.
 
-    on_loss: called (in a thread) when another process has taken over. Raises NotOurs when the
-    folder belongs to a newer SLURM job, and with `ask` false when its holder lives.
+    ask: for a hand-over; else whoever comes when the holder has gone may have the folder. on_loss:
+    called (in a thread) when another process has taken over. Raises NotOurs when the folder belongs
+    to a newer SLURM job, and with `ask` false when its holder lives.
     """
     folder.mkdir(parents=True, exist_ok=True)
     watch = Watch(seconds)
@@ -142,7 +143,7 @@ def acquire(
         newer = owner is not None and (owner.job or 0) > (me.job or 0)
         life = watch.life(folder, owner, me) if owner else "gone"
         if owner is None or life == "gone":
-            if newer and owner and slurm.state(owner.job or 0) not in (None, "GONE"):
+            if ask and newer and owner and slurm.state(owner.job or 0) not in (None, "GONE"):
                 raise NotOurs(f"{folder}: belongs to {owner}, a newer job that is in the queue")
             try:
                 _write(_path(folder, me.generation), me)
