@@ -11,6 +11,14 @@ from tacolab.head import Asked
 from tacolab.slurm import Partition
 
 
+def job(rule: str, *wildcards: str) -> SimpleNamespace:
+    """As Snakemake plans it."""
+    resources = {"slurm_partition": "gpu", "runtime": 1}
+    return SimpleNamespace(
+        rule=SimpleNamespace(name=rule), resources=resources, wildcards=wildcards
+    )
+
+
 def test_each_of_several_partitions_must_take_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"gpu": Partition(3600.0, 16000), "gpu-old": Partition(None, 8000)}
     monkeypatch.setattr("tacolab.slurm.partitions", lambda: there)
@@ -34,7 +42,8 @@ def test_a_dead_heads_jobs_are_cancelled_that_would_be_done_twice(
         (3, here, "rule_train_wildcards_taco_0.004_100_0123abcd"),
         (4, here, "rule_captions_wildcards_coco_gpt4o_0123abcd"),
         (5, elsewhere, "rule_code_wildcards_taco_0.004_100_0123abcd_kodak_own"),
-        (6, here, "(null)"),
+        (6, here, "rule_code_wildcards_taco_0.009_100_0123abcd_kodak_own"),  # of another config
+        (7, here, "(null)"),
     ]
     text = "".join(
         f"{number}|RUNNING|None|g1|1:00|2:00|N/A|{folder}|name|{comment}\n"
@@ -43,10 +52,18 @@ def test_a_dead_heads_jobs_are_cancelled_that_would_be_done_twice(
     cancelled: list[int] = []
     monkeypatch.setattr(slurm, "queue", lambda seconds: slurm.jobs(text))
     monkeypatch.setattr(slurm, "cancel", lambda jobs: cancelled.extend(job.id for job in jobs))
-    head.cancel_orphans({"code", "report", "train", "captions"})
+    model = ("taco", "0.004", "100", "0123abcd")
+    head.cancel_orphans(
+        [
+            job("code", *model, "kodak", "own"),
+            job("report"),
+            job("train", *model),
+            job("captions", "coco", "gpt4o", "0123abcd"),
+        ]
+    )
     assert cancelled == [1, 2]
     assert "left in the queue (1, 2)" in capsys.readouterr().err
-    head.cancel_orphans({"metrics", "train"})
+    head.cancel_orphans([job("metrics", *model, "kodak", "own"), job("train", *model)])
     assert cancelled == [1, 2] and not capsys.readouterr().err
 
 
@@ -58,8 +75,5 @@ def test_a_queue_that_does_not_answer_ends_the_head(
 
     monkeypatch.setattr(slurm, "partitions", lambda: {"gpu": Partition(None, 8000)})
     monkeypatch.setattr(slurm, "queue", silent)
-    job = SimpleNamespace(
-        rule=SimpleNamespace(name="code"), resources={"slurm_partition": "gpu", "runtime": 1}
-    )
     with pytest.raises(UserError, match=r"no answer within 60 s; start again"):
-        head.start(tmp_path, [job])
+        head.start(tmp_path, SimpleNamespace(needrun_jobs=lambda: [job("code", "taco")]))

@@ -33,9 +33,12 @@ class Asked(NamedTuple):
         return cls(partition, *known) if partition else None
 
 
-def start(results: Path, jobs: Iterable[Any]) -> None:
-    """`jobs`: those that will run. Raises UserError when they cannot, or another head lives."""
-    jobs = list(jobs)
+def start(results: Path, dag: Any) -> None:
+    """`dag`: Snakemake's plan. Raises UserError when its jobs cannot run, or another head lives.
+
+    Starts the whole command again where files that the plan misses have come meanwhile.
+    """
+    jobs = list(dag.needrun_jobs())
     if {job.rule.name for job in jobs} == {ONLY_LOOKS}:
         return  # beside a head at work
     check_partitions(jobs)
@@ -49,9 +52,15 @@ def start(results: Path, jobs: Iterable[Any]) -> None:
     assert isinstance(lease, Lease)
     atexit.register(lease.release)
     try:
-        cancel_orphans({job.rule.name for job in jobs if Asked.of(job.resources)})
+        cancel_orphans(job for job in jobs if Asked.of(job.resources))
     except StageError as error:
         raise UserError(f"{error}; start again") from None
+    # A job of a dead head may have ended since the plan was made, while the lease was waited for.
+    missed = [job for job in jobs if dag.reason(job).missing_output]
+    if any(all(Path(file).exists() for file in job.output) for job in missed):
+        print("tacolab: a job has just ended; planning again", file=sys.stderr, flush=True)
+        lease.release()
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def _leave() -> None:
@@ -61,19 +70,18 @@ def _leave() -> None:
     os._exit(75)
 
 
-def cancel_orphans(rules: Iterable[str]) -> None:
-    """Cancel jobs of these rules that a dead head left. Raises StageError.
+def cancel_orphans(jobs: Iterable[Any]) -> None:
+    """Cancel what a dead head left in the queue for the same files. Raises StageError.
 
-    This head submits them again, and of two jobs for the same files the later would begin anew,
+    This head submits these `jobs` again, and of two for the same files the later would begin anew,
     since Snakemake deletes finished outputs before a job. What a cancelled one has coded or
     measured is kept in parts.
     """
-    begun = {f"rule_{rule}" for rule in rules if rule not in PASSED_ON}
-    if not begun:
+    again = {_comment(job) for job in jobs if job.rule.name not in PASSED_ON}
+    if not again:
         return
-    # Snakemake's executor comments its jobs so.
-    queue = [job for job in slurm.queue(slurm.SECONDS) or () if job.here]
-    orphans = [job for job in queue if job.comment.partition("_wildcards_")[0] in begun]
+    queue = slurm.queue(slurm.SECONDS) or ()
+    orphans = [job for job in queue if job.comment in again and job.here]
     if orphans:
         slurm.cancel(orphans)
         numbers = ", ".join(str(job.id) for job in orphans)
@@ -82,6 +90,12 @@ def cancel_orphans(rules: Iterable[str]) -> None:
             "new jobs go on with its finished parts",
             file=sys.stderr,
         )
+
+
+def _comment(job: Any) -> str:
+    """What Snakemake's executor gives SLURM with a job."""
+    values = "_".join(job.wildcards).replace("/", "_")
+    return f"rule_{job.rule.name}" + (f"_wildcards_{values}" if values else "")
 
 
 def check_partitions(jobs: Iterable[Any]) -> None:
