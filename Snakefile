@@ -28,4 +28,4 @@ rule all:
     default_target: True
     # Every keyed artefact, not only the report: a finished report would hide a missing model.
     input:
-        made(*TARGETS),
+        files_of(*TARGETS),

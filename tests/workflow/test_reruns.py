@@ -1,5 +1,6 @@
 """What runs again after which edit, counted on the real DAG of the finished demo."""
 
+import base64
 import json
 import os
 import shutil
@@ -59,6 +60,24 @@ def test_nothing_in_a_fresh_clone_with_copied_results(demo: Project, clone: Proj
     assert clone.planned() == {"metrics": 12, "report": 1}
     assert clone.planned("report") == {"metrics": 12, "report": 1}
     assert clone.planned("report_now") == {"report_now": 1}
+
+
+def test_edited_figures_are_drawn_in_a_fresh_clone_too(demo: Project, clone: Project) -> None:
+    assert demo.run("cp", "-r", "results/.", str(clone.folder / "results")).returncode == 0
+    clone.edit("workflow/tacolab/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
+    assert clone.planned() == {"report": 1}
+
+
+def test_whole_files_stay_and_half_a_set_is_made_again(demo: Project) -> None:
+    evaluation = demo.folder / "results/evaluation"
+    codes = next((demo.folder / "results/codes").glob("**/codes.parquet"))
+    # As of a job that was killed between its last output and its end.
+    name = base64.b64encode(str(codes.relative_to(demo.folder)).encode()).decode()
+    (demo.folder / ".snakemake/incomplete").mkdir(exist_ok=True)
+    (demo.folder / ".snakemake/incomplete" / name).touch()
+    assert demo.planned() == {}
+    next(evaluation.glob("*/*/100/*/photos/own.json")).unlink()
+    assert demo.planned() == {"metrics": 1, "report": 1}
 
 
 def test_nothing_after_white_space_in_expensive_stages(demo: Project) -> None:

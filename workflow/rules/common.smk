@@ -11,7 +11,7 @@ from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot
-from tacolab.report import latest, layout
+from tacolab.report import latest, layout, made
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(
@@ -39,6 +39,10 @@ except UserError as error:
     sys.exit(2)
 
 CONFIG = snapshot(config)  # merged from --configfile and --config
+if workflow.is_main_process:
+    # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
+    # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
+    workflow.config_settings.configfiles = [CONFIG.resolve()]
 
 MEASURED = fingerprint.measured()
 
@@ -47,7 +51,7 @@ onstart:
     # Not in the nested Snakemake of a job.
     if workflow.is_main_process:
         try:
-            head.start(RESULTS, workflow.dag.needrun_jobs())
+            head.start(RESULTS, workflow.dag)
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
             sys.exit(2)
@@ -93,9 +97,14 @@ def other_sources(*kinds):
     return f"(?!(?:{sources(*kinds)})/)[^/]+"
 
 
-def made(*stages):
-    """The main file of every artefact of these stages."""
-    return [str(artefact.path) for artefact in PLAN if artefact.stage in stages]
+def files_of(*stages):
+    """The files of every artefact of these stages: half of them are not enough."""
+    return [
+        str(path)
+        for artefact in PLAN
+        if artefact.stage in stages
+        for path in artefact.files
+    ]
 
 
 def inputs_of(artefact, paths):
@@ -106,6 +115,24 @@ def inputs_of(artefact, paths):
     """
     anew = artefact.done and fingerprint.outdated(artefact, MEASURED)
     return paths if anew else ancient(paths)
+
+
+def begun_first(wildcards):
+    """Priority of a training. They are the longest jobs, which would otherwise end up alone at the
+    end. A begun one may run in a job of an earlier head: its new job takes over that GPU, and any
+    other would hold one more than is allowed.
+    """
+    state = PLAN.find("train", **wildcards).folder / "state"
+    return 20 if state.exists() else 10
+
+
+def run_anew(artefact):
+    """Plan the job of a finished artefact, as --forcerun does.
+
+    What made it stands beside it. Snakemake's own memory has nothing of a job that ended while no
+    head lived, nor in a copy of results/, and takes a job that failed for one that was done.
+    """
+    workflow.dag.forcefiles.add(str(artefact.path))
 
 
 def made_from(stage, role):
@@ -121,9 +148,7 @@ def made_from(stage, role):
         if artefact.done:
             if not fingerprint.outdated(artefact, MEASURED):
                 return []
-            # As by --forcerun. Snakemake compares params where it remembers them: not those of a
-            # job that ended while no head lived, and none in a copy of results/.
-            workflow.dag.forcefiles.add(str(artefact.path))
+            run_anew(artefact)
         if role not in artefact.inputs:
             return []
         made = artefact.inputs[role]
@@ -132,14 +157,20 @@ def made_from(stage, role):
     return files
 
 
-def shown(report):
-    """Files that the report reads. What is measured again, by force too, is shown again. Of a model
-    only its description: a copy of results/ without weights still makes a report.
+def shown(report_made):
+    """Input function: files that the report reads. What is measured again, by force too, is shown
+    again. Of a model only its description: a copy of results/ without weights still makes a report.
     """
-    files = []
-    for artefact in report.inputs.values():
-        paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-        files += ancient(paths) if artefact.stage in MODELS else paths
+
+    def files(wildcards):
+        if report_made.done and made.stale(report_made):
+            run_anew(report_made)
+        found = []
+        for artefact in report_made.inputs.values():
+            paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
+            found += ancient(paths) if artefact.stage in MODELS else paths
+        return found
+
     return files
 
 

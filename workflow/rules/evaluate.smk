@@ -37,8 +37,6 @@ rule metrics:
         "results/logs/metrics/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
     conda:
         "../../envs/train.yaml"
-    params:
-        fingerprint=MEASURED["metrics"],
     message:
         "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
@@ -58,8 +56,6 @@ rule originals:
         "results/logs/originals/{dataset}/{key}.log",
     conda:
         "../../envs/train.yaml"
-    params:
-        fingerprint=MEASURED["originals"],
     message:
         "features of the originals of {wildcards.dataset}, for FID and CMMD"
     shell:
@@ -79,8 +75,6 @@ rule distribution:
         "results/logs/distribution/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
     conda:
         "../../envs/train.yaml"
-    params:
-        fingerprint=MEASURED["distribution"],
     message:
         "FID and CMMD of {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
@@ -100,8 +94,6 @@ rule anchors:
         "results/logs/anchors/{dataset}/{codec}/{key}.log",
     conda:
         "../../envs/train.yaml"
-    params:
-        fingerprint=MEASURED["anchors"],
     message:
         "measuring {wildcards.codec} on {wildcards.dataset}"
     shell:

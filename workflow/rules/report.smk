@@ -1,5 +1,4 @@
 REPORT = PLAN.find("report")
-SHOWN = {artefact.stage for artefact in REPORT.inputs.values()}
 
 
 rule report:
@@ -21,10 +20,6 @@ rule report:
         f"results/logs/report/{REPORT.key}.log",
     conda:
         "../../envs/report.yaml"
-    params:
-        fingerprint=fingerprint.report(),
-        # Also where the head died between measuring anew and this rule.
-        measured=[code for stage, code in MEASURED.items() if stage in SHOWN],
     message:
         "drawing figures, tables and page"
     shell:

@@ -13,8 +13,7 @@ rule train:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
     wildcard_constraints:
         arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
-    # The longest jobs first: they would otherwise end up alone at the end.
-    priority: 10
+    priority: begun_first
     conda:
         "../../envs/train.yaml"
     resources:

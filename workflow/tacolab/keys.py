@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parent / "data" / "samples.json"
 
 # Raise a stage's number by hand when an edit of its code changes its results: everything made by
 # it and after it then gets a new path, and nothing old is lost. Metrics and report are not here:
-# they are cheap and carry a fingerprint of their sources in the rule's params.
+# they are cheap and carry a fingerprint of their sources.
 RECIPE = {
     "data": 1,
     "captions": 1,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tacolab import fingerprint
 from tacolab.keys import MODELS, Artefact, Plan
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
@@ -126,7 +127,7 @@ def anchor_rows(artefact: Artefact, photos: list[str], qualities: list[int]) -> 
 
 def fill(plan: Plan) -> None:
     """Writes every input of the report, as the stages do."""
-    study = plan.study
+    study, measured = plan.study, fingerprint.measured()
     for artefact in plan.report().inputs.values():
         artefact.folder.mkdir(parents=True, exist_ok=True)
         made = {
@@ -157,6 +158,7 @@ def fill(plan: Plan) -> None:
             }
             artefact.files[1].write_text(json.dumps(described))
             continue
+        described["fingerprint"] = measured.get(artefact.stage)
         photos = study.datasets[artefact.names["dataset"]].photos  # type: ignore[union-attr]
         artefact.files[1].write_text(json.dumps(described))
         if artefact.stage == "anchors":

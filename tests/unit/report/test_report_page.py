@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 import report_study
-from tacolab import config, report
+from tacolab import config, fingerprint, report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report import comparison, training
+from tacolab.report import made as origin
 from tacolab.report.curvefigures import rate_distortion
 from tacolab.report.inputs import read
 from tacolab.report.layout import METRICS, figure_files, report_files
@@ -134,6 +135,29 @@ def test_old_files_do_not_linger_and_a_foreign_latest_is_kept(make_plan: Make) -
     with pytest.raises(UserError, match="latest is no link"):
         report.run(plan, plan.report())
     assert (folder.parent / "latest").is_dir()
+
+
+def test_a_report_is_stale_when_its_code_or_what_it_shows_is_another(
+    make_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(**report_study.SMALL)
+    artefact = plan.report()
+    report.run(plan, artefact)
+    assert not origin.stale(artefact)
+    metrics = next(a for a in artefact.inputs.values() if a.stage == "metrics")
+    before = metrics.files[1].read_text()
+    metrics.files[1].write_text(json.dumps(json.loads(before) | {"fingerprint": "another0"}))
+    assert origin.stale(artefact)
+    report.run(plan, artefact)
+    assert not origin.stale(artefact)
+    assert "1 of 6 results were measured by other code" in " ".join(
+        Page(artefact.path).text.split()
+    )
+    metrics.files[1].write_text(before)
+    report.run(plan, artefact)
+    assert "measured by other code" not in Page(artefact.path).text
+    monkeypatch.setattr(fingerprint, "report", lambda: "another0")
+    assert origin.stale(artefact)
 
 
 def test_two_runs_draw_the_same_bytes(make_plan: Make) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tacolab import atomic
 from tacolab.config import Study
 from tacolab.keys import Artefact
-from tacolab.report import figures, gallery, latest, page, tables
+from tacolab.report import figures, gallery, latest, made, page, tables
 from tacolab.report.inputs import read
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
 from tacolab.report.published import published
@@ -23,6 +23,7 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
 
     partial: from what is there, as report/now, which nothing links to. Returns the page.
     """
+    origin = made.made_from(artefact)  # before it is read: what changes meanwhile is drawn anew
     inputs = read(study, artefact, partial)
     folder = artefact.folder.with_name(NOW) if partial else artefact.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
             published().to_csv(fresh / PUBLISHED, index=False)
         figures.draw(study, inputs, frames, fresh)
         photos = gallery.write(study, inputs, fresh)
-        html = page.render(study, artefact, inputs, frames, photos, partial)
+        html = page.render(study, artefact, inputs, frames, photos, partial, origin)
         (fresh / INDEX).write_text(html, encoding="utf-8")
         for path in sorted(fresh.rglob("*")):
             atomic.sync(path)

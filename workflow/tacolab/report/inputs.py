@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from tacolab import fingerprint
 from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
@@ -81,8 +82,9 @@ class Inputs:
         times in seconds. BEST: of each image the caption that an oracle would keep, by LPIPS.
         groups: a row per group of images of every coding with FID or CMMD (IDENTITY without kind
         and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they
-        left, also unfinished ones. missing: what the config means and is not there. excluded: data
-        set -> images that are too small for it, where that is known.
+        left, also unfinished ones. missing: what the config means and is not there. outdated: what
+        other code has measured. excluded: data set -> images that are too small for it, where that
+        is known.
     """
 
     images: pd.DataFrame
@@ -93,6 +95,7 @@ class Inputs:
     trainings: list[Training]
     evaluations: list[Artefact]
     missing: list[Artefact]
+    outdated: list[Artefact]
     provenance: list[dict[str, Any]]
     excluded: dict[str, int]
 
@@ -121,6 +124,7 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         if gone:
             missing.append(artefact)
     there = [artefact for artefact in ordered if artefact not in missing]
+    measured = fingerprint.measured()
     models = [Model(a, json_of(needed(a)[0])) for a in there if a.stage in MODELS]
     evaluations = [a for a in there if a.stage == "metrics"]
     codings: list[pd.DataFrame] = []
@@ -153,6 +157,7 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         trainings=[training.read(a) for a in ordered if a.stage == "train"],
         evaluations=evaluations,
         missing=missing,
+        outdated=[a for a in there if fingerprint.outdated(a, measured)],
         provenance=provenance,
         excluded=_excluded(evaluations),
     )

@@ -50,15 +50,21 @@ def render(
     frames: dict[str, pd.DataFrame],
     photos: list[Photo],
     partial: bool,
+    made_from: str,
 ) -> str:
-    """The HTML of index.html; links are relative to it. partial: the study is not finished."""
+    """The HTML of index.html; links are relative to it.
+
+    partial: the study is not finished. made_from: as `made` knows it again.
+    """
     kodak = layout.KODAK in study.protocol.datasets
     counts = frames["verdicts"]["verdict"].value_counts()
     return environment().get_template("template.html").render(
         study=study,
         report=report,
         partial=partial,
+        made_from=made_from,
         there=len(report.inputs) - len(inputs.missing),
+        outdated=len(inputs.outdated),
         facts=facts.facts(study, inputs),
         unfinished=facts.unfinished(study, inputs),
         missing=facts.missing(inputs),
