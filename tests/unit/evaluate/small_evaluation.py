@@ -159,7 +159,7 @@ def tidying(n: int) -> None:
     """All is written, and the state is half removed."""
     from tacolab.evaluate import code
 
-    def rmtree(folder: Path) -> None:
+    def rmtree(folder: Path, ignore_errors: bool) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in files[:n]:
             path.unlink()
