@@ -11,7 +11,7 @@ from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot
-from tacolab.report import latest, layout, made
+from tacolab.report import latest, layout, origin
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(
@@ -151,22 +151,22 @@ def made_from(stage, role):
             run_anew(artefact)
         if role not in artefact.inputs:
             return []
-        made = artefact.inputs[role]
-        return inputs_of(made, [str(path) for path in made.files])
+        source = artefact.inputs[role]
+        return inputs_of(source, [str(path) for path in source.files])
 
     return files
 
 
-def shown(report_made):
+def shown(page):
     """Input function: files that the report reads. What is measured again, by force too, is shown
     again. Of a model only its description: a copy of results/ without weights still makes a report.
     """
 
     def files(wildcards):
-        if report_made.done and made.stale(report_made):
-            run_anew(report_made)
+        if page.done and origin.stale(page):
+            run_anew(page)
         found = []
-        for artefact in report_made.inputs.values():
+        for artefact in page.inputs.values():
             paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
             found += ancient(paths) if artefact.stage in MODELS else paths
         return found

@@ -133,7 +133,8 @@ def partitions() -> dict[str, Partition]:
     except subprocess.TimeoutExpired:
         raise UserError("sinfo: SLURM's controller does not answer") from None
     if asked.returncode:
-        raise UserError(f"sinfo: SLURM's controller cannot be reached: {asked.stderr.strip()}")
+        why = (asked.stderr.strip() or "no answer").splitlines()[-1]
+        raise UserError(f"sinfo: SLURM's controller cannot be reached: {why}")
     found: dict[str, Partition] = {}
     for line in asked.stdout.splitlines():  # one for every kind of node
         name, limit, memory = line.split()

@@ -18,8 +18,7 @@ import report_study
 from tacolab import config, fingerprint, report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
-from tacolab.report import comparison, training
-from tacolab.report import made as origin
+from tacolab.report import comparison, origin, training
 from tacolab.report.curvefigures import rate_distortion
 from tacolab.report.inputs import read
 from tacolab.report.layout import METRICS, figure_files, report_files

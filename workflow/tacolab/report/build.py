@@ -8,9 +8,10 @@ from pathlib import Path
 from tacolab import atomic
 from tacolab.config import Study
 from tacolab.keys import Artefact
-from tacolab.report import figures, gallery, latest, made, page, tables
+from tacolab.report import figures, gallery, latest, page, tables
 from tacolab.report.inputs import read
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
+from tacolab.report.origin import origin
 from tacolab.report.published import published
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
 
     partial: from what is there, as report/now, which nothing links to. Returns the page.
     """
-    origin = made.made_from(artefact)  # before it is read: what changes meanwhile is drawn anew
+    made_from = origin(artefact)  # before it is read: what changes meanwhile is drawn anew
     inputs = read(study, artefact, partial)
     folder = artefact.folder.with_name(NOW) if partial else artefact.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
             published().to_csv(fresh / PUBLISHED, index=False)
         figures.draw(study, inputs, frames, fresh)
         photos = gallery.write(study, inputs, fresh)
-        html = page.render(study, artefact, inputs, frames, photos, partial, origin)
+        html = page.render(study, artefact, inputs, frames, photos, partial, made_from)
         (fresh / INDEX).write_text(html, encoding="utf-8")
         for path in sorted(fresh.rglob("*")):
             atomic.sync(path)

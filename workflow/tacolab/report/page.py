@@ -54,7 +54,7 @@ def render(
 ) -> str:
     """The HTML of index.html; links are relative to it.
 
-    partial: the study is not finished. made_from: as `made` knows it again.
+    partial: the study is not finished. made_from: its `origin`.
     """
     kodak = layout.KODAK in study.protocol.datasets
     counts = frames["verdicts"]["verdict"].value_counts()

@@ -6,7 +6,7 @@ from tacolab import fingerprint
 from tacolab.keys import MODELS, Artefact
 
 
-def made_from(report: Artefact) -> str:
+def origin(report: Artefact) -> str:
     """The code of the report and the descriptions of all measurements that it shows.
 
     Not those of models: a training that is exported again has another one, and the same numbers.
@@ -21,4 +21,4 @@ def made_from(report: Artefact) -> str:
 
 def stale(report: Artefact) -> bool:
     """Whether a finished report shows what is there no longer, or as other code did."""
-    return f'content="{made_from(report)}"' not in report.path.read_text(encoding="utf-8")
+    return f'content="{origin(report)}"' not in report.path.read_text(encoding="utf-8")
