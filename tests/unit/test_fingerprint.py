@@ -1,5 +1,6 @@
 """What runs metrics and report again after an edit of their code, and what does not."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,58 @@ def double(x):
     # twice
     return 2 * x
 '''
+
+
+# What the measuring modules import, and an edit of which cannot change a number, or only one that
+# a RECIPE number stands for.
+OTHERS = {
+    "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
+    "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
+    "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
+    "imagetable.py", "tokens.py", "tokencounts.py",
+}  # fmt: skip
+
+
+def imported(name: str) -> set[str]:
+    """The modules of the package that a module needs, and those that they need."""
+    package = fingerprint.PACKAGE
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        tree = ast.parse((package / (name := todo.pop())).read_text())
+        found.add(name)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+                "tacolab"
+            ):
+                continue
+            for module in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                path = package.parent.joinpath(*module.split(".")).with_suffix(".py")
+                if path.exists() and (file := str(path.relative_to(package))) not in found:
+                    # A measured module's own imports count; those of the others need not.
+                    kept = file not in OTHERS and Path(file).parts[0] not in OTHERS
+                    todo += [file] if kept or file == "codec/pixels.py" else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "listed"),
+    [
+        ("evaluate/score.py", fingerprint.METRICS),
+        ("evaluate/anchors.py", fingerprint.ANCHORS),
+        ("evaluate/distribution.py", fingerprint.DISTRIBUTION),
+    ],
+)
+def test_whatever_a_measuring_module_imports_is_listed(
+    module: str, listed: tuple[str, ...]
+) -> None:
+    assert sorted(listed) == sorted(imported(module))
+
+
+def test_whatever_the_report_imports_counts() -> None:
+    reports = sorted((fingerprint.PACKAGE / "report").glob("*.py"))
+    needed = set().union(*(imported(f"report/{path.name}") for path in reports))
+    assert {name for name in needed if not name.startswith("report/")} == {"jackknife.py"}
 
 
 @pytest.fixture
@@ -52,10 +105,21 @@ def test_code_of_every_metrics_module_counts(package: Path, name: str) -> None:
     assert fingerprint.report() == report
 
 
+def test_intervals_of_differences_are_drawn_anew(package: Path) -> None:
+    before = fingerprint.report()
+    (package / "jackknife.py").write_text(CODE.replace("2 * x", "3 * x"))
+    assert fingerprint.report() != before
+
+
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
         ("perceptual.py", {"metrics", "anchors"}),
+        # The originals: what is cropped and read otherwise is measured otherwise.
+        ("evaluate/images.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("pictures.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("packed.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("evaluate/decode.py", {"metrics", "originals", "distribution"}),
         ("evaluate/score.py", {"metrics"}),
         ("evaluate/anchors.py", {"anchors"}),  # cheap, beside 30,000 images of each model
         ("evaluate/features.py", {"originals", "distribution"}),

@@ -9,20 +9,25 @@ from pathlib import Path
 from tacolab.keys import Artefact
 
 PACKAGE = Path(__file__).parent
-QUALITY = (
-    "evaluate/metrics.py",
+# Whatever can change a number below the measuring module; a test holds it against the imports.
+ORIGINALS = ("evaluate/images.py", "packed.py", "pictures.py")
+DECODING = (
+    "evaluate/decode.py",
+    "evaluate/shards.py",  # what is computed together, which moves last digits
     "codec/pixels.py",  # rounds to 8 bit
-    "perceptual.py",
 )
-METRICS = (*QUALITY, "evaluate/score.py")
+QUALITY = (*ORIGINALS, "evaluate/metrics.py", "codec/pixels.py", "perceptual.py")
+METRICS = tuple(dict.fromkeys((*QUALITY, *DECODING, "evaluate/score.py")))
 ANCHORS = (*QUALITY, "evaluate/anchors.py")
 DISTRIBUTION = (
+    *ORIGINALS,
+    *DECODING,
     "evaluate/distribution.py",
     "evaluate/features.py",
     "evaluate/frechet.py",
     "evaluate/cmmd.py",
+    "pretrained.py",  # chooses the files of CLIP's weights
     "jackknife.py",
-    "codec/pixels.py",
 )
 
 
@@ -39,17 +44,17 @@ def fingerprint(*names: str) -> str:
 
 
 def metrics() -> str:
-    """Of everything that a metric's value depends on, besides the decoded image."""
+    """Of everything that a metric's value depends on, besides the files that are decoded."""
     return fingerprint(*METRICS)
 
 
 def anchors() -> str:
-    """Of everything that an anchor's rows depend on, besides the image."""
+    """Of everything that an anchor's rows depend on, besides the image's file."""
     return fingerprint(*ANCHORS)
 
 
 def distribution() -> str:
-    """Of everything that FID and CMMD depend on, besides the decoded images."""
+    """Of everything that FID and CMMD depend on, besides the files that are decoded."""
     return fingerprint(*DISTRIBUTION)
 
 
@@ -72,8 +77,9 @@ def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:
 
 
 def report() -> str:
-    """Of every file of the report stage: code, templates, styles, published numbers."""
+    """Of every file of the report stage, and of the intervals that it computes: code, templates,
+    styles, published numbers."""
     folder = PACKAGE / "report"
     # Not what editors and systems leave beside them (.DS_Store, .page.py.swp, page.py~).
     files = (path for path in folder.rglob("[!.]*[!~]") if path.is_file() and path.suffix != ".pyc")
-    return fingerprint(*(str(path.relative_to(PACKAGE)) for path in files))
+    return fingerprint("jackknife.py", *(str(path.relative_to(PACKAGE)) for path in files))
