@@ -288,7 +288,7 @@ def test_modes_become_rgb(pack: Pack, photos: Path) -> None:
 
 # Where a kill is aimed: a function that the stage calls there.
 PLACES = {
-    "while images are written": "tacolab.data.pack._row",
+    "while images are written": "tacolab.data.pack.hashlib.sha256",
     "before the move": "tacolab.data.pack.sync",
     "before the manifest": "tacolab.data.pack.write_json",
 }

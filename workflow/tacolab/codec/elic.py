@@ -130,7 +130,7 @@ class Elic(nn.Module):
         def quantise(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
             return ste_round(y_groups[group] - means) + means
 
-        y_hat, scales, means = self._passes(self.h_s(z_hat), quantise)
+        y_hat, scales, means = self.passes(self.h_s(z_hat), quantise)
         y_rated = y + noise(y) if self.training else y_hat
         return {
             "x_hat": crop(self.g_s(y_hat), *x.shape[-2:]),
@@ -145,7 +145,7 @@ class Elic(nn.Module):
         loss: Tensor = self.entropy_bottleneck.loss()
         return loss
 
-    def _passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+    def passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Walks the groups and colours in coding order; returns y_hat, scales, means of y.
 
         The only place that computes scales and means: training, encoder and decoder all come
@@ -318,7 +318,7 @@ class Elic(nn.Module):
             coded.append(symbols)
             return unsqueeze(symbols + means, colour)
 
-        y_hat, scales, means = self._passes(hyper, write)
+        y_hat, scales, means = self.passes(hyper, write)
         return writer.finish(), coded, _bits(self._y_likelihood(y_hat, scales, means))
 
     def _decode_y(self, reader: SymbolReader, hyper: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -329,7 +329,7 @@ class Elic(nn.Module):
             coded.append(symbols)
             return unsqueeze(symbols + squeeze(means, colour), colour)
 
-        y_hat, _, _ = self._passes(hyper, read)
+        y_hat, _, _ = self.passes(hyper, read)
         return y_hat, coded
 
     # -- weight files --------------------------------------------------------------------------
