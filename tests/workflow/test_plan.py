@@ -144,6 +144,20 @@ def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
     assert json.loads(snapshot.read_text())["seed"] == 7
 
 
+def test_jobs_see_the_values_that_commands_see(
+    clone: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of YAML 1.2, and folders as they were meant where the study was started."""
+    monkeypatch.setenv("SCRATCH", "/fast")
+    clone.edit(DEMO, "epochs: 20\n", "epochs: 020\n")
+    clone.edit(DEMO, "title: tacolab demo\n", "title: 1:30\n")
+    clone.planned("--config", "data_root=$SCRATCH/x", "phase=null")
+    (snapshot,) = (clone.folder / "results/config").glob("*.json")
+    said = json.loads(snapshot.read_text())
+    assert (said["title"], said["training"]["epochs"]) == ("1:30", 20)
+    assert (said["data_root"], said["phase"]) == ("/fast/x", None)
+
+
 def test_jobs_read_any_text_as_it_was_written(clone: Project) -> None:
     clone.edit("config/demo.yaml", "title: tacolab demo", "title: démo 🙂")
     assert clone.planned()["train"] == 6

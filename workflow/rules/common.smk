@@ -26,23 +26,29 @@ os.environ["PATH"] = os.pathsep.join(
 os.environ.pop("CONDA_SHLVL", None)
 
 try:
-    for path in workflow.configfiles:
-        configuration.read(Path(path))  # Snakemake's reader lets keys stand twice
     ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
     if workflow.config_settings.config:
         ORIGIN += " + --config"
-    PLAN = Plan(configuration.validate(config, ORIGIN))
+    # Not Snakemake's `config`: its YAML is 1.1 (020 is 16), and lets keys stand twice.
+    MERGED = configuration.merged_by_snakemake(
+        [Path(path) for path in workflow.configfiles],
+        workflow.config_settings.config,
+        ORIGIN,
+    )
+    PLAN = Plan(configuration.validate(MERGED, ORIGIN))
     check_sources(PLAN)
 except UserError as error:
     # A WorkflowError would bury the line under the place in this file.
     print(f"tacolab: {error}", file=sys.stderr)
     sys.exit(2)
 
-CONFIG = snapshot(config)  # merged from --configfile and --config
+CONFIG = snapshot(MERGED)  # merged from --configfile and --config
 if workflow.is_main_process:
     # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
     # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
     workflow.config_settings.configfiles = [CONFIG.resolve()]
+    # It is in there; and a variable in data_root may be another one on a node.
+    workflow.config_settings.config_args = []
 
 MEASURED = fingerprint.measured()
 

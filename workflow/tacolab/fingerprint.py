@@ -2,11 +2,11 @@
 
 import ast
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from tacolab.keys import Artefact
+from tacolab.texts import loads
 
 PACKAGE = Path(__file__).parent
 # Whatever can change a number below the measuring module; a test holds it against the imports.
@@ -70,7 +70,7 @@ def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:
         return False
     try:
         path = next(path for path in artefact.files if path.suffix == ".json")
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = loads(path.read_text(encoding="utf-8"))
         return bool(description["fingerprint"] != current[artefact.stage])
     except (ValueError, KeyError, TypeError):
         return True  # damaged: to be measured again

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from tacolab.errors import UserError
 from tacolab.pictures import rgb
+from tacolab.texts import loads
 
 
 def _line(error: Exception) -> str:
@@ -32,8 +32,8 @@ class Packed:
         self.folder = folder
         self._remedy = f"make it with `snakemake` or `tacolab data {folder.parent.name}`"
         try:
-            self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            self.manifest = loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            state = loads((folder / "state.json").read_text(encoding="utf-8"))
             # Read by pyarrow itself: importing `datasets` takes longer than many a short command.
             parts = [
                 pa.ipc.open_stream(pa.memory_map(str(folder / part["filename"]))).read_all()

@@ -43,7 +43,7 @@ def pretrained(kind: Any, source: str) -> Any:
     try:
         # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
         return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
     if on_hub(source):
         try:
@@ -51,7 +51,7 @@ def pretrained(kind: Any, source: str) -> Any:
             return kind.from_pretrained(source)
         except (StageError, UserError) as error:
             reason = str(error).removeprefix(f"{source}: ")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0]
     raise UserError(
         f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "

@@ -30,7 +30,7 @@ class Profile:
                 f"{file}: is missing; run it in the project's folder, or name a profile with "
                 "--profile profiles/NAME"
             )
-        options = configuration.read(file)
+        options = configuration.read(file, profile=True)
         names = ("default-resources", "set-resources", "set-threads")
         parts = {name: options.get(name) or {} for name in names}
         if isinstance(parts["set-resources"], dict):

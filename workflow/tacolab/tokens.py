@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tacolab.config import ClipText, LongClipText, TextEncoder
 from tacolab.errors import UserError
 from tacolab.pretrained import locate, pretrained
+from tacolab.texts import refuse_half_characters
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,6 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple[Callable[[TextEncoder], Tokenizer], tuple[TextEncoder]]:
         return tokenizer_of, (self.config,)
-
-
-def refuse_half_characters(caption: str, where: str) -> None:
-    """Raises UserError for a lone surrogate: what Python makes of bytes that are no UTF-8, and of
-    half an emoji in JSON. Neither tokenizers nor tables can hold it."""
-    try:
-        caption.encode()
-    except UnicodeEncodeError as error:
-        around = ascii(caption[max(0, error.start - 20) : error.start + 20])
-        raise UserError(
-            f"{where}: {around} has half a character, which is no text; write it in UTF-8"
-        ) from None
 
 
 def tokenizer_of(config: TextEncoder) -> Tokenizer:

@@ -25,6 +25,7 @@ import pyarrow as pa
 from tacolab import atomic
 from tacolab.captions.question import GOOD, LATEST, LOST, MOST_TOKENS, Answer, Question, natural
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,7 @@ def _raw(line: Mapping[str, Any]) -> bytes:
 def _parse(raw: bytes) -> dict[str, Any] | None:
     """None for what is no answer (bytes that a crashed file system left)."""
     try:
-        line = json.loads(raw)
+        line = loads(raw)
         texts = (line["image"], line["outcome"], line["text"])
         counts = (
             (line["prompt_tokens"], MOST_TOKENS),

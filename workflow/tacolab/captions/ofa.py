@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from tacolab.captions.ofa_network import BOS, EOS, PAD, REBUILT, OfaNetwork, Sha
 from tacolab.captions.ofa_search import beam_search
 from tacolab.config import Ofa
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 PROMPT = " what does the image describe?"
 SIDE = 480  # pixels
@@ -46,7 +46,7 @@ class OfaCaptioner:
                 )
         config = folder / "config.json"
         try:
-            shape = Shape.read(json.loads(config.read_text(encoding="utf-8")))
+            shape = Shape.read(loads(config.read_text(encoding="utf-8")))
         except KeyError as error:
             raise UserError(
                 f"{config}: no OFA: {error} is missing; give {FILES[0]} of OFA"

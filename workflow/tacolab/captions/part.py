@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tacolab.captions import client
 from tacolab.captions.question import Answer
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Part:
 def read(path: Path) -> Part:
     """Raises UserError for a file that is no part."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         content["requests"] = [(image, index) for image, index in content["requests"]]
         return Part(**content)
     except (ValueError, KeyError, TypeError):
@@ -48,7 +48,7 @@ def read(path: Path) -> Part:
 def result(raw: bytes) -> dict[str, Any]:
     """A line of a result file; empty for what is none."""
     try:
-        found = json.loads(raw)
+        found = loads(raw)
     except ValueError:
         found = None
     if isinstance(found, dict):

@@ -25,6 +25,7 @@ from tacolab.captions.question import LOST, Answer
 from tacolab.captions.stop import Stop
 from tacolab.config import Api
 from tacolab.errors import StageError
+from tacolab.texts import loads
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class Asker:
                 content=body,
                 options={"headers": {"Content-Type": "application/json"}},
             )
-            answer = Answer.of(json.loads(response.content))
+            answer = Answer.of(loads(response.content))
         except ValueError:
             answer = None
         except openai.OpenAIError as error:

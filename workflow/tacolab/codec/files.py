@@ -1,7 +1,6 @@
 """Single pictures to files and back, in the container that knows its model."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from tacolab.codec.text import FrozenText, Weighting, build
 from tacolab.config import TextEncoder
 from tacolab.errors import UserError
 from tacolab.pictures import rgb
+from tacolab.texts import loads
 
 LOSSLESS = (".png", ".bmp", ".ppm", ".tif", ".tiff")
 
@@ -28,7 +28,7 @@ class PictureCodec:
         """`model`: a model.safetensors with its model.json beside it."""
         try:
             content = model.read_bytes()
-            description = json.loads(model.with_name("model.json").read_text(encoding="utf-8"))
+            description = loads(model.with_name("model.json").read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(
                 f"{error.filename}: {error.strerror}; --model names a trained model.safetensors "

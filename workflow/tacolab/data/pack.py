@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import datasets
 from datasets.arrow_writer import ArrowWriter
 
 from tacolab.atomic import sync, write_json
+from tacolab.data.sources import Listing
 from tacolab.data.verify import Photo
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
@@ -38,12 +39,12 @@ NAMED = 20  # more excluded images than this are only counted
 def pack(
     photos: Sequence[Photo],
     excluded: Sequence[Photo],
-    files: Mapping[str, str],
+    listing: Listing,
     artefact: Artefact,
 ) -> None:
     """Replace `artefact.folder` by the packed images; its manifest is written last.
 
-    excluded: images left out for their size. files: sha256 of the files that list the images.
+    excluded: images left out for their size. listing: as the source gave them.
     """
     datasets.disable_progress_bars()  # ours counts images instead of shards
     with _workspace(artefact.folder) as workspace:
@@ -62,7 +63,7 @@ def pack(
             artefact.folder.rename(workspace / "old")
         packed.rename(artefact.folder)
         sync(artefact.folder.parent)
-    write_json(artefact.path, _manifest(photos, excluded, files, artefact))
+    write_json(artefact.path, _manifest(photos, excluded, listing, artefact))
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def _row(photo: Photo) -> dict[str, Any]:
 def _manifest(
     photos: Sequence[Photo],
     excluded: Sequence[Photo],
-    files: Mapping[str, str],
+    listing: Listing,
     artefact: Artefact,
 ) -> dict[str, Any]:
     lines = "".join(f"{photo.record.name} {photo.sha256}\n" for photo in photos)
@@ -111,6 +112,7 @@ def _manifest(
         "min_side": min(photo.short_side for photo in photos),
         "max_side": max(max(photo.width, photo.height) for photo in photos),
         "excluded": {"count": len(names), "names": names if len(names) <= NAMED else None},
-        "sources": dict(files),
+        "annotations_of_unlisted_images": listing.strays,
+        "sources": listing.files,
         "provenance": provenance(),
     }

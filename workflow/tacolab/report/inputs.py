@@ -4,7 +4,6 @@ A point's numbers are the mean over an image's captions first, then over the ima
 image with more captions weighs no more than another.
 """
 
-import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
 from tacolab.report import training
 from tacolab.report.training import Training
+from tacolab.texts import loads
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 SECONDS = ["encode_seconds", "decode_seconds"]
@@ -331,7 +331,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 def json_of(path: Path) -> dict[str, Any]:
     """An artefact's description. Raises UserError where it is damaged."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _damaged(path, error) from None
     return content
