@@ -11,7 +11,8 @@ from pathlib import Path
 
 def usual() -> Path:
     """As XDG_CACHE_HOME or HOME say."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    # Not Path.expanduser, which raises where nothing tells a home.
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
 
 
 # Of whoever started this process.
@@ -54,6 +55,7 @@ def settle() -> None:
         )
         sys.exit(2)
     hub = before / "huggingface"
-    if hub.is_absolute() and (os.path.isdir(hub) or not problem(before)):
+    # Not Path.is_dir, which raises in a home that cannot be read.
+    if hub.is_absolute() and (os.path.isdir(hub) or not problem(before)):  # noqa: PTH112
         os.environ.setdefault("HF_HOME", str(hub))
     os.environ["XDG_CACHE_HOME"] = str(here)

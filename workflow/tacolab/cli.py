@@ -20,8 +20,8 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 from rich.text import Text
 
-from tacolab import config as configuration
 from tacolab import caches, costs, keys, statuspage
+from tacolab import config as configuration
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError

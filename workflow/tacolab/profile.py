@@ -29,7 +29,7 @@ WHOLE = {
 class Profile:
     """The options in a profile's config.yaml, as Snakemake takes them for its command line.
 
-    settles_caches: whether Snakemake's cache lies in a folder that can be written, wherever HOME is.
+    settles_caches: whether Snakemake's cache lies where it can be written, whatever HOME is.
     """
 
     folder: Path

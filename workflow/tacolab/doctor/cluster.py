@@ -154,7 +154,7 @@ def _states(command: str, first_look: int = FIRST_LOOK) -> Finding:
         used = "squeue"
     elif age is None or age < 3 * first_look:
         used = "sacct"
-    site = f"ask the site for MinJobAge=300 and a `scontrol show config` that tells it here"
+    site = "ask the site for MinJobAge=300 and a `scontrol show config` that tells it here"
     if problem := _no_answer(used):
         other = "squeue" if used == "sacct" else "sacct"
         return Finding.failure(
