@@ -18,8 +18,8 @@ def double(x):
 # What the measuring modules import, and an edit of which cannot change a number, or only one that
 # a RECIPE number stands for.
 OTHERS = {
-    "config", "keys.py", "fingerprint.py", "errors.py", "intact.py",  # what is wanted, where it lies
-    "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
+    "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
+    "intact.py", "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
     "imagetable.py", "tokens.py", "tokencounts.py",
 }  # fmt: skip
