@@ -50,8 +50,8 @@ def test_every_rule_that_computes_has_a_gpu_there() -> None:
 def test_resources_are_read_as_snakemake_reads_them(
     tmp_path: Path, written_as: str, name: str, value: object
 ) -> None:
-    text = f"default-resources: {{mem_mb: 8000}}\nset-threads: {{train: 2}}\nset-resources:\n  train:\n    {written_as}"
-    assert written(tmp_path, text).resources("train")[name] == value
+    text = "default-resources: {mem_mb: 8000}\nset-threads: {train: 2}\nset-resources:\n  train:\n"
+    assert written(tmp_path, f"{text}    {written_as}").resources("train")[name] == value
 
 
 @pytest.mark.parametrize(

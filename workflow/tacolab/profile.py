@@ -74,6 +74,12 @@ class Profile:
         named += [entry.partition("=")[0] for entry in self.options.get("set-threads", ())]
         return list(dict.fromkeys(named))
 
+    @property
+    def asks_by_wildcards(self) -> bool:
+        """Whether jobs of one rule may ask for different things."""
+        names = ("default-resources", "set-resources", "set-threads")
+        return any("wildcards" in str(self.options.get(name, "")) for name in names)
+
     def resources(
         self, rule: str, needed: Iterable[str] = (), wildcards: Mapping[str, str] | None = None
     ) -> dict[str, Any]:

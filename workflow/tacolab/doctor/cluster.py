@@ -42,7 +42,8 @@ def checks(plan: Plan, profile: Profile) -> list[tuple[str, Callable[[], Finding
     problems: list[str] = []
     for rule, jobs in rules(plan).items():
         try:
-            asked = [profile.resources(rule, wildcards=job) for job in jobs or [{}]]
+            each = jobs if jobs and profile.asks_by_wildcards else [{}]
+            asked = [profile.resources(rule, wildcards=job) for job in each]
         except UserError as error:
             problems.append(str(error))
             continue
@@ -136,16 +137,12 @@ def _states(command: str, first_look: int = FIRST_LOOK) -> Finding:
 
     Snakemake's executor takes sacct for a squeue that may forget jobs too soon.
     """
-    from snakemake_executor_plugin_slurm.job_status_query import (  # type: ignore[import-untyped]
-        get_min_job_age,
-    )
-
     if command not in ("squeue", "sacct"):
         return Finding.failure(
             f"slurm-status-command: {command}: Snakemake's executor knows squeue and sacct",
             "put slurm-status-command: squeue into the profile",
         )
-    age, has_sacct = get_min_job_age(), shutil.which("sacct") is not None
+    age, has_sacct = _min_job_age(), shutil.which("sacct") is not None
     forgets = "nothing tells how soon squeue forgets a job (`scontrol show config`: no MinJobAge)"
     if age is not None:
         forgets = f"squeue forgets a job {age} s after its end"
@@ -180,6 +177,21 @@ def _states(command: str, first_look: int = FIRST_LOOK) -> Finding:
             "put slurm-status-command: squeue into the profile",
         )
     return Finding.ok(f"{used} answers")
+
+
+def _min_job_age() -> int | None:
+    """Seconds for which squeue still knows a job that has ended; None where nothing tells."""
+    from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
+
+    try:  # it looks for commands when it is imported
+        from snakemake_executor_plugin_slurm.job_status_query import (  # type: ignore[import-untyped]
+            get_min_job_age,
+        )
+
+        age: int | None = get_min_job_age()
+    except (OSError, WorkflowError):
+        return None
+    return age
 
 
 def _no_answer(command: str) -> str:
