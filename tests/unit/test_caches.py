@@ -18,7 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home and, beside it, the present folder; nothing else says where caches lie."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    for name in ("XDG_CACHE_HOME", "HF_HOME"):
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, "")  # taken back by the fixture, whatever is set meanwhile
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

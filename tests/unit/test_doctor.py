@@ -376,7 +376,8 @@ def test_snakemakes_cache_where_home_cannot_be_written(tmp_path: Path) -> None:
     assert "so caches lie in .cache" in machine.cache(settled=True, usual=nowhere).found
     found = machine.cache(settled=False, usual=nowhere)
     assert found.verdict == "failure" and "export XDG_CACHE_HOME=" in found.remedy
-    assert machine.cache(settled=False, usual=Path("~/.cache")).verdict == "failure"
+    unknown = machine.cache(settled=True, usual=Path("~/.cache"))
+    assert unknown.verdict == "failure" and unknown.remedy == "export HOME=$PWD"
 
 
 @pytest.mark.parametrize("name", ["local", "slurm", "googlebatch"])

@@ -91,6 +91,11 @@ def test_expressions_on_wildcards_are_evaluated_for_each_job(tmp_path: Path) -> 
     assert "mem_mb" not in asked[0] and "slurm_partition" not in profile.resources("timing")
 
 
+def test_a_profile_may_be_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("set-threads: {train: 3}")
+    assert Profile.read(tmp_path / "mine.yaml").threads("train") == 3
+
+
 def test_lists_of_assignments_are_profiles_too(tmp_path: Path) -> None:
     profile = written(
         tmp_path,

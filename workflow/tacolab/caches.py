@@ -54,6 +54,8 @@ def settle() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    if problem(before):
+        os.environ.setdefault("MPLCONFIGDIR", str(here / "matplotlib"))
     hub = before / "huggingface"
     # Not Path.is_dir, which raises in a home that cannot be read.
     if hub.is_absolute() and (os.path.isdir(hub) or not problem(before)):  # noqa: PTH112

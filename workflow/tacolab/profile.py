@@ -32,7 +32,7 @@ class Profile:
     settles_caches: whether Snakemake's cache lies where it can be written, whatever HOME is.
     """
 
-    folder: Path
+    file: Path
     options: Mapping[str, Any]
     settles_caches: bool = False
 
@@ -43,7 +43,7 @@ class Profile:
 
         if folder is None:
             folder = Path("profiles") / ("slurm" if shutil.which("sinfo") else "local")
-        file = folder / "config.yaml"
+        file = folder if folder.is_file() else folder / "config.yaml"
         if not file.is_file():
             raise UserError(
                 f"{file}: is missing; run it in the project's folder, or name a profile with "
@@ -57,11 +57,11 @@ class Profile:
         except Exception as error:  # expressions in a profile may raise anything
             raise UserError(f"{file}: {_line(error)}") from None
         statements = content.get("__definitions__") or []
-        return cls(folder, options, any("caches.settle()" in str(line) for line in statements))
+        return cls(file, options, any("caches.settle()" in str(line) for line in statements))
 
     @property
-    def file(self) -> Path:
-        return self.folder / "config.yaml"
+    def folder(self) -> Path:
+        return self.file.parent
 
     @property
     def uses_slurm(self) -> bool:

@@ -112,11 +112,12 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
+            name = str(key.value)  # a list or a mapping is refused below
+            if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key.value}' stands there twice", key.start_mark
+                    None, None, f"'{name}' stands there twice", key.start_mark
                 )
-            seen.add(key.value)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 

@@ -101,6 +101,10 @@ def text() -> Finding:
 def cache(settled: bool, usual: Path = caches.AT_START) -> Finding:
     """Of Snakemake and libraries. settled: the profile puts it where it can be written."""
     why = caches.problem(usual)
+    if not usual.is_absolute():
+        return Finding.failure(
+            f"{usual}: nothing tells where your home is, and Snakemake asks", "export HOME=$PWD"
+        )
     if not why:
         return Finding.ok(f"{usual} can be written")
     if settled:
