@@ -664,3 +664,9 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="'lambdas' stands there twice"):
         config.load(path)
+
+
+def test_a_mapping_as_a_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("? {a: b}\n: c\n")
+    with pytest.raises(UserError, match=r"study\.yaml: not valid YAML: .*unhashable key"):
+        config.read(tmp_path / "study.yaml")

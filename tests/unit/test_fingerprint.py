@@ -19,7 +19,8 @@ def double(x):
 # a RECIPE number stands for.
 OTHERS = {
     "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
-    "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
+    # how it is done
+    "atomic.py", "intact.py", "ledger.py", "progress.py", "provenance.py", "device.py",
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
     "imagetable.py", "tokens.py", "tokencounts.py",
 }  # fmt: skip

@@ -20,8 +20,8 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 from rich.text import Text
 
+from tacolab import caches, costs, keys, statuspage
 from tacolab import config as configuration
-from tacolab import costs, keys, statuspage
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
@@ -82,6 +82,7 @@ def _common(
     # compressai's and torchvision's business, not the reader's
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
     _state["debug"] = debug
+    caches.ensure()
 
 
 _state = {"debug": False}

@@ -118,11 +118,12 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None, None, "a list or mapping as a key", key.start_mark
                 )
-            if key.value in seen:
+            name = key.value
+            if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key.value}' stands there twice", key.start_mark
+                    None, None, f"'{name}' stands there twice", key.start_mark
                 )
-            seen.add(key.value)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 

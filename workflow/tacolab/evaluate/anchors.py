@@ -6,7 +6,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from tacolab import atomic, fingerprint
+from tacolab import atomic, fingerprint, intact
 from tacolab.device import pick_device
 from tacolab.evaluate.images import Images
 from tacolab.evaluate.metrics import Metrics, tabulate
@@ -36,7 +36,8 @@ def run(plan: Plan, artefact: Artefact) -> None:
                 found[image_id, quality] = ledger.rows[-1]
     atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
     content = {"key": artefact.key, "text": artefact.text, "fingerprint": by}
-    atomic.write_json(description, content | {"provenance": provenance()})
+    content |= {"sha256": intact.sha256(path), "provenance": provenance()}
+    atomic.write_json(description, content)
     ledger.remove()
     for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
         leftover.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tacolab import intact
 from tacolab.codec.bitstream import unpack
-from tacolab.errors import StageError, UserError
+from tacolab.errors import StageError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.shards import batches
 from tacolab.keys import Artefact
@@ -36,6 +37,7 @@ class Decoder:
         self._device = device
         self._model = load_model(code, device)
         table, self._streams = read_codes(code)
+        self._remedy = _remedy(code)
         self.rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
 
     @torch.no_grad()
@@ -52,9 +54,11 @@ class Decoder:
             together = [rows[i] for i in batch]
             latents, seconds, sizes = [], [], []
             for row in together:
-                content = self._streams.read(stream_name(row["image_id"], row["index"]))
+                with intact.reading(self._code.files[1], self._remedy):
+                    content = self._streams.read(stream_name(row["image_id"], row["index"]))
+                    strings = unpack(content)
                 started = time.perf_counter()
-                y_hat, checksum = self._model.decode_latents(*unpack(content))
+                y_hat, checksum = self._model.decode_latents(*strings)
                 if checksum != row["checksum"]:
                     raise StageError(
                         f"{self._code.files[1]}: {row['image_id']} decodes to other symbols here "
@@ -80,12 +84,15 @@ class Decoder:
 
 def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:
     """Rows and bitstreams of a coding. Raises UserError naming a damaged file."""
-    path, archive, _ = code.files
-    try:
+    path, archive, description = code.files
+    remedy = _remedy(code)
+    intact.check(path, description, remedy)
+    with intact.reading(path, remedy):
         rows = pd.read_parquet(path)
-        path = archive
+        rows[["image_id", "index", "height", "width", "checksum"]]
+    with intact.reading(archive, remedy):
         return rows, zipfile.ZipFile(archive)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: damaged ({error}); delete {path.parent} and its images are coded again"
-        ) from None
+
+
+def _remedy(code: Artefact) -> str:
+    return f"delete {code.folder} and its images are coded again"

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tacolab import atomic, fileref
+from tacolab import atomic, fileref, intact
 from tacolab.codec import Elic
 from tacolab.codec.build import build_codec
 from tacolab.codec.weights import normalise
@@ -50,6 +50,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
             "seed": int(artefact.names["seed"]),
             "weights": {"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
             "codec": parameters(model),
+            "sha256": intact.sha256(target),
             "provenance": provenance(),
         },
     )
