@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tacolab import atomic
+from tacolab.errors import StageError
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,10 @@ class Shards:
         return [part for part in self._ranges if not self._path(part).exists()]
 
     def save(self, which: range, part: Part) -> None:
-        """Keep a part."""
+        """Keep a part. Raises StageError when the folder is gone."""
+        # Not made again: who has finished the same work meanwhile, in another job, has removed it.
+        if not self._folder.is_dir():
+            raise self._gone()
 
         def write(path: Path) -> None:
             with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -103,10 +107,17 @@ class Shards:
     def __iter__(self) -> Iterator[Part]:
         """All parts in their order; read one by one, for the files of all may not fit in memory."""
         for which in self._ranges:
-            with zipfile.ZipFile(self._path(which)) as archive:
+            try:
+                archive = zipfile.ZipFile(self._path(which))
+            except FileNotFoundError:
+                raise self._gone() from None
+            with archive:
                 names = [name for name in archive.namelist() if name != "rows.json"]
                 rows = json.loads(archive.read("rows.json"))
                 yield Part(rows, {name: archive.read(name) for name in names})
+
+    def _gone(self) -> StageError:
+        return StageError(f"{self._folder}: was removed while its parts were made; start again")
 
     def _path(self, part: range) -> Path:
         # With its last image: parts of another length must not be taken for these.
