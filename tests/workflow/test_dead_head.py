@@ -43,9 +43,9 @@ def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def snakemake(target: Path, *options: str, **variables: str) -> "subprocess.Popen[bytes]":
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--profile", str(ROOT / "profiles/local")]
     return subprocess.Popen(
-        ["snakemake", str(target), "--snakefile", str(ROOT / "Snakefile"), *options]
-        + ["--profile", str(ROOT / "profiles/local"), "--configfile", "study.json"],
+        ["snakemake", str(target), *where, *options, "--configfile", "study.json"],
         env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "workflow")} | variables,
     )
 
