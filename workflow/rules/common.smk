@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import fingerprint, head
+from tacolab import fingerprint, head, leftovers, process
 from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
@@ -49,6 +49,9 @@ if workflow.is_main_process:
     workflow.config_settings.configfiles = [CONFIG.resolve()]
     # It is in there; and a variable in data_root may be another one on a node.
     workflow.config_settings.config_args = []
+else:
+    # Jobs on a cluster live on without their head, and get its environment.
+    os.environ.pop(process.HEAD, None)
 
 MEASURED = fingerprint.measured()
 
@@ -58,17 +61,20 @@ onstart:
     if workflow.is_main_process:
         try:
             head.start(RESULTS, workflow.dag)
+            leftovers.sweep(PLAN)
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
             sys.exit(2)
 
 
 @atexit.register
-def link_latest():
-    """Where nothing is made, of a config that was taken back, no rule links `report/latest`."""
+def tidy():
+    """Also where nothing is made: of a config that was taken back, no rule links `report/latest`."""
     artefact = PLAN.find("report")
-    ran = workflow.executor_plugin and not workflow.dryrun
-    if workflow.is_main_process and ran and artefact.done:
+    if not (workflow.is_main_process and workflow.executor_plugin) or workflow.dryrun:
+        return
+    leftovers.sweep(PLAN)
+    if artefact.done:
         try:
             latest.link(artefact.folder)
         except UserError as error:

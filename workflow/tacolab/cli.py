@@ -9,8 +9,10 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,7 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 from rich.text import Text
 
-from tacolab import caches, costs, keys, statuspage
+from tacolab import caches, costs, fingerprint, keys, leftovers, process, statuspage
 from tacolab import config as configuration
 from tacolab import status as overview
 from tacolab.config import OWN, Study
@@ -83,20 +85,33 @@ def _common(
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
     _state["debug"] = debug
     caches.ensure()
+    process.end_with_head()
 
 
 _state = {"debug": False}
+log = logging.getLogger(__name__)
 
 
 def _plan(path: Path, overrides: list[str]) -> Plan:
     return Plan(configuration.load(path, overrides))
 
 
-def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
-    """The artefact to be made; everything that it is made from must be there."""
-    artefact = plan.find(stage, key, **names)
-    artefact.require_inputs()
-    return artefact
+def _make(artefact: Artefact, run: Callable[[], object]) -> None:
+    """Let a stage make it, unless it is complete, by another job that a dead head left, perhaps.
+
+    Whatever such a job has taken from under this one's feet, the work is done in the end.
+    """
+    if not fingerprint.complete(artefact):
+        artefact.require_inputs()
+        try:
+            run()
+            return
+        except Exception as error:
+            if not fingerprint.complete(artefact):
+                raise
+            log.warning("%s: another job has made it meanwhile (%s)", artefact, error)
+    leftovers.forget(artefact)
+    log.info("%s: is there; remove it to make it again", artefact.path)
 
 
 @app.command()
@@ -123,7 +138,8 @@ def data(
     if dataset is None:
         _prefetch(plan.study)
         return
-    stage.run(plan, _find(plan, "data", key, dataset=dataset))
+    artefact = plan.find("data", key, dataset=dataset)
+    _make(artefact, lambda: stage.run(plan, artefact))
 
 
 def _prefetch(study: Study) -> None:
@@ -175,11 +191,12 @@ def captions(
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    artefact = _find(plan, "captions", key, dataset=dataset, source=source)
+    artefact = plan.find("captions", key, dataset=dataset, source=source)
     if estimate:
+        artefact.require_inputs()
         typer.echo(stage.estimate(plan.study, artefact))
-    else:
-        stage.run(plan, artefact, threads=threads, max_cost=max_cost)
+        return
+    _make(artefact, lambda: stage.run(plan, artefact, threads=threads, max_cost=max_cost))
 
 
 @app.command()
@@ -217,7 +234,8 @@ def weights(
         return
     if dataset is None or source is None or arm:
         raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
-    stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
+    artefact = plan.find(step, key, dataset=dataset, source=source)
+    _make(artefact, lambda: stage.run(artefact, threads))
 
 
 def _explain(plan: Plan, caption: str, arm: str | None, config: Path, overrides: list[str]) -> None:
@@ -291,12 +309,15 @@ def train(
             raise UserError(f"{arm}: its weights are ready-made; there is no training to submit")
         from tacolab.train import imported
 
-        imported.run(plan, _find(plan, "import", key, **names))
+        ready = plan.find("import", key, **names)
+        _make(ready, lambda: imported.run(plan, ready))
         return
-    artefact = _find(plan, "train", key, **names)
+    artefact = plan.find("train", key, **names)
     if not submit:
-        stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+        retry = attempt > 1
+        _make(artefact, lambda: stage.run(plan, artefact, threads, stop_after, stage_to, retry))
         return
+    artefact.require_inputs()
     if threads or stop_after or stage_to:
         raise UserError("--submit takes threads, time limit and local disk from --profile")
     from tacolab.profile import Profile
@@ -341,15 +362,14 @@ def evaluate(
     names = {"arm": arm, "lmbda": lmbda, "dataset": dataset, "control": control}
     names["seed"] = str(plan.study.seed if seed is None else seed)
     if step is not None:
-        stage.run(plan, _find(plan, step, key, **names), threads)
+        artefact = plan.find(step, key, **names)
+        _make(artefact, lambda: stage.run(plan, artefact, threads))
         return
     metrics = plan.find("metrics", key, **names)
     found = [a for a in plan if a.stage == "distribution" and a.names == metrics.names]
     made_from = [a.inputs["originals"] for a in found]
     for artefact in (metrics.inputs["codes"], metrics, *made_from, *found):
-        if not artefact.done:
-            artefact.require_inputs()
-            stage.run(plan, artefact, threads)
+        _make(artefact, partial(stage.run, plan, artefact, threads))
     typer.echo(metrics.path)
 
 
@@ -365,7 +385,8 @@ def originals(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "originals", key, dataset=dataset), threads)
+    artefact = plan.find("originals", key, dataset=dataset)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
 
 
 @app.command()
@@ -381,7 +402,8 @@ def anchors(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+    artefact = plan.find("anchors", key, dataset=dataset, codec=codec)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
 
 
 @app.command()
@@ -400,7 +422,7 @@ def timing(
 
     plan = _plan(config, overrides)
     artefact = plan.find("timing", key, machine=machine)
-    stage.run(plan, artefact, threads)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
     typer.echo(artefact.path)
 
 
@@ -546,7 +568,10 @@ def prune(
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed.")] = False,
 ) -> None:
-    """List what lies in results/ and no config means any more; delete it only on request."""
+    """List what no config means any more in results/, and what killed runs have left there.
+
+    It is deleted only on request.
+    """
     paths = configs or sorted(Path("config").glob("*.yaml"))
     if not paths:
         raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
@@ -560,8 +585,8 @@ def prune(
         typer.echo(f"{size / 2**20:10.1f} MiB  {path}")
         if delete:
             overview.delete(path)
-    what = "deleted" if delete else "no config means these; --delete removes them"
-    typer.echo(f"{total / 2**20:10.1f} MiB  {len(found)} artefacts: {what}")
+    what = "deleted" if delete else "nobody needs these; --delete removes them"
+    typer.echo(f"{total / 2**20:10.1f} MiB  {len(found)} artefacts and leftovers: {what}")
 
 
 Model = Annotated[Path, typer.Option(help="A trained model.safetensors.")]

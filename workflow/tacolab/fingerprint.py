@@ -76,6 +76,11 @@ def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:
         return True  # damaged: to be measured again
 
 
+def complete(artefact: Artefact) -> bool:
+    """Whether nothing is left to do for it: all files are there, measured by the code of now."""
+    return artefact.done and not outdated(artefact, measured())
+
+
 def report() -> str:
     """Of every file of the report stage, and of the intervals that it computes: code, templates,
     styles, published numbers."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tacolab import slurm
+from tacolab import process, slurm
 from tacolab.errors import StageError, UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
@@ -40,6 +40,7 @@ def start(results: Path, dag: Any) -> None:
 
     Starts the whole command again where files that the plan misses have come meanwhile.
     """
+    os.environ[process.HEAD] = str(process.Process.me())  # local jobs inherit it
     jobs = list(dag.needrun_jobs())
     if {job.rule.name for job in jobs} == {ONLY_LOOKS}:
         return  # beside a head at work

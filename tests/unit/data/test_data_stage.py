@@ -13,6 +13,7 @@ import datasets
 import pytest
 from PIL import Image
 
+from tacolab import atomic, cli
 from tacolab.data import run
 from tacolab.data.sources import SAMPLES, required
 from tacolab.errors import UserError
@@ -320,6 +321,30 @@ data.run(plan, plan.find("data", dataset="set"))
     assert not artefact.done
     assert list(artefact.folder.parent.iterdir())  # something is left to clean up
     run(plan, artefact)
+    assert len(Packed(artefact.folder)) == 3
+    assert [path.name for path in artefact.folder.parent.iterdir()] == [artefact.key]
+
+
+def test_the_slower_of_two_jobs_that_pack_ends_well(
+    plan_of: Callable[..., Plan], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither removes what the other is writing, and both leave the same data set."""
+    plan = plan_of(FOLDER)
+    artefact = plan.find("data", dataset="set")
+    Path("study.json").write_text(plan.study.model_dump_json(exclude_unset=True))
+    command = ["tacolab", "data", "set", "--config", "study.json"]
+    other = [[sys.executable, "-c", "from tacolab import cli; cli.main()", *command[1:]]]
+
+    def sync(path: Path) -> None:
+        if other:
+            subprocess.run(other.pop(), check=True)
+        atomic.sync(path)
+
+    monkeypatch.setattr("tacolab.data.pack.sync", sync)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
     assert len(Packed(artefact.folder)) == 3
     assert [path.name for path in artefact.folder.parent.iterdir()] == [artefact.key]
 

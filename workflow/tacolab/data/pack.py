@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import datasets
 from datasets.arrow_writer import ArrowWriter
 
-from tacolab.atomic import sync, write_json
+from tacolab.atomic import sync, temporary, write_json
 from tacolab.data.sources import Listing
 from tacolab.data.verify import Photo
 from tacolab.errors import UserError
@@ -42,7 +41,7 @@ def pack(
     listing: Listing,
     artefact: Artefact,
 ) -> None:
-    """Replace `artefact.folder` by the packed images; its manifest is written last.
+    """Replace `artefact.folder` by the packed images and their manifest, at one stroke.
 
     excluded: images left out for their size. listing: as the source gave them.
     """
@@ -59,21 +58,19 @@ def pack(
         datasets.Dataset.from_file(str(stream)).save_to_disk(str(packed))
         for path in [*packed.iterdir(), packed]:
             sync(path)
+        write_json(packed / artefact.path.name, _manifest(photos, excluded, listing, artefact))
         if artefact.folder.exists():  # made before, or left without manifest by a killed run
             artefact.folder.rename(workspace / "old")
         packed.rename(artefact.folder)
         sync(artefact.folder.parent)
-    write_json(artefact.path, _manifest(photos, excluded, listing, artefact))
 
 
 @contextmanager
 def _workspace(target: Path) -> Iterator[Path]:
     """A folder beside `target`, removed at the end; killed runs' folders go at the start."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f".{target.name}.", ".tmp"
-    for leftover in target.parent.glob(f"{prefix}*{suffix}"):
-        shutil.rmtree(leftover)
-    workspace = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=target.parent))
+    workspace = temporary(target)
+    workspace.mkdir()
     try:
         yield workspace
     finally:

@@ -1,7 +1,6 @@
 """Builds the report in a temporary folder and swaps it in whole, so that nothing old lingers."""
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -28,8 +27,8 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
     inputs = read(study, artefact, partial)
     folder = artefact.folder.with_name(NOW) if partial else artefact.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{os.getpid()}.tmp.{folder.name}")
-    old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
+    fresh = atomic.temporary(folder)
+    old = atomic.temporary(folder.with_name(f"old.{folder.name}"))
     fresh.mkdir()
     try:
         frames = tables.make(study, inputs)

@@ -1,8 +1,8 @@
 """The link `report/latest`."""
 
-import os
 from pathlib import Path
 
+from tacolab import atomic
 from tacolab.errors import UserError
 
 
@@ -11,6 +11,6 @@ def link(folder: Path) -> None:
     latest = folder.with_name("latest")
     if latest.exists() and not latest.is_symlink():
         raise UserError(f"{latest} is no link; move it away, the newest report is linked there")
-    temporary = latest.with_name(f".{os.getpid()}.tmp.{latest.name}")
+    temporary = atomic.temporary(latest)
     temporary.symlink_to(folder.name, target_is_directory=True)
     temporary.replace(latest)
