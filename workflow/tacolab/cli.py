@@ -162,6 +162,13 @@ def captions(
             help="Never spend more on this table, all runs together; instead of the config's.",
         ),
     ] = None,
+    blame_images: Annotated[
+        bool,
+        typer.Option(
+            "--blame-images",
+            help="Key, model and budget are right: images that the API refuses are at fault.",
+        ),
+    ] = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
     ] = False,
@@ -178,7 +185,7 @@ def captions(
     if estimate:
         typer.echo(stage.estimate(plan.study, artefact))
     else:
-        stage.run(plan, artefact, threads=threads, max_cost=max_cost)
+        stage.run(plan, artefact, threads=threads, max_cost=max_cost, blame_images=blame_images)
 
 
 @app.command()
