@@ -179,6 +179,13 @@ def captions(
             help="Never spend more on this table, all runs together; instead of the config's.",
         ),
     ] = None,
+    blame_images: Annotated[
+        bool,
+        typer.Option(
+            "--blame-images",
+            help="Key, model and budget are right: images that the API refuses are at fault.",
+        ),
+    ] = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
     ] = False,
@@ -196,7 +203,11 @@ def captions(
         artefact.require_inputs()
         typer.echo(stage.estimate(plan.study, artefact))
         return
-    _make(artefact, lambda: stage.run(plan, artefact, threads=threads, max_cost=max_cost))
+
+    def make() -> None:
+        stage.run(plan, artefact, threads=threads, max_cost=max_cost, blame_images=blame_images)
+
+    _make(artefact, make)
 
 
 @app.command()

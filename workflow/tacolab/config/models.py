@@ -451,6 +451,9 @@ class Api(Strict):
     queued_tokens: int = Field(
         90_000, ge=1, description="batch: tokens that the account may have in the queue at once"
     )
+    patience_minutes: float = Field(
+        60.0, gt=0, description="without an answer, until the stage stops to be continued"
+    )
 
 
 class Execution(Strict):
