@@ -22,6 +22,7 @@ OTHERS = {
     "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
     "imagetable.py", "tokens.py", "tokencounts.py",
+    "weightfile.py",  # opens or refuses what is pinned by RECIPE numbers
 }  # fmt: skip
 
 
