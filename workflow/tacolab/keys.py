@@ -35,9 +35,9 @@ RECIPE = {
     "import": 1,
     "code": 1,
     "metrics": 1,
-    "originals": 1,
-    "distribution": 1,
-    "anchors": 1,
+    "originals": 2,
+    "distribution": 2,
+    "anchors": 2,
     "timing": 1,
     "report": 1,
 }

@@ -70,7 +70,10 @@ class Joint(nn.Module):
     def _text(self, tokens: Tensor, mask: Tensor, hidden: Tensor | None) -> Any:
         if hidden is None:
             return self.clip.get_text_features(input_ids=tokens, attention_mask=mask)
-        ends = mask.sum(1) - 1  # CLIP's text embedding is that of the end token
+        # CLIP's text embedding is that of the first end token, as get_text_features takes it. Old
+        # configs (that of ViT-B/32) give 2 for its id: there it is the highest of the vocabulary.
+        end = self.clip.config.text_config.eos_token_id
+        ends = (tokens if end == 2 else (tokens == end).int()).argmax(1)
         return self.clip.text_projection(hidden[torch.arange(len(ends)), ends])
 
     def _pixels(self, x: Tensor) -> Tensor:
