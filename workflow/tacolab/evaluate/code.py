@@ -25,6 +25,7 @@ from tacolab.errors import UserError
 from tacolab.evaluate.images import Images, spread
 from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
+from tacolab.packed import Packed
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 from tacolab.weighttable import WeightTable
@@ -217,6 +218,7 @@ def finish(
         "key": artefact.key,
         "text": artefact.text,
         "tokens": tokens,
+        "converts": Packed(artefact.inputs["data"].folder).converts,
         "provenance": provenance(),
     }
     atomic.write_json(description, content)
