@@ -167,7 +167,7 @@ def _seen(image: Image.Image, stored: Image.Image) -> Picture:
     if profile := image.info.get("icc_profile"):
         colours, name = _converted(colours, profile)
         done += [f"from {name}"] if name else []
-    picture = colours.convert("RGB")
+    picture = colours if colours.mode == "RGB" else colours.convert("RGB")
     if alpha and alpha.getextrema() != (255, 255):
         picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
         done.append("on white")
@@ -197,8 +197,8 @@ def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.has_transparency_data:
         *colours, alpha = image.convert("RGBA").split()
         return colours[0] if image.mode in _GREY else Image.merge("RGB", colours), alpha
-    if image.mode == "CMYK":
-        return image, None
+    if image.mode in ("RGB", "L", "CMYK"):
+        return image, None  # `convert` would copy it
     return image.convert("L" if image.mode in _GREY else "RGB"), None
 
 
