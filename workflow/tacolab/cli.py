@@ -83,6 +83,8 @@ def _common(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # compressai's and torchvision's business, not the reader's
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
+    # Pillow's, from half the size on that it refuses
+    warnings.filterwarnings("ignore", message=".*could be decompression bomb")
     _state["debug"] = debug
     caches.ensure()
     process.end_with_head()
@@ -602,6 +604,7 @@ def prune(
 
 Model = Annotated[Path, typer.Option(help="A trained model.safetensors.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
 @app.command()
@@ -610,10 +613,12 @@ def compress(
     model: Model,
     output: Output,
     caption: Annotated[str | None, typer.Option(help="What steers the encoder.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compress one picture with a trained model. The caption is not stored."""
-    from tacolab.codec.files import PictureCodec
+    from tacolab.codec.files import PictureCodec, require_free
 
+    require_free(output, [picture, model, model.with_name("model.json")], overwrite)
     codec, weights = PictureCodec(model), None
     if codec.weights_key and caption is not None:
         from tacolab.weights.single import weigh
@@ -628,10 +633,12 @@ def decompress(
     file: Annotated[Path, typer.Argument(help="A file that `compress` wrote.")],
     model: Model,
     output: Output,
+    overwrite: Overwrite = False,
 ) -> None:
     """Decode a picture, with the model that compressed it."""
-    from tacolab.codec.files import PictureCodec
+    from tacolab.codec.files import PictureCodec, require_free
 
+    require_free(output, [file, model, model.with_name("model.json")], overwrite)
     PictureCodec(model).decompress(file, output)
     typer.echo(output)
 

@@ -1,6 +1,7 @@
 """Captions asked one by one: nothing is paid twice or lost, whatever the server does."""
 
 import asyncio
+import hashlib
 import itertools
 import json
 import logging
@@ -10,12 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from chat_study import KEY, ChatStudy
+from PIL import Image, ImageOps
 
 from mock_openai import MockOpenAI
 from tacolab.captions import client, sync
+from tacolab.captions.question import data_url
 from tacolab.captions.table import SCHEMA
 from tacolab.captiontable import CaptionTable
 from tacolab.errors import Interrupted, StageError, UserError
@@ -97,6 +101,27 @@ def test_more_tokens_mend_what_was_cut_off_and_ask_for_nothing_else(
     study.source["max_tokens"] = 600
     assert len(CaptionTable(study.run().path)) == 4
     assert answered(mock) == 5
+
+
+def test_the_server_sees_pictures_as_people_do(server: Server, chat: Chat) -> None:
+    """Upright; what it said of a picture on its side, when it saw that, is asked anew."""
+    mock, _ = server
+    study = chat(2)
+    path = study.folder / "data/images/001.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.save(path, exif=exif, quality=95)
+    study.run()
+    plain = hashlib.sha256(path.with_name("000.jpg").read_bytes()).hexdigest()
+    stored = {line["image"] for line in study.stored()}
+    assert len(stored) == 2 and plain in stored
+    assert hashlib.sha256(path.read_bytes()).hexdigest() not in stored
+    upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    url = data_url(
+        Image.fromarray(np.asarray(upright)), study.plan.study.captions["gpt"].image_side
+    )
+    assert hashlib.sha256(url.encode()).hexdigest() in mock.paid
 
 
 def test_equal_images_are_one_image(server: Server, chat: Chat) -> None:

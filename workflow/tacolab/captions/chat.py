@@ -76,7 +76,7 @@ def ask(
         expected = prices.estimate(answers.question, api, answers.count_missing(attempts), answers)
         log.info("%s: %s", client.server(api), expected)
         budget = Budget(answers, expected, api.mode, api.max_cost)
-        first = {sha256: i for i, sha256 in reversed(list(enumerate(data.sha256)))}
+        first = {sha256: i for i, sha256 in reversed(list(enumerate(data.shown)))}
 
         def picture(number: int) -> str:
             image = data.picture(first[answers.images[number]])
@@ -160,7 +160,7 @@ def _gaps(answers: Answers, data: Packed) -> list[dict[str, Any]]:
     """Captions that could not be had, with the outcome of the last attempt."""
     return [
         {"image_id": image_id, "index": index, "outcome": answers.last.get((number, index))}
-        for image_id, sha256 in zip(data.ids, data.sha256, strict=True)
+        for image_id, sha256 in zip(data.ids, data.shown, strict=True)
         for number in [answers.number[sha256]]
         for index in np.flatnonzero(answers.good[number] == 0).tolist()
     ]
@@ -185,7 +185,7 @@ def _refuse(gaps: Sequence[Mapping[str, Any]], artefact: Artefact, source: Gpt4o
 def _rows(answers: Answers, data: Packed) -> pa.Table:
     """The table, in the order of the data set."""
     stored, rows = answers.captions()
-    picks = rows[[answers.number[sha256] for sha256 in data.sha256]]
+    picks = rows[[answers.number[sha256] for sha256 in data.shown]]
     image, index = np.nonzero(picks >= 0)
     taken = stored.take(pa.array(picks[image, index]))
     del stored  # 300 MB for MS-COCO

@@ -28,5 +28,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     photos, excluded = split(
         verify(listing.records, dataset), plan.study.datasets[dataset].min_side, dataset
     )
+    converted = sum(bool(photo.conversion) for photo in photos)
+    log.info("%d of %d are turned or converted to sRGB where they are read", converted, len(photos))
     pack(photos, excluded, listing, artefact)
     log.info("data set '%s': packed %d images in %s", dataset, len(photos), artefact.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,10 @@ FEATURES = datasets.Features(
     {
         "image_id": datasets.Value("string"),
         "image": datasets.Value("binary"),  # the file's bytes as they are
-        "width": datasets.Value("int32"),
+        "width": datasets.Value("int32"),  # as the image is seen
         "height": datasets.Value("int32"),
         "sha256": datasets.Value("string"),
+        "conversion": datasets.Value("string"),
         "captions": datasets.List(datasets.Value("string")),
     }
 )
@@ -87,6 +89,7 @@ def _row(photo: Photo) -> dict[str, Any]:
         "width": photo.width,
         "height": photo.height,
         "sha256": photo.sha256,
+        "conversion": photo.conversion,
         "captions": list(photo.record.captions),
     }
 
@@ -108,6 +111,7 @@ def _manifest(
         "bytes": sum(photo.n_bytes for photo in photos),
         "min_side": min(photo.short_side for photo in photos),
         "max_side": max(max(photo.width, photo.height) for photo in photos),
+        "converted": dict(Counter(photo.conversion for photo in photos if photo.conversion)),
         "excluded": {"count": len(names), "names": names if len(names) <= NAMED else None},
         "annotations_of_unlisted_images": listing.strays,
         "sources": listing.files,
