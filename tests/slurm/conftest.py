@@ -17,7 +17,9 @@ def cluster() -> Iterator[None]:
     if os.geteuid() != 0:
         pytest.skip("a SLURM cluster for tests needs root")
     if shutil.which("slurmctld") is None or shutil.which("mariadbd") is None:
-        pytest.skip("SLURM is not installed here (.ci/run does it)")
+        pytest.skip(
+            "needs Debian's packages of SLURM, munge and mariadb-server (.ci/run installs them)"
+        )
     subprocess.run([HERE / "cluster.sh", "start"], check=True, timeout=300)
     yield
     subprocess.run([HERE / "cluster.sh", "stop"], check=True, timeout=300)

@@ -25,7 +25,7 @@ def submit(folder: Path, *options: str) -> int:
 
 
 def test_jobs_in_the_queue(cluster: None, tmp_path: Path) -> None:
-    study = Study(tmp_path / "study", epochs=1, lambdas=("0.01", "0.02", "0.03", "0.04"))
+    study = Study(tmp_path / "study", steps=5, lambdas=("0.01", "0.02", "0.03", "0.04"))
     before = trainings(study)
     assert {training["state"] for training in before.values()} == {"missing"}
     label = {

@@ -34,7 +34,7 @@ from studies import (
 
 pytestmark = pytest.mark.slurm
 AT_ONCE = 6
-EARLY, LATER = 40, 100  # steps at which a fault comes
+EARLY, LATER = 20, 50  # steps at which a fault comes
 
 
 def undisturbed_here(folder: Path) -> Study:
