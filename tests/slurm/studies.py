@@ -47,10 +47,11 @@ class Study:
         runtime: int = LIMIT,
         retries: int = 1,
         gpus: int = 1,
+        options: str = "",
         **execution: Any,
     ) -> None:
         """runtime: minutes. warning: seconds before the time limit at which SLURM sends SIGURG;
-        None: never."""
+        None: never. options: of sbatch, for the training."""
         self.folder, self.lambdas, self.steps = folder, lambdas, steps
         self.noted: Any = None  # by a scenario, on its way
         folder.mkdir(exist_ok=True)
@@ -82,7 +83,7 @@ class Study:
         train = profile["set-resources"]["train"]
         train |= {"runtime": runtime, "slurm_partition": "long", "mem_mb": 1000, "gpu": gpus}
         signal_option = f"--signal=URG@{warning} " if warning else ""
-        train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
+        train["slurm_extra"] = f"'{options}{signal_option}--open-mode=append'"
         profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
         profile["set-resources"]["captions"]["runtime"] = 5
         profile["set-threads"]["train"] = 1

@@ -7,7 +7,7 @@ import yaml
 
 from studies import Study, job_state, kill, slurm, wait
 
-pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("outcomes")]
 
 
 def edit(study: Study, rule: str = "train", **resources: object) -> None:
