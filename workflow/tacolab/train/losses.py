@@ -1,19 +1,23 @@
 """The published loss: rate + distortion + LPIPS + L_joint (spec: TACO, ICML 2024)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
-from transformers import CLIPModel
 
 from tacolab.config import ClipText, TextEncoder, Training
 from tacolab.perceptual import Lpips
 from tacolab.pretrained import locate, pretrained
 from tacolab.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -83,7 +87,7 @@ class Joint(nn.Module):
         normalised: Tensor = vision.normalize(x, list(CLIP_MEAN), list(CLIP_STD))
         return normalised
 
-    def train(self, mode: bool = True) -> "Joint":
+    def train(self, mode: bool = True) -> Joint:
         """Stays in eval mode: the towers are frozen."""
         return super().train(False)
 
@@ -128,6 +132,8 @@ class RateDistortion(nn.Module):
         self.lpips = Lpips()
         self.joint: Joint | None = None
         if recipe.joint_weight > 0:
+            from transformers import CLIPModel  # seconds, for this alone
+
             clip = pretrained(CLIPModel, locate(recipe.joint_model))
             self.joint = Joint(clip, recipe.joint_distance_weight)
             self.tokenizer = Tokenizer(joint_text(recipe))
