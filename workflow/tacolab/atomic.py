@@ -7,22 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tacolab import disk
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yields a temporary path beside `path`; moved onto it on success, removed on failure.
 
-    The temporary name ends as `path` does, since writers choose their format by it.
+    The temporary name ends as `path` does, since writers choose their format by it. needed: bytes,
+    where that is known. Raises disk.RefusedError on a full disk, whatever the writer made of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk.writing(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -42,7 +46,7 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """`content` appears at `path` whole."""
-    with replacing(path) as temporary:
+    with replacing(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
 

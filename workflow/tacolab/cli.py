@@ -9,6 +9,8 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tacolab import config as configuration
-from tacolab import costs, keys, statuspage
+from tacolab import costs, disk, keys, statuspage
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
@@ -98,6 +100,17 @@ def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
     return artefact
 
 
+@contextmanager
+def _making(artefact: Artefact) -> Iterator[None]:
+    """A full disk is told with the artefact's folder, where a library does not name the file."""
+    try:
+        yield
+    except Exception as error:
+        if refused := disk.explained(error, artefact.folder):
+            raise refused from error
+        raise
+
+
 @app.command()
 def data(
     dataset: Annotated[str | None, typer.Argument(help="A data set of the config.")] = None,
@@ -122,7 +135,9 @@ def data(
     if dataset is None:
         _prefetch(plan.study)
         return
-    stage.run(plan, _find(plan, "data", key, dataset=dataset))
+    artefact = _find(plan, "data", key, dataset=dataset)
+    with _making(artefact):
+        stage.run(plan, artefact)
 
 
 def _prefetch(study: Study) -> None:
@@ -178,7 +193,8 @@ def captions(
     if estimate:
         typer.echo(stage.estimate(plan.study, artefact))
     else:
-        stage.run(plan, artefact, threads=threads, max_cost=max_cost)
+        with _making(artefact):
+            stage.run(plan, artefact, threads=threads, max_cost=max_cost)
 
 
 @app.command()
@@ -216,7 +232,9 @@ def weights(
         return
     if dataset is None or source is None or arm:
         raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
-    stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
+    artefact = _find(plan, step, key, dataset=dataset, source=source)
+    with _making(artefact):
+        stage.run(artefact, threads)
 
 
 def _explain(plan: Plan, caption: str, arm: str | None, config: Path, overrides: list[str]) -> None:
@@ -290,11 +308,14 @@ def train(
             raise UserError(f"{arm}: its weights are ready-made; there is no training to submit")
         from tacolab.train import imported
 
-        imported.run(plan, _find(plan, "import", key, **names))
+        artefact = _find(plan, "import", key, **names)
+        with _making(artefact):
+            imported.run(plan, artefact)
         return
     artefact = _find(plan, "train", key, **names)
     if not submit:
-        stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+        with _making(artefact):
+            stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
         return
     if threads or stop_after or stage_to:
         raise UserError("--submit takes threads, time limit and local disk from --profile")
@@ -340,7 +361,9 @@ def evaluate(
     names = {"arm": arm, "lmbda": lmbda, "dataset": dataset, "control": control}
     names["seed"] = str(plan.study.seed if seed is None else seed)
     if step is not None:
-        stage.run(plan, _find(plan, step, key, **names), threads)
+        artefact = _find(plan, step, key, **names)
+        with _making(artefact):
+            stage.run(plan, artefact, threads)
         return
     metrics = plan.find("metrics", key, **names)
     found = [a for a in plan if a.stage == "distribution" and a.names == metrics.names]
@@ -348,7 +371,8 @@ def evaluate(
     for artefact in (metrics.inputs["codes"], metrics, *made_from, *found):
         if not artefact.done:
             artefact.require_inputs()
-            stage.run(plan, artefact, threads)
+            with _making(artefact):
+                stage.run(plan, artefact, threads)
     typer.echo(metrics.path)
 
 
@@ -364,7 +388,9 @@ def originals(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "originals", key, dataset=dataset), threads)
+    artefact = _find(plan, "originals", key, dataset=dataset)
+    with _making(artefact):
+        stage.run(plan, artefact, threads)
 
 
 @app.command()
@@ -380,7 +406,9 @@ def anchors(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+    artefact = _find(plan, "anchors", key, dataset=dataset, codec=codec)
+    with _making(artefact):
+        stage.run(plan, artefact, threads)
 
 
 @app.command()
@@ -399,7 +427,8 @@ def timing(
 
     plan = _plan(config, overrides)
     artefact = plan.find("timing", key, machine=machine)
-    stage.run(plan, artefact, threads)
+    with _making(artefact):
+        stage.run(plan, artefact, threads)
     typer.echo(artefact.path)
 
 
@@ -427,7 +456,9 @@ def report(
         return
     plan = _plan(config, overrides)
     artefact = plan.find("report", key)  # says by itself what is missing
-    typer.echo(stage.run(plan, artefact, partial=now))
+    with _making(artefact):
+        page = stage.run(plan, artefact, partial=now)
+    typer.echo(page)
 
 
 @app.command()
@@ -606,10 +637,10 @@ def main() -> None:
     except UserError as error:
         _fail(error, 2)
     except Interrupted as stop:
-        typer.echo(f"tacolab: {stop}", err=True)
+        _say(str(stop))
         raise SystemExit(75) from None
     except Exception as error:
-        _fail(error, 1)
+        _fail(disk.explained(error) or error, 1)
 
 
 def _fail(error: Exception, code: int) -> None:
@@ -617,8 +648,14 @@ def _fail(error: Exception, code: int) -> None:
         traceback.print_exception(error)
         raise SystemExit(code)
     if isinstance(error, UserError | StageError):
-        typer.echo(f"tacolab: {error}", err=True)
+        _say(str(error))
     else:
         name = type(error).__name__
-        typer.echo(f"tacolab: {name}: {error} (tacolab --debug ... shows the traceback)", err=True)
+        _say(f"{name}: {error} (tacolab --debug ... shows the traceback)")
     raise SystemExit(code)
+
+
+def _say(text: str) -> None:
+    # A log on a full disk takes nothing, and shall not change the exit code.
+    with suppress(OSError):
+        typer.echo(f"tacolab: {text}", err=True)

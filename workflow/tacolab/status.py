@@ -48,6 +48,7 @@ def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
 def orphans(plans: Iterable[Plan]) -> list[Path]:
     """Folders and files in results/ that carry a key which none of the plans means."""
     known = {_unit(path) for plan in plans for artefact in plan for path in artefact.files}
+    known |= {unit.parent / unit.readlink() for unit in known if unit and unit.is_symlink()}
     found: set[Path] = set()
     for folder, files in LAYOUT.values():
         for name in files:
@@ -75,10 +76,13 @@ def size(path: Path) -> int:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or folder for good. Raises UserError outside results/."""
+    """Remove a file or folder for good, and links beside it. Raises UserError outside results/."""
     if RESULTS.resolve() not in path.resolve().parents:
         raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
+    for link in path.parent.iterdir():  # of a report
+        if link.is_symlink() and link.readlink() == Path(path.name):
+            link.unlink()
