@@ -40,9 +40,8 @@ except (UserError, disk.RefusedError) as error:
     print(f"tacolab: {error}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UserError) else 1)
 
-CONFIG = snapshot_path(
-    config
-)  # merged from --configfile and --config; a dry run writes nothing
+# Merged from --configfile and --config. Written at the start, for a dry run writes nothing.
+CONFIG = snapshot_path(config)
 if workflow.is_main_process:
     # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
     # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
@@ -57,6 +56,8 @@ onstart:
         try:
             snapshot(config)
             head.start(RESULTS, workflow.dag)
+            # Now, for Snakemake deletes before a job what is its output: of a report only a link.
+            latest.adopt(PLAN.find("report").folder)
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
             sys.exit(2)
@@ -66,6 +67,7 @@ onstart:
                 file=sys.stderr,
             )
             sys.exit(1)
+        link_reports()
 
 
 @atexit.register

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from tacolab import atomic
 from tacolab.errors import UserError
-from tacolab.report.layout import INDEX
 
 LATEST = "latest"
 
@@ -28,6 +27,8 @@ def drawing(report: Path, also: Path | None = None) -> Iterator[Path]:
 
     Older drawings go last. Raises UserError where `also` is no link.
     """
+    if also:
+        _check(also)
     stand(report)
     report.parent.mkdir(parents=True, exist_ok=True)
     fresh = report.with_name(f".{os.getpid()}.tmp.{report.name}")
@@ -41,37 +42,41 @@ def drawing(report: Path, also: Path | None = None) -> Iterator[Path]:
         atomic.sync(report.parent)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    lead(report, whole)
     if also:
         lead(also, whole)
+    adopt(report)
+    lead(report, whole)
     for old in _drawings(report):
         if old != whole:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def stand(report: Path) -> None:
-    """Lets `report` lead to its newest drawing again, where its link was deleted.
-
-    A folder in its place (a copy that followed links makes one) becomes a drawing.
-    """
-    if report.is_dir() and not report.is_symlink():
-        if (report / INDEX).exists():
-            report.rename(_next(report))
-        else:
-            shutil.rmtree(report)
+    """Lets `report` lead to its newest drawing again, where its link was deleted."""
     if not report.exists() and (drawings := _drawings(report)):
         lead(report, drawings[-1])
 
 
+def adopt(report: Path) -> None:
+    """A report that is a folder (a copy that followed links makes one) becomes a drawing."""
+    if report.is_dir() and not report.is_symlink():
+        report.rename(_next(report))
+    stand(report)
+
+
 def lead(link: Path, folder: Path) -> None:
     """Points a link at its neighbour, or where this one leads to. Raises UserError: it is none."""
-    if link.exists() and not link.is_symlink():
-        raise UserError(f"{link} is no link; move it away, the newest report is linked there")
+    _check(link)
     temporary = link.with_name(f".{os.getpid()}.tmp.{link.name}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.resolve().name, target_is_directory=True)
     temporary.replace(link)
     atomic.sync(link.parent)
+
+
+def _check(link: Path) -> None:
+    if link.exists() and not link.is_symlink():
+        raise UserError(f"{link} is no link; move it away, the newest report is linked there")
 
 
 def _drawings(report: Path) -> list[Path]:
