@@ -258,13 +258,13 @@ def test_a_segment_that_brought_nothing(plan: Plan) -> None:
 
 def test_the_last_word_of_one_that_was_taken_for_dead_is_not_the_last(plan: Plan) -> None:
     """It woke up and wrote its end after its successor had begun."""
-    state = State(model(plan))
-    state.start(100, 0)
-    state.save(5)
-    state.start(300, 5)
-    state.hold()
-    state.generation, state.segments._generation = 1, 1
-    state.end(400, "another process has taken over the folder", failed=True)
+    sleeper, successor = State(model(plan)), State(model(plan))
+    sleeper.start(100, 0)
+    sleeper.save(5)
+    successor.generation = 1
+    successor.start(300, 5)
+    successor.hold()
+    sleeper.end(400, "another process has taken over the folder", failed=True)
     training = look(plan)
     assert (training.state, training.problems, training.segments) == ("running", [], 2)
 

@@ -144,6 +144,21 @@ def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
     assert status.returncode == 0 and "2 of 42 done" in status.stdout
 
 
+def test_jobs_see_the_values_that_commands_see(
+    clone: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of YAML 1.2, and folders as they were meant where the study was started."""
+    monkeypatch.setenv("SCRATCH", "/fast")
+    clone.edit(DEMO, "epochs: 20\n", "epochs: 020\n")
+    clone.edit(DEMO, "title: tacolab demo\n", "title: 1:30\n")
+    run = clone.snakemake("--until", "data", "--config", "data_root=$SCRATCH/x", "phase=null")
+    assert run.returncode == 0, run.stderr
+    (snapshot,) = (clone.folder / "results/config").glob("*.json")
+    said = json.loads(snapshot.read_text())
+    assert (said["title"], said["training"]["epochs"]) == ("1:30", 20)
+    assert (said["data_root"], said["phase"]) == ("/fast/x", None)
+
+
 def test_a_dry_run_writes_nothing_and_needs_no_room(clone: Project) -> None:
     """But for what Snakemake notes of itself; a real one says in one line what is wrong."""
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import disk, fingerprint, head
+from tacolab import disk, fingerprint, head, leftovers, process
 from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
@@ -26,12 +26,16 @@ os.environ["PATH"] = os.pathsep.join(
 os.environ.pop("CONDA_SHLVL", None)
 
 try:
-    for path in workflow.configfiles:
-        configuration.read(Path(path))  # Snakemake's reader lets keys stand twice
     ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
     if workflow.config_settings.config:
         ORIGIN += " + --config"
-    PLAN = Plan(configuration.validate(config, ORIGIN))
+    # Not Snakemake's `config`: its YAML is 1.1 (020 is 16), and lets keys stand twice.
+    MERGED = configuration.merged_by_snakemake(
+        [Path(path) for path in workflow.configfiles],
+        workflow.config_settings.config,
+        ORIGIN,
+    )
+    PLAN = Plan(configuration.validate(MERGED, ORIGIN))
     check_sources(PLAN)
     if workflow.is_main_process:
         head.check_notes()
@@ -41,11 +45,16 @@ except (UserError, disk.RefusedError) as error:
     sys.exit(2 if isinstance(error, UserError) else 1)
 
 # Merged from --configfile and --config. Written at the start, for a dry run writes nothing.
-CONFIG = snapshot_path(config)
+CONFIG = snapshot_path(MERGED)
 if workflow.is_main_process:
     # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
     # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
     workflow.config_settings.configfiles = [CONFIG.resolve()]
+    # It is in there; and a variable in data_root may be another one on a node.
+    workflow.config_settings.config_args = []
+else:
+    # Jobs on a cluster live on without their head, and get its environment.
+    os.environ.pop(process.HEAD, None)
 
 MEASURED = fingerprint.measured()
 
@@ -54,9 +63,9 @@ onstart:
     # Not in the nested Snakemake of a job.
     if workflow.is_main_process:
         try:
-            snapshot(config)
+            snapshot(MERGED)
             head.start(RESULTS, workflow.dag)
-            # Now, for Snakemake deletes before a job what is its output: of a report only a link.
+            # Snakemake deletes before a job what is its output: of a report only a link.
             latest.adopt(PLAN.find("report").folder)
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
@@ -67,23 +76,26 @@ onstart:
                 file=sys.stderr,
             )
             sys.exit(1)
-        link_reports()
+        tidy()
 
 
 @atexit.register
-def link_reports():
-    """Where nothing is made, of a config that was taken back, no rule links `report/latest`; and
-    after a job that failed nobody else restores the link that was its output.
+def tidy():
+    """At the start and at the end, also where nothing is made.
+
+    After a job that failed nobody else restores a report's link, which was its output; and of a
+    config that was taken back no rule links `report/latest`.
     """
-    ran = workflow.executor_plugin and not workflow.dryrun
-    if workflow.is_main_process and ran:
-        page = PLAN.find("report")
-        try:
-            latest.stand(page.folder)
-            if page.done:
-                latest.lead(page.folder.with_name(latest.LATEST), page.folder)
-        except (UserError, OSError) as error:
-            print(f"tacolab: {disk.explained(error) or error}", file=sys.stderr)
+    page = PLAN.find("report")
+    if not (workflow.is_main_process and workflow.executor_plugin) or workflow.dryrun:
+        return
+    leftovers.sweep(PLAN)
+    try:
+        latest.stand(page.folder)
+        if page.done:
+            latest.lead(page.folder.with_name(latest.LATEST), page.folder)
+    except (UserError, OSError) as error:
+        print(f"tacolab: {disk.explained(error) or error}", file=sys.stderr)
 
 
 def any_of(names):

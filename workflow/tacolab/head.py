@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tacolab import disk, slurm
+from tacolab import disk, process, slurm
 from tacolab.errors import StageError, UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
@@ -39,10 +39,12 @@ class Asked(NamedTuple):
     def of(cls, resources: Mapping[str, Any]) -> "Asked | None":
         """None without a partition."""
         partition = str(resources.get("slurm_partition") or "")
-        numbers = (resources.get(name) for name in ("runtime", "mem_mb"))
         # Snakemake may not know a number before the inputs are there.
-        known = [number if isinstance(number, int) else 0 for number in numbers]
-        return cls(partition, *known) if partition else None
+        known = {name: n for name, n in resources.items() if isinstance(n, int)}
+        memory = known.get("mem_mb", 0)
+        if each := known.get("mem_mb_per_cpu"):  # Snakemake's executor then asks for that alone
+            memory = each * known.get("_cores", 1)
+        return cls(partition, known.get("runtime", 0), memory) if partition else None
 
 
 def start(results: Path, dag: Any) -> None:
@@ -50,6 +52,7 @@ def start(results: Path, dag: Any) -> None:
 
     Starts the whole command again where files that the plan misses have come meanwhile.
     """
+    os.environ[process.HEAD] = str(process.Process.me())  # local jobs inherit it
     jobs = list(dag.needrun_jobs())
     if {job.rule.name for job in jobs} == {ONLY_LOOKS}:
         return  # beside a head at work

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ RECIPE = {
     "import": 1,
     "code": 1,
     "metrics": 1,
-    "originals": 1,
-    "distribution": 1,
-    "anchors": 1,
+    "originals": 2,
+    "distribution": 2,
+    "anchors": 2,
     "timing": 1,
     "report": 1,
 }
@@ -67,6 +68,18 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "anchors": ("evaluation/anchors/{dataset}/{codec}", ("{key}.parquet", "{key}.json")),
     "timing": ("timing/{machine}", ("{key}.parquet", "{key}.json")),
     "report": ("report/{key}", ("index.html",)),
+}
+
+# What a killed run goes on from, beside them, as globs: of no use once the artefact is there. A
+# training's state is kept, for it exports again.
+STATE = {
+    "captions": "{key}.partial.jsonl",
+    "code": "state",
+    "metrics": "{control}.state",
+    "originals": "{key}.state",
+    "distribution": "{control}.distribution.state",
+    "anchors": "{key}.*.rows.jsonl",
+    "timing": "{key}.*.points.jsonl",
 }
 
 # What a study is for; the rest is made on the way.
@@ -145,6 +158,14 @@ class Artefact:
     @property
     def done(self) -> bool:
         return all(path.exists() for path in self.files)
+
+    @property
+    def begun(self) -> list[Path]:
+        """What is there of its state."""
+        if self.stage not in STATE:
+            return []
+        names = {name: escape(value) for name, value in self.names.items()}
+        return sorted(self.folder.glob(STATE[self.stage].format(key=self.key, **names)))
 
     def require_inputs(self) -> None:
         """Raises UserError naming the first input file that is missing."""

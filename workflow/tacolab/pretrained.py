@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tacolab import disk
+from tacolab import disk, weightfile
 from tacolab.errors import StageError, UserError
 
 # What `transformers` reads of a model on the hub, and nothing else: repositories also hold
@@ -41,10 +41,14 @@ def pretrained(kind: Any, source: str) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # one bar per file of weights says nothing
+    here = Path(source)
+    for path in sorted(here.iterdir()) if here.is_dir() else ():
+        if path.is_file() and weightfile.is_pointer(path):
+            raise UserError(f"{path}: {weightfile.POINTS}")
     try:
         # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
         return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
     if on_hub(source):
         try:
@@ -52,7 +56,7 @@ def pretrained(kind: Any, source: str) -> Any:
             return kind.from_pretrained(source)
         except (StageError, UserError) as error:
             reason = str(error).removeprefix(f"{source}: ")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0]
     raise UserError(
         f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "

@@ -1,5 +1,6 @@
 """A download ends with the right bytes or with none, and never loads a byte twice without need."""
 
+import fcntl
 import hashlib
 import signal
 import subprocess
@@ -143,7 +144,8 @@ def test_a_file_put_there_by_hand_is_verified_and_used(server: FileServer, tmp_p
 
 def test_two_calls_at_once_do_not_write_one_file(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    with download._alone(part(tmp_path / "set" / "file.bin")) as file:
+    with part(tmp_path / "set" / "file.bin").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another call holds it
         file.write(b"other")
         file.flush()
         with pytest.raises(UserError, match="another process is loading it"):

@@ -328,7 +328,7 @@ def test_every_file_of_the_study_has_a_source_and_the_pins_agree() -> None:
 
 def test_the_list_of_kodak_is_made_from_the_table() -> None:
     rows = download.table()
-    sums = prefetch._sums(Path("kodak"), rows)
+    sums = prefetch.sums(Path("kodak"), rows)
     row = next(row for row in rows if row.files == "SHA256SUMS")
     assert (len(sums), sha256(sums)) == (row.bytes, row.sha256)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import Any, Self
 
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.models.base import get_scale_table
 from torch import Tensor, nn
 
 from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
@@ -20,6 +20,9 @@ from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Sy
 from tacolab.codec.weights import check_fit, normalise, read_sizes
 
 GROUPS = (16, 16, 32, 64, 192)
+
+# Of the Gaussians that symbols are coded with: CompressAI's table.
+SCALES = torch.exp(torch.linspace(math.log(0.11), math.log(256), 64))
 
 Noise = Callable[[Tensor], Tensor]
 # A step takes (group, colour, scales, means), both (B, c, h, w), and returns y_hat of that
@@ -130,7 +133,7 @@ class Elic(nn.Module):
         def quantise(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
             return ste_round(y_groups[group] - means) + means
 
-        y_hat, scales, means = self._passes(self.h_s(z_hat), quantise)
+        y_hat, scales, means = self.passes(self.h_s(z_hat), quantise)
         y_rated = y + noise(y) if self.training else y_hat
         return {
             "x_hat": crop(self.g_s(y_hat), *x.shape[-2:]),
@@ -145,7 +148,7 @@ class Elic(nn.Module):
         loss: Tensor = self.entropy_bottleneck.loss()
         return loss
 
-    def _passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+    def passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Walks the groups and colours in coding order; returns y_hat, scales, means of y.
 
         The only place that computes scales and means: training, encoder and decoder all come
@@ -197,7 +200,7 @@ class Elic(nn.Module):
         Call `update(force=True)` before coding whenever the weights may have changed.
         """
         made: bool = self.entropy_bottleneck.update(force=force)
-        made |= self.gaussian_conditional.update_scale_table(get_scale_table(), force=force)
+        made |= self.gaussian_conditional.update_scale_table(SCALES, force=force)
         return made
 
     def compress(self, x: Tensor, text: Tensor | None = None) -> dict[str, Any]:
@@ -318,7 +321,7 @@ class Elic(nn.Module):
             coded.append(symbols)
             return unsqueeze(symbols + means, colour)
 
-        y_hat, scales, means = self._passes(hyper, write)
+        y_hat, scales, means = self.passes(hyper, write)
         return writer.finish(), coded, _bits(self._y_likelihood(y_hat, scales, means))
 
     def _decode_y(self, reader: SymbolReader, hyper: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -329,7 +332,7 @@ class Elic(nn.Module):
             coded.append(symbols)
             return unsqueeze(symbols + squeeze(means, colour), colour)
 
-        y_hat, _, _ = self._passes(hyper, read)
+        y_hat, _, _ = self.passes(hyper, read)
         return y_hat, coded
 
     # -- weight files --------------------------------------------------------------------------

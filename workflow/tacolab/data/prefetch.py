@@ -322,7 +322,7 @@ def _obtain(need: Need, root: Path, table: Sequence[Download]) -> None:
     archives = []
     for row in need.downloads:
         if not row.url:
-            write_bytes(root / row.path, _sums(row.folder, table))
+            write_bytes(root / row.path, sums(row.folder, table))
             continue
         path = download.fetch(row, root)
         if row.archive:
@@ -339,7 +339,7 @@ def _obtain(need: Need, root: Path, table: Sequence[Download]) -> None:
         path.unlink()
 
 
-def _sums(folder: Path, table: Iterable[Download]) -> bytes:
+def sums(folder: Path, table: Iterable[Download]) -> bytes:
     """What sha256sum would print for the folder's images, from the table."""
     images = [row for row in table if row.folder == folder and row.path.suffix == ".png"]
     return "".join(f"{row.sha256}  {row.files}\n" for row in images).encode()

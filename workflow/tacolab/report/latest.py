@@ -8,7 +8,6 @@ A link is moved at one stroke, so a drawing that fails or is killed leaves the o
 Snakemake, which deletes outputs before their job, deletes a link only.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ def drawing(report: Path, also: Path | None = None) -> Iterator[Path]:
         _check(also)
     stand(report)
     report.parent.mkdir(parents=True, exist_ok=True)
-    fresh = report.with_name(f".{os.getpid()}.tmp.{report.name}")
+    fresh = atomic.temporary(report)
     fresh.mkdir()
     try:
         yield fresh
@@ -67,8 +66,7 @@ def adopt(report: Path) -> None:
 def lead(link: Path, folder: Path) -> None:
     """Points a link at its neighbour, or where this one leads to. Raises UserError: it is none."""
     _check(link)
-    temporary = link.with_name(f".{os.getpid()}.tmp.{link.name}")
-    temporary.unlink(missing_ok=True)
+    temporary = atomic.temporary(link)
     temporary.symlink_to(folder.resolve().name, target_is_directory=True)
     temporary.replace(link)
     atomic.sync(link.parent)

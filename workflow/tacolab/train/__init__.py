@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic, disk, slurm
+from tacolab import atomic, disk, intact, slurm
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Lease, NotOurs, acquire
@@ -178,5 +178,6 @@ def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> 
         "segments": segments,
         "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
         "codec": parameters(state.model),
+        "sha256": intact.sha256(artefact.path),
         "provenance": provenance(),
     }

@@ -88,11 +88,12 @@ def _train(
 
             if state.step % run.steps_per_epoch == 0:
                 if (epoch + 1) % run.execution.validate_every == 0 or finished:
-                    state.last = {"step": state.step, **validate(run)}
+                    held_out = validate(run)
+                    state.last = {"step": state.step, **held_out}
                     if state.last["loss"] < state.best.get("loss", math.inf):
                         state.best = state.last
                     history.add(epoch=epoch, validation=state.last)
-                    progress.log(state.step, state.last, "validation")
+                    progress.log(state.step, held_out, "validation")
                 if epoch + 1 in recipe.export_epochs:
                     lease.check()
                     export(run, run.artefact.folder / f"epoch-{epoch + 1}.safetensors")
