@@ -106,6 +106,24 @@ def test_edited_figures_draw_the_report_only(demo: Project) -> None:
     assert demo.planned() == {}
 
 
+def test_a_redraw_that_fails_leaves_the_old_report(demo: Project) -> None:
+    report = demo.folder / "results/report"
+    page = (report / "latest/index.html").read_text()
+    key = next(
+        path.name for path in report.iterdir() if path.is_symlink() and path.name != "latest"
+    )
+    code = "workflow/tacolab/report/figures.py"
+    demo.edit(code, '(folder / "figures").mkdir()', 'raise ValueError("a slip")')
+    assert demo.snakemake().returncode == 1
+    for name in ("latest", key):
+        assert (report / name / "index.html").read_text() == page
+        assert (report / name / "figures/photos-psnr.svg").exists()
+    demo.edit(code, 'raise ValueError("a slip")', '(folder / "figures").mkdir(0o777)')
+    assert demo.snakemake().returncode == 0
+    assert (report / "latest/index.html").read_text() != page  # it names the code
+    assert demo.planned() == {}
+
+
 def test_comments_in_figures_draw_nothing(demo: Project) -> None:
     demo.edit(
         "workflow/tacolab/report/layout.py", "METRICS = (", "# The order on the page.\nMETRICS = ("

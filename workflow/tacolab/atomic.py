@@ -14,6 +14,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from tacolab import disk
 from tacolab.process import PATTERN, Process
 
 TEMPORARY = ".*.tmp.*"  # a glob
@@ -48,17 +49,22 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; moved onto it on success, removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = temporary(path)
-    try:
-        yield new
-        sync(new)
-        new.replace(path)
-        sync(path.parent)
-    finally:
-        new.unlink(missing_ok=True)
+def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; moved onto it on success, removed on failure.
+
+    needed: bytes, where that is known. Raises disk.RefusedError on a full disk, whatever the writer
+    made of it.
+    """
+    with disk.writing(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = temporary(path)
+        try:
+            yield new
+            sync(new)
+            new.replace(path)
+            sync(path.parent)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -78,7 +84,7 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """`content` appears at `path` whole."""
-    with replacing(path) as temporary:
+    with replacing(path, len(content)) as temporary:
         temporary.write_bytes(content)
 
 

@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
@@ -22,7 +23,7 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 from rich.text import Text
 
-from tacolab import caches, costs, fingerprint, keys, leftovers, process, statuspage
+from tacolab import caches, costs, disk, fingerprint, keys, leftovers, process, statuspage
 from tacolab import config as configuration
 from tacolab import status as overview
 from tacolab.config import OWN, Study
@@ -110,10 +111,17 @@ def _make(artefact: Artefact, run: Callable[[], object]) -> None:
             return
         except Exception as error:
             if not fingerprint.complete(artefact):
+                _refused(error, artefact)
                 raise
             log.warning("%s: another job has made it meanwhile (%s)", artefact, error)
     leftovers.forget(artefact)
     log.info("%s: is there; remove it to make it again", artefact.path)
+
+
+def _refused(error: Exception, artefact: Artefact) -> None:
+    """Raises StageError of a full disk, with the artefact's folder where no file is named."""
+    if told := disk.explained(error, artefact.folder):
+        raise told from error
 
 
 @app.command()
@@ -463,7 +471,12 @@ def report(
         return
     plan = _plan(config, overrides)
     artefact = plan.find("report", key)  # says by itself what is missing
-    typer.echo(stage.run(plan, artefact, partial=now))
+    try:
+        page = stage.run(plan, artefact, partial=now)
+    except Exception as error:
+        _refused(error, artefact)
+        raise
+    typer.echo(page)
 
 
 @app.command()
@@ -650,10 +663,10 @@ def main() -> None:
     except UserError as error:
         _fail(error, 2)
     except Interrupted as stop:
-        typer.echo(f"tacolab: {stop}", err=True)
+        _say(str(stop))
         raise SystemExit(75) from None
     except Exception as error:
-        _fail(error, 1)
+        _fail(disk.explained(error) or error, 1)
 
 
 def _fail(error: Exception, code: int) -> None:
@@ -661,8 +674,14 @@ def _fail(error: Exception, code: int) -> None:
         traceback.print_exception(error)
         raise SystemExit(code)
     if isinstance(error, UserError | StageError):
-        typer.echo(f"tacolab: {error}", err=True)
+        _say(str(error))
     else:
         name = type(error).__name__
-        typer.echo(f"tacolab: {name}: {error} (tacolab --debug ... shows the traceback)", err=True)
+        _say(f"{name}: {error} (tacolab --debug ... shows the traceback)")
     raise SystemExit(code)
+
+
+def _say(text: str) -> None:
+    # A log on a full disk takes nothing, and shall not change the exit code.
+    with suppress(OSError):
+        typer.echo(f"tacolab: {text}", err=True)

@@ -3,17 +3,29 @@
 import atexit
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tacolab import process, slurm
+from tacolab import disk, process, slurm
 from tacolab.errors import StageError, UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
 ONLY_LOOKS = "report_now"
 # Their jobs pass their work on by a lease: those that a dead head left go on.
 PASSED_ON = {"train", "captions"}
+NOTES = 2**18  # bytes that Snakemake writes at least, about
+
+
+def check_notes() -> None:
+    """Raises RefusedError where Snakemake, in a dry run too, cannot write what it notes."""
+    notes = Path(".snakemake")
+    try:
+        with tempfile.TemporaryFile(dir=notes if notes.is_dir() else ".") as file:  # has no name
+            file.write(bytes(NOTES))
+    except OSError as error:
+        raise disk.RefusedError(error.errno or 0, notes, NOTES) from None
 
 
 class Asked(NamedTuple):

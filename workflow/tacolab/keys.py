@@ -83,7 +83,7 @@ STATE = {
 }
 
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing", "report")
+TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing")
 
 # What makes a model.
 MODELS = ("train", "import")
@@ -95,12 +95,17 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def snapshot_path(config: Mapping[str, Any]) -> Path:
+    """Where the merged config lies for jobs."""
+    return RESULTS / "config" / f"{digest(config)}.json"
+
+
 def snapshot(config: Mapping[str, Any]) -> Path:
     """A file with the merged config that never changes.
 
     Jobs read it: an edit of the config while they wait in a queue cannot change what they do.
     """
-    path = RESULTS / "config" / f"{digest(config)}.json"
+    path = snapshot_path(config)
     content = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
     if not path.exists() or path.read_bytes() != content:
         atomic.write_bytes(path, content)
@@ -253,7 +258,7 @@ class Plan:
             found[id(artefact)] = artefact
 
         for artefact in self:
-            if artefact.stage in TARGETS:
+            if artefact.stage in (*TARGETS, "report"):
                 visit(artefact)
         return list(found.values())
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tacolab import weightfile
+from tacolab import disk, weightfile
 from tacolab.errors import StageError, UserError
 
 # What `transformers` reads of a model on the hub, and nothing else: repositories also hold
@@ -171,10 +171,14 @@ def fetch(model: str) -> None:
     """
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     files = hub_files(model)
     try:
-        folder = Path(snapshot_download(model, allow_patterns=list(files)))
+        with disk.writing(Path(HF_HUB_CACHE), sum(size for size, _ in files.values())):
+            folder = Path(snapshot_download(model, allow_patterns=list(files)))
+    except disk.RefusedError:
+        raise
     except (HTTPError, OSError, RuntimeError) as error:
         raise StageError(
             f"{model}: the transfer from the hub ended early ({_reason(error)}); what is there is "

@@ -50,6 +50,7 @@ def orphans(plans: Iterable[Plan]) -> list[Path]:
     plans = list(plans)
     artefacts = [artefact for plan in plans for artefact in plan]
     known = {_unit(path) for a in artefacts for path in (*a.files, *a.begun)}
+    known |= {unit.parent / unit.readlink() for unit in known if unit and unit.is_symlink()}
     found: set[Path] = set()
     for stage, (folder, files) in LAYOUT.items():
         for name in (*files, STATE[stage]) if stage in STATE else files:
@@ -79,10 +80,13 @@ def size(path: Path) -> int:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or folder for good. Raises UserError outside results/."""
+    """Remove a file or folder for good, and links beside it. Raises UserError outside results/."""
     if RESULTS.resolve() not in path.resolve().parents:
         raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
+    for link in path.parent.iterdir():  # of a report
+        if link.is_symlink() and link.readlink() == Path(path.name):
+            link.unlink()

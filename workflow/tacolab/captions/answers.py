@@ -8,6 +8,7 @@ torn is the end of its own file.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tacolab import atomic
+from tacolab import atomic, disk
 from tacolab.captions.question import (
     GOOD,
     LATEST,
@@ -168,6 +169,8 @@ class Answers:
                 atomic.write_json(path, self.question.text)
                 atomic.sync(self.folder.parent)
         except OSError as error:
+            if error.errno in disk.FULL:
+                raise
             raise UserError(
                 f"{self.folder}: {error.strerror}; paid answers are kept there: name a data_root "
                 "that you may write to"
@@ -187,8 +190,9 @@ class Answers:
             self._file = (self.folder / name).open("xb", buffering=0)
             atomic.sync(self.folder)
         raw = _raw(line)
-        if self._file.write(raw) != len(raw):
-            raise OSError(f"{self._file.name}: an answer could not be written whole (disk full?)")
+        with disk.writing(Path(self._file.name), len(raw)):
+            if self._file.write(raw) != len(raw):
+                raise OSError(errno.ENOSPC, "an answer could not be written whole")
         path = Path(self._file.name)
         self._read[path] = self._read.get(path, 0) + len(raw)
         self._note(line)

@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 from datasets.arrow_writer import ArrowWriter
 
+from tacolab import disk
 from tacolab.atomic import sync, temporary, write_json
 from tacolab.data.sources import Listing
 from tacolab.data.verify import Photo
@@ -48,7 +49,8 @@ def pack(
     excluded: images left out for their size. listing: as the source gave them.
     """
     datasets.disable_progress_bars()  # ours counts images instead of shards
-    with _workspace(artefact.folder) as workspace:
+    needed = 2 * sum(photo.n_bytes for photo in photos)
+    with disk.writing(artefact.folder, needed), _workspace(artefact.folder) as workspace:
         # Written twice, since only save_to_disk makes a data set that `load_from_disk` opens and
         # only ArrowWriter streams into a place of our choice.
         stream = workspace / "stream.arrow"
