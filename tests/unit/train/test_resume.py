@@ -23,12 +23,14 @@ PASSES = {"before_log_line": (1, 4, 5), "half_log_line": (2, 7), "after_log_line
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", small_training.PLACES)
-def test_killed_at_a_place(place: str, folder: Path, undisturbed: Path) -> None:
+def test_killed_at_a_place(place: str, folder: Path, undisturbed_image_only: Path) -> None:
     """SIGKILL at several passes of one place, one after the other, then undisturbed to the end."""
     for n in PASSES.get(place, (1, 2, 5)):
-        assert small_training.finish(folder, sabotage=(place, n)) == -signal.SIGKILL
-    assert small_training.finish(folder) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+        assert (
+            small_training.finish(folder, arm="image-only", sabotage=(place, n)) == -signal.SIGKILL
+        )
+    assert small_training.finish(folder, arm="image-only") == 0
+    assert_equal(small_training.model_folder(folder, "image-only"), undisturbed_image_only)
 
 
 @pytest.mark.slow
