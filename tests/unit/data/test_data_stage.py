@@ -332,9 +332,9 @@ def test_a_turned_photo_is_packed_as_it_is_and_read_upright(
 
 # Where a kill is aimed: a function that the stage calls there.
 PLACES = {
-    "while images are written": "tacolab.data.pack.hashlib.sha256",
-    "before the move": "tacolab.data.pack.sync",
-    "before the manifest": "tacolab.data.pack.write_json",
+    "while images are written": "tacolab.data.pack:ArrowWriter.write",
+    "before the move": "tacolab.data.pack:sync",
+    "before the manifest": "tacolab.data.pack:write_json",
 }
 
 
@@ -342,18 +342,18 @@ PLACES = {
 def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place: str) -> None:
     plan = plan_of(FOLDER)
     artefact = plan.find("data", dataset="set")
-    module, function = place.rsplit(".", 1)
+    module, function = place.split(":")
     code = f"""
 import json, os, sys
 from tacolab import config, data
 from tacolab.keys import Plan
 import {module} as module
 calls, original = [], module.{function}
-def fatal(*args):
+def fatal(*args, **kwargs):
     calls.append(args)
     if len(calls) == 2 or "{function}" == "write_json":
         os.kill(os.getpid(), {int(signal.SIGKILL)})
-    return original(*args)
+    return original(*args, **kwargs)
 module.{function} = fatal
 plan = Plan(config.validate(json.loads(sys.argv[1]), "test"))
 data.run(plan, plan.find("data", dataset="set"))

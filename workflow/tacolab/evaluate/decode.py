@@ -97,7 +97,7 @@ def require_same_pictures(code: Artefact) -> None:
         raise UserError(
             f"{path}: {sum(map(bool, data.conversions))} of {len(data)} pictures were coded "
             f"without their colour profile or on their side, as an earlier version read them; "
-            f"delete {path.parent} and its images are coded again"
+            f"{_remedy(code)}"
         )
 
 
