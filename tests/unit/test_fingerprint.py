@@ -22,7 +22,8 @@ OTHERS = {
     # how it is done
     "atomic.py", "intact.py", "ledger.py", "progress.py", "provenance.py", "device.py",
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
-    "imagetable.py", "tokens.py", "tokencounts.py",
+    "imagetable.py", "tokens.py", "tokencounts.py", "texts.py",
+    "weightfile.py",  # opens or refuses what is pinned by RECIPE numbers
 }  # fmt: skip
 
 

@@ -119,3 +119,20 @@ def test_lists_of_assignments_are_profiles_too(tmp_path: Path) -> None:
 def test_what_cannot_be_understood_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         written(tmp_path, text).resources("train", needed=["runtime"])
+
+
+@pytest.mark.parametrize(
+    ("number", "snakemake"), [("020", "16"), ("4:00", "240"), ("1:30.5", "90.5"), ("-010", "-8")]
+)
+def test_numbers_that_snakemake_reads_as_others_are_refused(
+    tmp_path: Path, number: str, snakemake: str
+) -> None:
+    """A profile is YAML 1.1, whatever a config is."""
+    with pytest.raises(UserError, match=rf"{number} is {snakemake} for Snakemake; write it so"):
+        written(tmp_path, f"default-resources: {{runtime: {number}}}")
+
+
+def test_all_else_in_a_profile_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
+    text = "keep-going: yes\nretries: 1_0\ncores: 0x10\nset-threads: {train: 8}"
+    options = dict(written(tmp_path, text).options)
+    assert options == {"keep-going": True, "retries": 10, "cores": 16, "set-threads": {"train": 8}}

@@ -49,7 +49,7 @@ class Profile:
                 f"{file}: is missing; run it in the project's folder, or name a profile with "
                 "--profile profiles/NAME"
             )
-        content = configuration.read(file)
+        content = configuration.read(file, profile=True)
         _check_mappings(file, content)
         try:
             with file.open(encoding="utf-8") as stream:

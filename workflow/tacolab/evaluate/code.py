@@ -25,6 +25,7 @@ from tacolab.errors import UserError
 from tacolab.evaluate.images import Images, spread
 from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
+from tacolab.packed import Packed
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 from tacolab.weighttable import WeightTable
@@ -221,6 +222,7 @@ def finish(
         "text": artefact.text,
         "tokens": tokens,
         "sha256": intact.sha256(codes),
+        "converts": Packed(artefact.inputs["data"].folder).converts,
         "provenance": provenance(),
     }
     atomic.write_json(description, content)

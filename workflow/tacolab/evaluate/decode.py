@@ -1,5 +1,6 @@
 """Pictures back from the files of a coding, and only if they are what the encoder saw."""
 
+import json
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from tacolab import intact
 from tacolab.codec.bitstream import unpack
-from tacolab.errors import StageError
+from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.shards import batches
 from tacolab.keys import Artefact
+from tacolab.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Decoder:
     def __init__(self, code: Artefact, device: torch.device) -> None:
         self._code = code
         self._device = device
+        require_same_pictures(code)
         self._model = load_model(code, device)
         table, self._streams = read_codes(code)
         self._remedy = _remedy(code)
@@ -80,6 +83,22 @@ class Decoder:
                 together, sizes, x_hat.split(1), seconds, strict=True
             ):
                 yield Decoded(row, n_bytes, picture, own + shared)
+
+
+def require_same_pictures(code: Artefact) -> None:
+    """Raises UserError where the data set was packed again since, by a version that turns and
+    converts pictures: those that were coded are others than those to compare with."""
+    data, path = Packed(code.inputs["data"].folder), code.files[2]
+    try:
+        coded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        coded = {}  # nothing of it is needed but this
+    if any(data.conversions) and not coded.get("converts"):
+        raise UserError(
+            f"{path}: {sum(map(bool, data.conversions))} of {len(data)} pictures were coded "
+            f"without their colour profile or on their side, as an earlier version read them; "
+            f"delete {path.parent} and its images are coded again"
+        )
 
 
 def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:

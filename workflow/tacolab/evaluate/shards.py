@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tacolab import atomic, intact
+from tacolab.errors import StageError
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,10 @@ class Shards:
         return [part for part in self._ranges if not self._path(part).exists()]
 
     def save(self, which: range, part: Part) -> None:
-        """Keep a part."""
+        """Keep a part. Raises StageError when the folder is gone."""
+        # Not made again: who has finished the same work meanwhile, in another job, has removed it.
+        if not self._folder.is_dir():
+            raise self._gone()
 
         def write(path: Path) -> None:
             with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -105,12 +109,17 @@ class Shards:
         """All parts in their order; read one by one, for the files of all may not fit in memory."""
         for which in self._ranges:
             path = self._path(which)
+            if not path.exists():
+                raise self._gone()
             remedy = "delete it, and the same command makes it again"
             with intact.reading(path, remedy), zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name != "rows.json"]
                 rows = json.loads(archive.read("rows.json"))
                 part = Part(rows, {name: archive.read(name) for name in names})
             yield part
+
+    def _gone(self) -> StageError:
+        return StageError(f"{self._folder}: was removed while its parts were made; start again")
 
     def _path(self, part: range) -> Path:
         # With its last image: parts of another length must not be taken for these.

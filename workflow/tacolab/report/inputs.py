@@ -4,7 +4,6 @@ A point's numbers are the mean over an image's captions first, then over the ima
 image with more captions weighs no more than another.
 """
 
-import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
 from tacolab.report import training
 from tacolab.report.training import Training
+from tacolab.texts import loads
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 SECONDS = ["encode_seconds", "decode_seconds"]
@@ -322,7 +322,7 @@ def _point(images: pd.DataFrame) -> dict[str, Any]:
 def json_of(path: Path) -> dict[str, Any]:
     """An artefact's description. Raises UserError where it is damaged."""
     with intact.reading(path, _REMEDY):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("no description")
     return content
