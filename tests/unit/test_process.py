@@ -40,9 +40,11 @@ def test_a_job_of_a_killed_head_saves_and_leaves() -> None:
     assert head.stdout.read() == "saved\n"  # to the end: nobody writes there any more
 
 
-@pytest.mark.parametrize("head", ["", "7", str(replace(Process.me(), machine="01234567"))])
+@pytest.mark.parametrize("head", ["", "7", "of another machine"])
 def test_a_head_that_is_not_of_this_machine_ends_nothing(head: str) -> None:
     """Another node's job may have been given its environment."""
+    if head == "of another machine":
+        head = str(replace(Process.me(), machine="01234567"))
     code = "import time\nfrom tacolab import process\nprocess.end_with_head()\ntime.sleep(1)"
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ | {process.HEAD: head})
     assert ended.returncode == 0
