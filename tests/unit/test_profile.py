@@ -134,5 +134,7 @@ def test_numbers_that_snakemake_reads_as_others_are_refused(
 
 def test_all_else_in_a_profile_is_read_as_snakemake_reads_it(tmp_path: Path) -> None:
     text = "keep-going: yes\nretries: 1_0\ncores: 0x10\nset-threads: {train: 8}"
-    options = dict(written(tmp_path, text).options)
-    assert options == {"keep-going": True, "retries": 10, "cores": 16, "set-threads": {"train": 8}}
+    profile = written(tmp_path, text)
+    names = ("keep-going", "retries", "cores")
+    assert [profile.options[name] for name in names] == ["True", "10", "16"]
+    assert profile.threads("train") == 8

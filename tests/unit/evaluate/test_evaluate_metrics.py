@@ -13,7 +13,7 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from small_evaluation import IDS, find, make, plan
 
-from tacolab import atomic, evaluate, fingerprint
+from tacolab import atomic, evaluate, fingerprint, intact
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_tensor
 from tacolab.errors import StageError
@@ -165,6 +165,8 @@ def test_files_that_decode_to_other_symbols_are_refused() -> None:
     rows = pd.read_parquet(codes.path)
     rows.loc[1, "checksum"] ^= 1
     rows.to_parquet(codes.path)
+    description = json.loads(codes.files[2].read_text()) | {"sha256": intact.sha256(codes.path)}
+    atomic.write_json(codes.files[2], description)
     artefact = find(study, "metrics")
     with pytest.raises(
         StageError, match=r"coffee\.png decodes to other symbols here than were enc"
