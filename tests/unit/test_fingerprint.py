@@ -20,10 +20,11 @@ def double(x):
 OTHERS = {
     "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
     # how it is done
-    "atomic.py", "intact.py", "ledger.py", "progress.py", "provenance.py", "device.py",
+    "atomic.py", "disk.py", "process.py", "intact.py", "ledger.py",
+    "progress.py", "provenance.py", "device.py",
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
     "imagetable.py", "tokens.py", "tokencounts.py", "texts.py",
-    "weightfile.py",  # opens or refuses what is pinned by RECIPE numbers
+    "weightfile.py", "lfspointer.py",  # weights that are opened or refused
 }  # fmt: skip
 
 

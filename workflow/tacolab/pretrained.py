@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tacolab import disk, weightfile
+from tacolab import disk
 from tacolab.errors import StageError, UserError
+from tacolab.lfspointer import POINTS, is_pointer
 
 # What `transformers` reads of a model on the hub, and nothing else: repositories also hold
 # weights of other frameworks. Weights by preference, as `transformers` has it; whole or in parts.
@@ -43,8 +44,8 @@ def pretrained(kind: Any, source: str) -> Any:
     disable_progress_bar()  # one bar per file of weights says nothing
     here = Path(source)
     for path in sorted(here.iterdir()) if here.is_dir() else ():
-        if path.is_file() and weightfile.is_pointer(path):
-            raise UserError(f"{path}: {weightfile.POINTS}")
+        if path.is_file() and is_pointer(path):
+            raise UserError(f"{path}: {POINTS}")
     try:
         # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
         return kind.from_pretrained(source, local_files_only=True)

@@ -17,12 +17,8 @@ from typing import IO, Any
 import numpy as np
 
 from tacolab.errors import UserError
+from tacolab.lfspointer import POINTER, POINTS
 
-POINTER = b"version https://git-lfs"
-POINTS = (
-    "is a pointer of Git LFS, not the file itself; run `git lfs pull` in the folder that it was "
-    "cloned to, or download it"
-)
 ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
 
 # Beside weights people store notes of these kinds. To make one runs no code, but numpy can be
@@ -124,12 +120,6 @@ def kind(file: IO[bytes]) -> str | None:
     if head.startswith(ARCHIVES) or head[257:262] == b"ustar":
         return "is an archive; unpack it, and name the file of weights in it"
     return None
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file is what a clone without Git LFS has in its place."""
-    with path.open("rb") as file:
-        return file.read(len(POINTER)) == POINTER
 
 
 def _pickles(file: IO[bytes]) -> list[list[str]]:
