@@ -27,10 +27,15 @@ def temporary(path: Path) -> Path:
     It ends as `path` does, since writers choose their format by it. What killed processes of this
     machine have left of `path` is removed.
     """
+    clear(path)
+    return path.with_name(f".{Process.me()}.tmp.{path.name}")
+
+
+def clear(path: Path) -> None:
+    """Remove what killed processes of this machine have left of `path`."""
     for left in path.parent.glob(f".*.tmp.{escape(path.name)}"):
         if (process := owner(left)) and process.lives is False:
             remove(left)
-    return path.with_name(f".{Process.me()}.tmp.{path.name}")
 
 
 def owner(path: Path) -> Process | None:

@@ -245,3 +245,4 @@ def _forget(folder: Path, generation: int) -> None:
         if old < generation:
             _request(folder, old).unlink(missing_ok=True)
             _path(folder, old).unlink(missing_ok=True)
+            atomic.clear(_path(folder, old))  # of a holder that was killed when it let go

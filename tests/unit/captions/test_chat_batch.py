@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tacolab import atomic
 from tacolab.captions import batch
 from tacolab.captiontable import CaptionTable
 from tacolab.errors import Interrupted, StageError, UserError
+from tacolab.process import Process
 
 Server = tuple[MockOpenAI, str]
 Chat = Callable[..., ChatStudy]
@@ -467,9 +469,10 @@ def test_cut_at_any_write_of_a_file_no_batch_is_made_twice(
             real(path)
             if here():
                 # A process that is killed leaves its temporary files.
-                process, tmp, name = path.name.removeprefix(".").partition(".tmp.")
-                if tmp:
-                    shutil.copy(path, path.with_name(f".{process}0.tmp.{name}"))
+                if ".tmp." in path.name:
+                    dead = replace(Process.me(), pid=2**22 + 1)
+                    name = path.name.replace(str(Process.me()), str(dead))
+                    shutil.copy(path, path.with_name(name))
                 raise Cut
 
         batches, uploads = created(mock), len(mock.uploads)
@@ -484,4 +487,6 @@ def test_cut_at_any_write_of_a_file_no_batch_is_made_twice(
         assert (created(mock), len(mock.uploads)) == (batches + 1, uploads + 1)
     assert moment > 10
     assert set(by_request(mock)) == {1}
-    assert not list((study.folder / "data/answers").glob("*/**/.*.tmp.*"))
+    # A lease that was cut when it was let go, with all answers there, is taken by nobody again.
+    left = (study.folder / "data/answers").glob("*/**/.*.tmp.*")
+    assert {path.name.partition(".tmp.")[2] for path in left} <= {"lease-000001.json"}
