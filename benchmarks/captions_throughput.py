@@ -92,7 +92,7 @@ def main() -> None:
 
         known = prices.answers(plan.study, artefact, packed)
         started, began = cpu(), time.perf_counter()
-        chat.ask(plan.study.execution.api, artefact, packed, known, attempts=1)
+        chat.ask(plan.study.execution.api, artefact, packed, known, attempts=1, blame_images=False)
         seconds, used = time.perf_counter() - began, cpu() - started
         count = known.done
         with Path(f"/proc/{server.pid}/stat").open() as file:
