@@ -29,3 +29,4 @@ rule all:
     # Every keyed artefact, not only the report: a finished report would hide a missing model.
     input:
         files_of(*TARGETS),
+        rules.report.output,

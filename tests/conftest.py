@@ -1,19 +1,32 @@
-"""Tests of one folder share their fixtures, so they run in one process (`pytest -n 2`)."""
+"""What shares its fixtures runs in one process (`pytest -n 3`); what lasts longest begins first."""
 
 import signal
 from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parent / "unit"
+HERE = Path(__file__).parent
+UNIT = HERE / "unit"
+
+# Groups by folder or file, longest first. The cluster's scenarios mostly wait, beside all others.
+FIRST = ["slurm", "workflow/test_demo.py", "workflow", "workflow/test_mini.py"]
+# Of these folders the tests start many processes.
+THEN = ["unit/train", "unit/evaluate", "unit/captions"]
 
 # A shell's background job ignores Ctrl-C, and so would the children that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def group(item: pytest.Item) -> str:
+    """Tests of one folder, or of a file that stands for itself."""
+    file = item.path.relative_to(HERE)
+    alone = str(file) in FIRST or item.path.parent == UNIT
+    return str(file if alone else file.parent)
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: UNIT in item.path.parents)  # the longest, whole workflows, first
+    order = {name: place for place, name in enumerate([*FIRST, *THEN])}
+    items.sort(key=lambda item: order.get(group(item), len(order)))
     for item in items:
-        group = item.path if item.path.parent == UNIT else item.path.parent
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+        item.add_marker(pytest.mark.xdist_group(group(item)))

@@ -41,12 +41,14 @@ class MockOpenAI:
 
     faults: for one chat request each, in their order: an HTTP status, (status, headers, code),
     "cut", "slow", "malformed", "no choices", "refusal", "words" (that refuse), "blank", "length",
-    "filter"; anything else is none. headers: of one good answer each. batch_faults: for one batch
-    each: "expired", "cancelled", "half" (of its requests fail), "nothing" (all do), "mixed" (lines
-    twice and in another order), "failed", "full" (the queue), "lost" (the reply to its creation).
-    bad: sha256 of images (as sent) that are always refused. step_faults: of other requests, by
-    method and path: an HTTP status or "cut". before, after: called once when such a request has
-    come, and when it has been obeyed but not replied to.
+    "filter"; anything else is none. always: the same for each when these are used up. headers: of
+    one good answer each. batch_faults: for one batch each: "expired", "cancelled", "half" (of its
+    requests fail), "nothing" (all do), "mixed" (lines twice and in another order), "split" (half of
+    the answers are in the other file), "failed", "full" (the queue), "lost" (the reply to its
+    creation). no_file: how a batch names a file that it has not. bad: sha256 of images (as sent)
+    that are always refused. step_faults: of other requests, by method and path: an HTTP status,
+    "cut", bytes to send instead, or None. before, after: called once when such a request has come,
+    and when it has been obeyed but not replied to.
 
     paid: answers given, by sha256 of the image and by custom_id of batches. requests: of any kind,
     by method and path. most: chat requests in flight at once.
@@ -57,7 +59,9 @@ class MockOpenAI:
         self.latency = 0.0  # seconds of a chat request
         self.batch_seconds = 0.2
         self.faults: list[Any] = []
+        self.always: Any = None
         self.batch_faults: list[str] = []
+        self.no_file: str | None = None
         self.headers: list[dict[str, str]] = []
         self.bad: set[str] = set()
         self.step_faults: dict[str, list[Any]] = {}
@@ -86,7 +90,10 @@ class MockOpenAI:
         self.before.pop(what, lambda: None)()
         if faults := self.step_faults.get(what):
             fault = faults.pop(0)
-            return fault if fault == "cut" else _error(fault, "the server has trouble", None)
+            if isinstance(fault, bytes):
+                return 200, {}, fault
+            if fault is not None:
+                return fault if fault == "cut" else _error(fault, "the server has trouble", None)
         reply = await self._obey(method, path, query, headers, body)
         self.after.pop(what, lambda: None)()
         return reply
@@ -112,7 +119,7 @@ class MockOpenAI:
         return _error(404, f"no such path: {path}", None)
 
     async def _chat(self, body: bytes) -> Any:
-        fault = self.faults.pop(0) if self.faults else None
+        fault = self.faults.pop(0) if self.faults else self.always
         if self.latency:
             await asyncio.sleep(self.latency)
         if isinstance(fault, int):
@@ -250,6 +257,8 @@ class MockOpenAI:
             bad = [_line(r, None, None, "batch_expired") for r in requests[half:]]
         if fault == "mixed":
             good = [*reversed(good), *good]
+        if fault == "split":
+            good, bad = good[: half // 2], good[half // 2 :]
         batch["status"] = fault if fault in ("expired", "cancelled") else "completed"
         batch["request_counts"] = {
             "total": len(requests),
@@ -261,6 +270,8 @@ class MockOpenAI:
                 file = f"file-{next(self._ids)}"
                 self.files[file] = (f"{kind}.jsonl", b"".join(lines))
                 batch[f"{kind}_file_id"] = file
+            else:
+                batch[f"{kind}_file_id"] = self.no_file
 
 
 def _line(request: dict[str, Any], status: int | None, body: Any, error: str = "") -> bytes:

@@ -19,19 +19,20 @@ import yaml
 import small_training
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
+# A Snakemake that asks SLURM more often, and the rest of this environment.
+BIN = [Path(__file__).parent / "bin", Path(sys.executable).parent]
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("SLURM_")},
-    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "PATH": os.pathsep.join([*map(str, BIN), os.environ["PATH"]]),
     "PYTHONPATH": str(ROOT / "workflow"),
     "OMP_NUM_THREADS": "1",
 }
 
-# Epochs of one step each. A shorter training is the beginning of a longer one, to the bit.
-FEW, STEPS = 100, 200
+# Epochs of five steps each. A shorter training is the beginning of a longer one, to the bit.
+FEW, STEPS, PER_EPOCH = 50, 100, 5
 LIMIT = 30  # minutes of a job
 MINUTES = 40  # until anything that is waited for counts as lost; a busy machine is no failure
-STEP_LINES = 20  # steps between two lines of train.jsonl
+STEP_LINES = 10  # steps between two lines of train.jsonl
 
 
 class Study:
@@ -40,32 +41,33 @@ class Study:
     def __init__(
         self,
         folder: Path,
-        epochs: int = STEPS,
+        steps: int = STEPS,
         lambdas: tuple[str, ...] = ("0.01",),
         warning: int | None = 10,
         runtime: int = LIMIT,
         retries: int = 1,
         gpus: int = 1,
+        options: str = "",
         **execution: Any,
     ) -> None:
         """runtime: minutes. warning: seconds before the time limit at which SLURM sends SIGURG;
-        None: never."""
-        self.folder, self.lambdas, self.epochs = folder, lambdas, epochs
+        None: never. options: of sbatch, for the training."""
+        self.folder, self.lambdas, self.steps = folder, lambdas, steps
         self.noted: Any = None  # by a scenario, on its way
         folder.mkdir(exist_ok=True)
         study = small_training.study(
             training={
-                "epochs": epochs,
-                "batch": 5 if gpus == 1 else 4,  # one step per epoch of five captions
+                "epochs": steps // PER_EPOCH if gpus == 1 else steps,
+                "batch": 1 if gpus == 1 else 4,  # five captions: five steps per epoch, or one
                 "milestones": [],
-                "export_epochs": [FEW] if epochs > FEW else [],
+                "export_epochs": [FEW // PER_EPOCH] if steps > FEW else [],
             },
             execution={
                 "device": "cpu",
                 "gpus": gpus,
                 "workers": 0,
                 "log_every": STEP_LINES,
-                "validate_every": FEW,
+                "validate_every": FEW // PER_EPOCH if gpus == 1 else FEW,
                 "checkpoint_minutes": 0.05,
                 "margin_seconds": None,
                 "lease_seconds": 12,
@@ -81,7 +83,7 @@ class Study:
         train = profile["set-resources"]["train"]
         train |= {"runtime": runtime, "slurm_partition": "long", "mem_mb": 1000, "gpu": gpus}
         signal_option = f"--signal=URG@{warning} " if warning else ""
-        train["slurm_extra"] = f"'{signal_option}--open-mode=append'"
+        train["slurm_extra"] = f"'{options}{signal_option}--open-mode=append'"
         profile["default-resources"] |= {"runtime": 5, "mem_mb": 1000}
         profile["set-resources"]["captions"]["runtime"] = 5
         profile["set-threads"]["train"] = 1
@@ -244,8 +246,8 @@ class Study:
 
         model = self.model(lmbda)
         ours = load_file(model / "model.safetensors")
-        whole = self.epochs == reference.epochs
-        name = "model.safetensors" if whole else f"epoch-{self.epochs}.safetensors"
+        whole = self.steps == reference.steps
+        name = "model.safetensors" if whole else f"epoch-{self.steps // PER_EPOCH}.safetensors"
         theirs = load_file(reference.model() / name)
         assert ours.keys() == theirs.keys()
         assert all(ours[key].equal(theirs[key]) for key in ours)
@@ -253,7 +255,7 @@ class Study:
         assert (reference.state / "train.jsonl").read_bytes().startswith(history)
         lines = [json.loads(line) for line in history.splitlines()]
         steps = [line["step"] for line in lines if "step" in line]
-        assert steps == list(range(STEP_LINES, self.epochs + 1, STEP_LINES))
+        assert steps == list(range(STEP_LINES, self.steps + 1, STEP_LINES))
 
 
 def wait(what: str, happened: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from studies import Study, job_state, kill, slurm, wait
 
-pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("outcomes")]
 
 
 def edit(study: Study, rule: str = "train", **resources: object) -> None:
@@ -64,7 +64,7 @@ def test_second_head_is_refused(tmp_path: Path) -> None:
 
 def test_a_dead_heads_evaluation_is_not_done_twice(tmp_path: Path) -> None:
     """Of two jobs the later would delete what the first one has coded, and code it again."""
-    study = Study(tmp_path / "study", epochs=1)
+    study = Study(tmp_path / "study", steps=5)
     config = yaml.safe_load((study.folder / "study.yaml").read_text())
     config["protocol"]["datasets"] = {"set": {}}
     (study.folder / "study.yaml").write_text(yaml.safe_dump(config))

@@ -9,7 +9,7 @@ import pytest
 
 from studies import Study, slurm, wait
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("outcomes")]
 
 
 def trainings(study: Study) -> dict[str, dict[str, Any]]:
@@ -24,8 +24,8 @@ def submit(folder: Path, *options: str) -> int:
     return int(subprocess.check_output(command, cwd=folder, text=True))
 
 
-def test_jobs_in_the_queue(cluster: None, tmp_path: Path) -> None:
-    study = Study(tmp_path / "study", epochs=1, lambdas=("0.01", "0.02", "0.03", "0.04"))
+def test_jobs_in_the_queue(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study", steps=5, lambdas=("0.01", "0.02", "0.03", "0.04"))
     before = trainings(study)
     assert {training["state"] for training in before.values()} == {"missing"}
     label = {

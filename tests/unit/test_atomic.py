@@ -1,14 +1,17 @@
 """A file is there whole or not at all, whatever ends the writing."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
 import signal
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 from tacolab import atomic
+from tacolab.process import Process
 
 _processes = multiprocessing.get_context("forkserver")
 
@@ -72,9 +75,52 @@ def test_a_killed_writer_keeps_the_old_file_and_hinders_no_later_one(tmp_path: P
     assert process.exitcode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
     # What is left is hidden, so that nobody takes it for a result.
+    assert len(contents(tmp_path)) == 2
     assert all(name == "file.bin" or name.startswith(".") for name in contents(tmp_path))
     atomic.write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
+    assert contents(tmp_path) == {"file.bin": b"new"}
+
+
+def _write_until(end: Event, path: Path, begun: Event) -> None:
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(b"slow")
+        begun.set()
+        end.wait(60)
+
+
+def test_what_a_living_process_writes_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    end, begun = _processes.Event(), _processes.Event()
+    process = _processes.Process(target=_write_until, args=(end, path, begun))
+    process.start()
+    assert begun.wait(60)
+    atomic.write_bytes(path, b"quick")
+    end.set()
+    process.join(60)
+    assert process.exitcode == 0
+    assert contents(tmp_path) == {"file.bin": b"slow"}
+
+
+@pytest.mark.parametrize(
+    ("other", "stays"),
+    [
+        ({"machine": "01234567"}, True),  # its pid says nothing here
+        ({"start": "1"}, False),  # an earlier process had this pid
+        ({"start": ""}, True),  # of a system that does not tell
+    ],
+)
+def test_a_temporary_file_goes_only_where_its_process_is_known_to_have_ended(
+    tmp_path: Path, other: dict[str, str], stays: bool
+) -> None:
+    path = tmp_path / "file.bin"
+    process = dataclasses.replace(Process.me(), **other)
+    left = tmp_path / f".{process}.tmp.file.bin"
+    assert atomic.owner(left) == process
+    foreign = [left, tmp_path / ".123.tmp.file.bin", tmp_path / f".{process}.tmp.another.bin"]
+    for file in foreign:
+        file.touch()
+    atomic.write_bytes(path, b"new")
+    assert [file.exists() for file in foreign] == [stays, True, True]
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

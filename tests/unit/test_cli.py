@@ -1,10 +1,12 @@
 """The command line: what it teaches, what it refuses, and how it ends."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tacolab import cli, config
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Plan
+from tacolab.process import Process
 
 STUDY = """
 title: test
@@ -199,6 +202,38 @@ def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
     # Once all is run, the first phase's report is drawn no more; nothing else is unused.
     Path("study.yaml").write_text(STUDY + phases)
     assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.report().folder)]
+
+
+def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run: Run) -> None:
+    plan = Plan(config.load(Path("study.yaml")))
+    (table, summary), report = plan.find("captions", source="human").files, plan.report().folder
+    ended = subprocess.run(
+        [sys.executable, "-c", "from tacolab.process import Process\nprint(Process.me())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    elsewhere = replace(Process.me(), machine="01234567")
+    begun = table.with_suffix(".partial.jsonl")
+    half = table.with_name(f".{ended}.tmp.{table.name}")
+    page = report.with_name(f".{ended}.tmp.{report.name}") / "index.html"
+    kept = [table.with_name(f".{who}.tmp.{table.name}") for who in (Process.me(), elsewhere)]
+    silent = table.with_name(f".{elsewhere}.tmp.{summary.name}")
+    unmeant = table.with_name("01234567.partial.jsonl")
+    for path in (begun, half, page, *kept, silent, unmeant):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    os.utime(silent, (0, 0))
+
+    def listed(*options: str) -> set[Path]:
+        return {Path(name) for name in re.findall(r"MiB  (results\S+)", run("prune", *options)[1])}
+
+    assert listed() == {half, page.parent, silent, unmeant}  # `begun` is gone on with
+    for path in (table, summary):
+        path.touch()
+    assert listed("--delete") == {half, page.parent, silent, unmeant, begun}
+    assert listed() == set()
+    assert all(path.exists() for path in (*kept, table, summary))
 
 
 @pytest.mark.parametrize(("command", "shown"), [("status", "0 of 15 done"), ("plan", "GPU hours")])

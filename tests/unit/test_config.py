@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakemake.cli import parse_config
 
 from tacolab import config
 from tacolab.config import Study
@@ -261,8 +263,8 @@ WRONG = [
     ("training/epochs", 0, "training.epochs: must be at least 1, not 0"),
     ("training/learning_rate", 0, "training.learning_rate: must be above 0.0, not 0"),
     ("training/learning_rate", float("inf"), "training.learning_rate: must be a finite number"),
-    ("training/batch", True, "training.batch: YAML reads yes, no, on, off, true and false as"),
-    ("arms/taco/text", False, "arms.taco.text: YAML reads yes, no, on, off"),
+    ("training/batch", True, "training.batch: true and false are truth values; quote them"),
+    ("arms/taco/text", False, "arms.taco.text: true and false are truth values"),
     ("training/milestones", 3, "training.milestones: must be a list, like [1, 2], not 3"),
     ("execution", [], "execution: must be a mapping of keys, not []"),
     ("datasets/kodak/list", {"path": "x", "sha256": "A"}, "datasets.kodak.list.sha256: must match"),
@@ -294,7 +296,10 @@ def test_what_is_no_mapping_is_refused(study: Any) -> None:
         (b"- a\n- b\n", "not a study: a mapping of keys is needed"),
         (b"title: [unclosed\n", "not valid YAML: while parsing"),
         (b"title: \xff\xfe\n", "not valid YAML: 'utf-8' codec"),
-        (b"title: 2020-13-45\n", "not valid YAML: month must be"),
+        (b"title: " + b"[" * 100_000, "not valid YAML: brackets within brackets, hundreds deep"),
+        (b"lambdas: !!set {a}\n", "not valid YAML: could not determine a constructor for the tag"),
+        (b"title: !!int many\n", "not valid YAML: invalid literal for int()"),
+        (b"? [a]\n: b\n", "not valid YAML: a list or mapping as a key"),
     ],
 )
 def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -304,6 +309,221 @@ def test_a_file_that_is_no_study_is_named(tmp_path: Path, content: bytes, messag
         config.load(path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+DEEP = '{"title": ' + "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (DEEP, "not JSON (brackets within brackets, hundreds deep)"),
+        ('{"seed": 1, "seed": 2}', "'seed' stands there twice"),
+        (r'{"title": "\ud83d x"}', r"\ud83d x"),
+        ("seed: 3", "not JSON"),
+    ],
+    ids=["deep", "twice", "half", "yaml"],
+)
+def test_a_config_in_json_is_read_as_strictly(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "my.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+# As YAML 1.2 has them; YAML 1.1 says 16, 90, 90.5, 1000, 3, true, true and a date.
+SCALARS = [
+    ("020", 20),
+    ("-010", -10),
+    ("0o20", 16),
+    ("0x1F", 31),
+    ("+5", 5),
+    ("1:30", "1:30"),
+    ("1:30.5", "1:30.5"),
+    ("1_000", "1_000"),
+    ("0b11", "0b11"),
+    ("08", 8),
+    ("yes", "yes"),
+    ("Off", "Off"),
+    ("2020-01-02", "2020-01-02"),
+    ("1e3", 1000.0),
+    ("1.", 1.0),
+    (".5", 0.5),
+    ("-.inf", float("-inf")),
+    ("True", True),
+    ("false", False),
+    ("~", None),
+    ("", None),
+    ("NULL", None),
+    ("nil", "nil"),
+    ("'020'", "020"),
+    ("!!str 020", "020"),
+    ("=", "="),
+    ("[010, n]", [10, "n"]),
+    ("{on: 07}", {"on": 7}),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS)
+def test_yaml_is_that_of_version_1_2(tmp_path: Path, text: str, value: Any) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(f"title: {text}\n")
+    for read in (config.read(path), config.merged(path, [f"note={text}"])):
+        assert read["title"] == value and type(read["title"]) is type(value)
+    assert config.merged(path, [f"note={text}"])["note"] == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "outcome"),
+    [
+        ("epochs", "020", 20),
+        ("epochs", "1:30", "training.epochs: must be a whole number, not '1:30'"),
+        ("epochs", "2020-01-02", "training.epochs: must be a whole number, not '2020-01-02'"),
+        ("epochs", "yes", "training.epochs: must be a whole number, not 'yes'"),
+        ("learning_rate", "1e-4", 1e-4),
+        ("learning_rate", "1:30.5", "training.learning_rate: must be a number, not '1:30.5'"),
+        ("learning_rate", ".nan", "training.learning_rate: must be a finite number"),
+    ],
+)
+def test_numbers_of_a_study_are_what_stands_there(
+    tmp_path: Path, key: str, text: str, outcome: Any
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(DEMO | {"training": DEMO["training"] | {key: "HERE"}}))
+    path.write_text(path.read_text().replace("HERE", text))
+    if isinstance(outcome, str):
+        with pytest.raises(UserError, match=re.escape(outcome)):
+            config.load(path)
+    else:
+        assert getattr(config.load(path).training, key) == outcome
+
+
+def test_words_of_truth_are_text_where_text_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(changed("captions/word", {"kind": "constant", "text": "HERE"})))
+    path.write_text(path.read_text().replace("HERE", "no"))
+    word = config.load(path).captions["word"]
+    assert isinstance(word, config.Constant) and word.text == "no"
+
+
+def test_the_workflow_reads_what_the_commands_read(tmp_path: Path) -> None:
+    """Snakemake's own reading of the files is none of ours; --config it has parsed before."""
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("seed: 010\ntitle: yes\nprotocol: {margins: {fid: 1:30}, examples: 02}\n")
+    second.write_text("protocol: {examples: 07}\nnote: 2020-01-02\n")
+    options = parse_config(["phase=null", "data_root=/d", "codec={N: 010, M: null}"])
+    assert config.merged_by_snakemake([first, second], options, "here") == {
+        "seed": 10,
+        "title": "yes",
+        "protocol": {"margins": {"fid": "1:30"}, "examples": 7},
+        "note": "2020-01-02",
+        "phase": None,
+        "data_root": "/d",
+        "codec": {"N": "010", "M": None},
+    }
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "HOME": "/home/me",
+        "SCRATCH": "/fast",
+        "EMPTY": "",
+        "TILDE": "~/x",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("UNSET", raising=False)
+
+
+PLACES = [
+    "data_root",
+    "datasets/kodak/images",
+    "datasets/kodak/list",
+    "captions/released/files/kodak",
+    "encoders/minilm/model",
+    "training/joint_model",
+    "protocol/cmmd_model",
+    "weights/spacy",
+]
+
+
+def resolved(study: Study, path: str) -> str:
+    """What the study means at a place of `changed`."""
+    place: Any = study
+    for key in path.split("/"):
+        place = place[key] if isinstance(place, dict) else getattr(place, key)
+    return str(getattr(place, "path", place))
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("path", PLACES)
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~/data", "/home/me/data"),
+        ("$SCRATCH/data", "/fast/data"),
+        ("${SCRATCH}/$SCRATCH", "/fast//fast"),
+        ("$TILDE/y", "/home/me/x/y"),
+        ("a~b/c$/d", "a~b/c$/d"),
+    ],
+)
+def test_home_and_variables_are_expanded_wherever_a_path_stands(
+    path: str, written: str, meant: str
+) -> None:
+    found = resolved(config.validate(changed(path, written), "my.yaml"), path)
+    assert Path(found) == Path(meant)
+
+
+def test_a_folder_named_like_the_home_can_be_named() -> None:
+    """Earlier versions made one."""
+    assert str(config.validate(changed("data_root", "./~/data"), "my.yaml").data_root) == "~/data"
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("path", PLACES)
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("$UNSET/data", "$UNSET is not set; set it, or write the path out"),
+        ("${UNSET}", "$UNSET is not set"),
+        ("$EMPTY/data", "$EMPTY is not set"),
+        ("${SCRATCH:-/tmp}/x", "of '$', only $NAME and ${NAME} are understood"),
+        ("$(pwd)/x", "of '$', only $NAME and ${NAME} are understood"),
+        ("${SCRATCH", "of '$', only $NAME and ${NAME} are understood"),
+        ("~nobody-of-this-name/x", "nobody's home is known by that name"),
+        ("a\0b", "no name holds a null character"),
+    ],
+)
+def test_what_names_no_path_is_one_line(path: str, written: str, why: str) -> None:
+    message = problem(changed(path, written))
+    assert message.startswith(path.replace("/", ".")) and why in message
+
+
+@pytest.mark.usefixtures("environment")
+def test_weight_files_and_captioners_are_expanded(tmp_path: Path) -> None:
+    study = copy.deepcopy(DEMO)
+    study["captions"] |= {"ofa": {"kind": "ofa", "model": "~/ofa"}, "chat": {"kind": "gpt4o"}}
+    study["captions"]["blip"] = {"kind": "hf", "model": "$SCRATCH/blip"}
+    arm = {k: v for k, v in study["arms"]["taco"].items() if k != "training"}
+    study["arms"]["theirs"] = arm | {"weights": {"0.0016": "$SCRATCH/w.pth"}}
+    known = config.validate(study, "my.yaml")
+    assert known.arms["theirs"].weights["0.0016"].path == Path("/fast/w.pth")
+    models = [known.captions[name].model for name in ("ofa", "blip", "chat")]  # type: ignore[union-attr]
+    assert models == ["/home/me/ofa", "/fast/blip", "gpt-4o-2024-11-20"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_jobs_get_the_folder_that_was_meant_where_they_were_planned(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("data_root: $SCRATCH/data\n")
+    assert config.merged(path)["data_root"] == "/fast/data"
+    assert config.merged(path, ["data_root=~/d"])["data_root"] == "/home/me/d"
+    options = {"data_root": "$SCRATCH/d"}
+    assert config.merged_by_snakemake([path], options, "here")["data_root"] == "/fast/d"
+    with pytest.raises(UserError, match=r"here: data_root: '\$UNSET': \$UNSET is not set"):
+        config.merged_by_snakemake([path], {"data_root": "$UNSET"}, "here")
 
 
 def test_a_missing_file_is_named_with_the_option_that_names_another(tmp_path: Path) -> None:
@@ -444,3 +664,9 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="'lambdas' stands there twice"):
         config.load(path)
+
+
+def test_a_mapping_as_a_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("? {a: b}\n: c\n")
+    with pytest.raises(UserError, match=r"study\.yaml: not valid YAML: .*unhashable key"):
+        config.read(tmp_path / "study.yaml")

@@ -19,9 +19,11 @@ def double(x):
 # a RECIPE number stands for.
 OTHERS = {
     "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
-    "atomic.py", "ledger.py", "progress.py", "provenance.py", "device.py",  # how it is done
+    # how it is done
+    "atomic.py", "intact.py", "ledger.py", "progress.py", "provenance.py", "device.py",
     "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
-    "imagetable.py", "tokens.py", "tokencounts.py",
+    "imagetable.py", "tokens.py", "tokencounts.py", "texts.py",
+    "weightfile.py",  # opens or refuses what is pinned by RECIPE numbers
 }  # fmt: skip
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, T5Tokenizer
 
 from clip_tokenizer import save_clip_tokenizer
 from tacolab.config import ClipText, LongClipText, TransformersText
@@ -108,6 +110,63 @@ def test_a_pieces_span_is_its_text_whatever_the_tokenizer_has_made_of_it(clip_fo
         (spans,) = tokenizer([caption]).spans
         found = [caption[a:b] for a, b in spans[spans[:, 0] >= 0].tolist()]
         assert "".join(dict.fromkeys(found)) == "TheREDdogÉ🙂."
+
+
+def sentencepiece(folder: Path) -> str:
+    """T5's class: `</s>` and `<unk>` are pieces of the model itself, and the likeliest."""
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁the", -3.0)]
+    pieces += [(c, -6.0) for c in "abcdefghijklmnopqrstuvwxyz</>[]|_0"]
+    T5Tokenizer(vocab=pieces, extra_ids=1).save_pretrained(folder)
+    return str(folder)
+
+
+def words_alone(folder: Path) -> str:
+    """Whole words, split at spaces: `[SEP]` is one of them."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "dog"]
+    backend = Backend(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+    ).save_pretrained(folder)  # fmt: skip
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["clip", "longclip", "minilm", "sentencepiece", "words"])
+def test_special_tokens_in_a_caption_are_text(kind: str, clip_folder: str, tmp_path: Path) -> None:
+    """None of them ends the caption, begins or pads it, and all that is typed is read."""
+    folder = {
+        "minilm": locate(MINILM),
+        "sentencepiece": sentencepiece(tmp_path / "t5"),
+        "words": words_alone(tmp_path / "words"),
+    }.get(kind, clip_folder)
+    tokenizer = {
+        "clip": clip(folder, 60, windows=2),
+        "longclip": tokenizer_of(LongClipText(kind="longclip", model=folder, max_tokens=60)),
+    }.get(
+        kind,
+        tokenizer_of(TransformersText(kind="transformers", model=folder, max_tokens=60, width=8)),
+    )
+    own = AutoTokenizer.from_pretrained(folder)
+    (plain,) = tokenizer(["the dog the"]).ids
+    typed = [f"the {special} the{special}dog" for special in own.all_special_tokens]
+    assert typed
+    # An unknown word may be told by its token like any other
+    ends = set(own.all_special_ids) - ({own.unk_token_id} if kind != "clip" else set())
+    tokens = tokenizer(typed)
+    for caption, ids, spans, length in zip(
+        typed, tokens.ids, tokens.spans, tokens.lengths, strict=True
+    ):
+        read = spans[:, 0] >= 0
+        assert read.sum() == length
+        assert not ends & set(ids[read].tolist())
+        pieces = dict.fromkeys(map(tuple, spans[read].tolist()))  # of one character once
+        assert "".join(caption[a:b] for a, b in pieces).replace(" ", "") == caption.replace(" ", "")
+        assert set(ids[~read].tolist()) <= set(plain.tolist())
+    # Other captions are read as by the tokenizer itself.
+    whole = own(["the dog the", ""], padding="max_length", truncation=True, max_length=60)
+    assert tokenizer(["the dog the", ""]).ids[:, :60].tolist() == whole["input_ids"]
 
 
 def test_it_travels_as_its_config(clip_folder: str) -> None:

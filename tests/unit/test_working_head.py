@@ -31,6 +31,13 @@ def test_each_of_several_partitions_must_take_the_job(monkeypatch: pytest.Monkey
         head.check_limits({Asked("gpu,gpu-old", 60, 8001): ["train"]})
 
 
+def test_memory_by_core_is_that_of_all_cores() -> None:
+    """Snakemake's executor passes it on in place of the job's memory."""
+    asked = {"slurm_partition": "gpu", "runtime": 1, "mem_mb": 8000}
+    assert Asked.of(asked) == Asked("gpu", 1, 8000)
+    assert Asked.of(asked | {"mem_mb_per_cpu": 3000, "_cores": 4}) == Asked("gpu", 1, 12000)
+
+
 def test_a_dead_heads_jobs_are_cancelled_that_would_be_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

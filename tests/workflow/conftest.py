@@ -1,4 +1,4 @@
-"""A copy of the project in which the demo has run; tests edit copies of that."""
+"""Copies of the project in which the demo has run; tests edit copies of these."""
 
 import os
 import re
@@ -75,13 +75,42 @@ def copy_sources(folder: Path) -> Project:
     return Project(folder)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The demo has run here. Not to be changed: `demo` is a copy for each test."""
-    project = copy_sources(tmp_path_factory.mktemp("demo") / "project")
+# The demo's training in seconds: crops of 64 pixels, an epoch or two.
+QUICK = {
+    "  epochs: 20\n": "  epochs: 2\n",
+    "  crop: 256 ": "  crop: 64 ",
+    "  milestones: [14, 18]\n": "  milestones: []\n",
+    "{export_epochs: [10]}": "{export_epochs: [1]}",
+    "{arm: taco, epoch: 10}": "{arm: taco, epoch: 1}",
+    "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 10, milestones: []}\n": (
+        "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 1}\n"
+    ),
+    "    token_weighting: pooled\n    training: {epochs: 10, milestones: []}\n": (
+        "    token_weighting: pooled\n    training: {epochs: 1}\n"
+    ),
+}
+
+
+def ran(project: Project) -> Project:
+    """The README's command in it."""
     run = project.snakemake()
     assert run.returncode == 0, run.stdout + run.stderr
     return project
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The demo has run here, as everybody's does. Not to be changed."""
+    return ran(copy_sources(tmp_path_factory.mktemp("trained") / "project"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The demo has run here, hardly trained. Not to be changed: `demo` is a copy for each test."""
+    project = copy_sources(tmp_path_factory.mktemp("demo") / "project")
+    for old, new in QUICK.items():
+        project.edit(DEMO, old, new)
+    return ran(project)
 
 
 @pytest.fixture

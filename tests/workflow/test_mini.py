@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,25 +10,23 @@ import pytest
 import yaml
 
 import authors_file
+import mock_openai
 from conftest import ROOT, Project
 
 SHARED = ROOT.parent / "shared" / "data"
 
 
 TRAINED, TESTED = 10, 3  # images
-PORT = "8123"  # as in config/mini.yaml
 
 
 @pytest.fixture
-def answers() -> Iterator[None]:
-    """The stand-in for the API that config/mini.yaml asks for."""
-    mock = subprocess.Popen([sys.executable, str(ROOT / "tests/mock_openai.py"), "--port", PORT])
-    yield
-    mock.terminate()
-    mock.wait()
+def answers() -> Iterator[str]:
+    """A stand-in for the API, at a free port; its base_url."""
+    with mock_openai.serving() as (_, base_url):
+        yield base_url
 
 
-def shorten(config: Path, data_root: Path) -> dict[str, int]:
+def shorten(config: Path, data_root: Path, api: str) -> dict[str, int]:
     """The mini study with a few images of COCO and one lambda; the images of each data set."""
     study = yaml.safe_load(config.read_text())
     coco = data_root / "coco"
@@ -48,6 +44,7 @@ def shorten(config: Path, data_root: Path) -> dict[str, int]:
     study["timing"] |= {"parts": ["attention"], "sides": [64], "text_tokens": [38]}
     study["timing"] |= {"width_factors": [], "repeats": 3}
     study["protocol"] |= {"datasets": {"coco": {"crop": 256}}, "anchors": {"jpeg": [10, 40]}}
+    study["execution"]["api"]["base_url"] = api
     file = data_root / study["arms"]["published"]["weights"]["0.004"]
     authors_file.write(file, text_dim=384, **study["codec"])
     config.write_text(yaml.safe_dump(study, sort_keys=False))
@@ -56,12 +53,12 @@ def shorten(config: Path, data_root: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_every_arm_of_the_mini_study_runs(
-    clone: Project, answers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clone: Project, answers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not SHARED.is_dir():
         pytest.skip(f"needs the COCO subset in {SHARED}")
     monkeypatch.setenv("OPENAI_API_KEY", "mock")
-    sizes = shorten(clone.folder / "config/mini.yaml", tmp_path / "data")
+    sizes = shorten(clone.folder / "config/mini.yaml", tmp_path / "data", answers)
     arms = yaml.safe_load((clone.folder / "config/mini.yaml").read_text())["arms"]
     run = clone.snakemake(config="config/mini.yaml")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

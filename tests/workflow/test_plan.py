@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -132,24 +133,61 @@ def test_wrong_config_is_one_line_and_exit_2(
 
 
 def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:
-    """The merged config lies in results/ under a name of its content."""
-    assert clone.planned("--config", "seed=7")["train"] == 6
+    """The merged config lies in results/ under a name of its content, whatever text it holds."""
+    clone.edit("config/demo.yaml", "title: tacolab demo", "title: démo 🙂")
+    run = clone.snakemake("--until", "data", "--config", "seed=7")
+    assert run.returncode == 0, run.stderr
     (snapshot,) = (clone.folder / "results/config").glob("*.json")
-    assert json.loads(snapshot.read_text())["seed"] == 7
     demo = yaml.safe_load((clone.folder / "config/demo.yaml").read_text())
     assert json.loads(snapshot.read_text()) == demo | {"seed": 7}
-    torn = snapshot.read_bytes()[:300]
-    snapshot.write_bytes(torn)
-    assert clone.planned("--config", "seed=7")["train"] == 6
-    assert json.loads(snapshot.read_text())["seed"] == 7
-
-
-def test_jobs_read_any_text_as_it_was_written(clone: Project) -> None:
-    clone.edit("config/demo.yaml", "title: tacolab demo", "title: démo 🙂")
-    assert clone.planned()["train"] == 6
-    (snapshot,) = (clone.folder / "results/config").glob("*.json")
     status = clone.run("tacolab", "status", "-c", str(snapshot))
-    assert status.returncode == 0 and "0 of 42 done" in status.stdout
+    assert status.returncode == 0 and "2 of 42 done" in status.stdout
+
+
+def test_jobs_see_the_values_that_commands_see(
+    clone: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of YAML 1.2, and folders as they were meant where the study was started."""
+    monkeypatch.setenv("SCRATCH", "/fast")
+    clone.edit(DEMO, "epochs: 20\n", "epochs: 020\n")
+    clone.edit(DEMO, "title: tacolab demo\n", "title: 1:30\n")
+    run = clone.snakemake("--until", "data", "--config", "data_root=$SCRATCH/x", "phase=null")
+    assert run.returncode == 0, run.stderr
+    (snapshot,) = (clone.folder / "results/config").glob("*.json")
+    said = json.loads(snapshot.read_text())
+    assert (said["title"], said["training"]["epochs"]) == ("1:30", 20)
+    assert (said["data_root"], said["phase"]) == ("/fast/x", None)
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_room(clone: Project) -> None:
+    """But for what Snakemake notes of itself; a real one says in one line what is wrong."""
+
+    def files() -> set[Path]:
+        found = (path.relative_to(clone.folder) for path in clone.folder.rglob("*"))
+        return {path for path in found if not {".snakemake", "__pycache__"} & set(path.parts)}
+
+    before = files()
+    assert clone.planned()["train"] == 6
+    assert files() == before
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    for options, place, message in (
+        ("ro", "results", "the disk is read-only; mount it for writing"),
+        ("size=4k", "results", "the disk or the quota is full: "),
+        ("ro", ".snakemake", ".snakemake: the disk is read-only"),
+    ):
+        script = f'mount -t tmpfs -o {options} none {place} && exec "$0" "$@"'
+        if "size" in options:
+            script = script.replace("&&", f"&& head -c 4k /dev/zero > {place}/full &&")
+        within = ("unshare", "--mount", "sh", "-c", script)
+        command = ("snakemake", "--profile", "profiles/local", "--configfile", DEMO)
+        if (options, place) == ("ro", "results"):
+            assert clone.run(*within, *command, "-n").returncode == 0
+        run = clone.run(*within, *command)
+        assert run.returncode == 1
+        (line,) = (line for line in run.stderr.splitlines() if line.startswith("tacolab: "))
+        assert message in line and "the same command goes on" in line
+        assert "Traceback" not in run.stderr and "Logging error" not in run.stderr
 
 
 def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_path: Path) -> None:

@@ -106,6 +106,24 @@ def test_edited_figures_draw_the_report_only(demo: Project) -> None:
     assert demo.planned() == {}
 
 
+def test_a_redraw_that_fails_leaves_the_old_report(demo: Project) -> None:
+    report = demo.folder / "results/report"
+    page = (report / "latest/index.html").read_text()
+    key = next(
+        path.name for path in report.iterdir() if path.is_symlink() and path.name != "latest"
+    )
+    code = "workflow/tacolab/report/figures.py"
+    demo.edit(code, '(folder / "figures").mkdir()', 'raise ValueError("a slip")')
+    assert demo.snakemake().returncode == 1
+    for name in ("latest", key):
+        assert (report / name / "index.html").read_text() == page
+        assert (report / name / "figures/photos-psnr.svg").exists()
+    demo.edit(code, 'raise ValueError("a slip")', '(folder / "figures").mkdir(0o777)')
+    assert demo.snakemake().returncode == 0
+    assert (report / "latest/index.html").read_text() != page  # it names the code
+    assert demo.planned() == {}
+
+
 def test_comments_in_figures_draw_nothing(demo: Project) -> None:
     demo.edit(
         "workflow/tacolab/report/layout.py", "METRICS = (", "# The order on the page.\nMETRICS = ("
@@ -199,15 +217,15 @@ def test_a_folder_in_the_place_of_latest_is_said_and_kept(demo: Project) -> None
 
 
 def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -> None:
-    """Two epochs, so that it can really be run; changing back needs nothing."""
+    """Really run; changing back needs nothing."""
     before = results(demo)
     config = (demo.folder / DEMO).read_text()
     demo.edit(
         DEMO,
         "    captions: human\n    attention: {kind: linformer, rank: 8}\n"
-        "    training: {epochs: 10, milestones: []}\n",
+        "    training: {epochs: 1}\n",
         "    captions: {photos-train: empty, photos: human}\n"
-        "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 2, milestones: []}\n",
+        "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 1}\n",
     )
     # The model; own and empty captions: codes and metrics.
     again = {"train": 1, "code": 2, "metrics": 2, "report": 1}

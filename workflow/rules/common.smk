@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import fingerprint, head
+from tacolab import disk, fingerprint, head, leftovers, process
 from tacolab.config import HuggingFace, Ofa
 from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot
-from tacolab.report import latest, layout, origin
+from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot, snapshot_path
+from tacolab.report import latest, origin
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(
@@ -26,23 +26,35 @@ os.environ["PATH"] = os.pathsep.join(
 os.environ.pop("CONDA_SHLVL", None)
 
 try:
-    for path in workflow.configfiles:
-        configuration.read(Path(path))  # Snakemake's reader lets keys stand twice
     ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
     if workflow.config_settings.config:
         ORIGIN += " + --config"
-    PLAN = Plan(configuration.validate(config, ORIGIN))
+    # Not Snakemake's `config`: its YAML is 1.1 (020 is 16), and lets keys stand twice.
+    MERGED = configuration.merged_by_snakemake(
+        [Path(path) for path in workflow.configfiles],
+        workflow.config_settings.config,
+        ORIGIN,
+    )
+    PLAN = Plan(configuration.validate(MERGED, ORIGIN))
     check_sources(PLAN)
-except UserError as error:
+    if workflow.is_main_process:
+        head.check_notes()
+except (UserError, disk.RefusedError) as error:
     # A WorkflowError would bury the line under the place in this file.
     print(f"tacolab: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(2 if isinstance(error, UserError) else 1)
 
-CONFIG = snapshot(config)  # merged from --configfile and --config
+# Merged from --configfile and --config. Written at the start, for a dry run writes nothing.
+CONFIG = snapshot_path(MERGED)
 if workflow.is_main_process:
     # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
     # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
     workflow.config_settings.configfiles = [CONFIG.resolve()]
+    # It is in there; and a variable in data_root may be another one on a node.
+    workflow.config_settings.config_args = []
+else:
+    # Jobs on a cluster live on without their head, and get its environment.
+    os.environ.pop(process.HEAD, None)
 
 MEASURED = fingerprint.measured()
 
@@ -51,22 +63,39 @@ onstart:
     # Not in the nested Snakemake of a job.
     if workflow.is_main_process:
         try:
+            snapshot(MERGED)
             head.start(RESULTS, workflow.dag)
+            # Snakemake deletes before a job what is its output: of a report only a link.
+            latest.adopt(PLAN.find("report").folder)
         except UserError as error:
             print(f"tacolab: {error}", file=sys.stderr)
             sys.exit(2)
+        except OSError as error:
+            print(
+                f"tacolab: {disk.explained(error, RESULTS) or error}",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+        tidy()
 
 
 @atexit.register
-def link_latest():
-    """Where nothing is made, of a config that was taken back, no rule links `report/latest`."""
-    artefact = PLAN.find("report")
-    ran = workflow.executor_plugin and not workflow.dryrun
-    if workflow.is_main_process and ran and artefact.done:
-        try:
-            latest.link(artefact.folder)
-        except UserError as error:
-            print(f"tacolab: {error}", file=sys.stderr)
+def tidy():
+    """At the start and at the end, also where nothing is made.
+
+    After a job that failed nobody else restores a report's link, which was its output; and of a
+    config that was taken back no rule links `report/latest`.
+    """
+    page = PLAN.find("report")
+    if not (workflow.is_main_process and workflow.executor_plugin) or workflow.dryrun:
+        return
+    leftovers.sweep(PLAN)
+    try:
+        latest.stand(page.folder)
+        if page.done:
+            latest.lead(page.folder.with_name(latest.LATEST), page.folder)
+    except (UserError, OSError) as error:
+        print(f"tacolab: {disk.explained(error) or error}", file=sys.stderr)
 
 
 def any_of(names):
@@ -126,13 +155,13 @@ def begun_first(wildcards):
     return 20 if state.exists() else 10
 
 
-def run_anew(artefact):
+def run_anew(output):
     """Plan the job of a finished artefact, as --forcerun does.
 
     What made it stands beside it. Snakemake's own memory has nothing of a job that ended while no
     head lived, nor in a copy of results/, and takes a job that failed for one that was done.
     """
-    workflow.dag.forcefiles.add(str(artefact.path))
+    workflow.dag.forcefiles.add(str(output))
 
 
 def made_from(stage, role):
@@ -148,7 +177,7 @@ def made_from(stage, role):
         if artefact.done:
             if not fingerprint.outdated(artefact, MEASURED):
                 return []
-            run_anew(artefact)
+            run_anew(artefact.path)
         if role not in artefact.inputs:
             return []
         source = artefact.inputs[role]
@@ -164,7 +193,7 @@ def shown(page):
 
     def files(wildcards):
         if page.done and origin.stale(page):
-            run_anew(page)
+            run_anew(page.folder)
         found = []
         for artefact in page.inputs.values():
             paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
@@ -172,8 +201,3 @@ def shown(page):
         return found
 
     return files
-
-
-def inside(artefact, names):
-    """Files of an artefact's folder."""
-    return [str(artefact.folder / name) for name in names]

@@ -4,17 +4,16 @@ REPORT = PLAN.find("report")
 rule report:
     input:
         shown(REPORT),
+    # A link to a folder that is drawn anew beside the old one, so that a failure leaves the old.
     output:
-        page=str(REPORT.path),
-        figures=report(
-            inside(REPORT, layout.figure_files(PLAN.study)),
-            caption="../report/figures.rst",
-            category="Rate-distortion figures",
-        ),
-        tables=report(
-            inside(REPORT, layout.table_files(PLAN.study)),
-            caption="../report/tables.rst",
-            category="Tables",
+        report(
+            directory(str(REPORT.folder)),
+            patterns=["{kind,figures|tables}/{file}"],
+            category=lambda wildcards: {
+                "figures": "Rate-distortion figures",
+                "tables": "Tables",
+            }[wildcards.kind],
+            caption="../report/files.rst",
         ),
     log:
         f"results/logs/report/{REPORT.key}.log",

@@ -9,8 +9,11 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +23,8 @@ from rich.logging import RichHandler
 from rich.table import Column, Table
 from rich.text import Text
 
+from tacolab import caches, costs, disk, fingerprint, keys, leftovers, process, statuspage
 from tacolab import config as configuration
-from tacolab import costs, keys, statuspage
 from tacolab import status as overview
 from tacolab.config import OWN, Study
 from tacolab.errors import Interrupted, StageError, UserError
@@ -81,21 +84,44 @@ def _common(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # compressai's and torchvision's business, not the reader's
     warnings.filterwarnings("ignore", message=".*torch.jit.script")
+    # Pillow's, from half the size on that it refuses
+    warnings.filterwarnings("ignore", message=".*could be decompression bomb")
     _state["debug"] = debug
+    caches.ensure()
+    process.end_with_head()
 
 
 _state = {"debug": False}
+log = logging.getLogger(__name__)
 
 
 def _plan(path: Path, overrides: list[str]) -> Plan:
     return Plan(configuration.load(path, overrides))
 
 
-def _find(plan: Plan, stage: str, key: str | None, **names: str) -> Artefact:
-    """The artefact to be made; everything that it is made from must be there."""
-    artefact = plan.find(stage, key, **names)
-    artefact.require_inputs()
-    return artefact
+def _make(artefact: Artefact, run: Callable[[], object]) -> None:
+    """Let a stage make it, unless it is complete, by another job that a dead head left, perhaps.
+
+    Whatever such a job has taken from under this one's feet, the work is done in the end.
+    """
+    if not fingerprint.complete(artefact):
+        artefact.require_inputs()
+        try:
+            run()
+            return
+        except Exception as error:
+            if not fingerprint.complete(artefact):
+                _refused(error, artefact)
+                raise
+            log.warning("%s: another job has made it meanwhile (%s)", artefact, error)
+    leftovers.forget(artefact)
+    log.info("%s: is there; remove it to make it again", artefact.path)
+
+
+def _refused(error: Exception, artefact: Artefact) -> None:
+    """Raises StageError of a full disk, with the artefact's folder where no file is named."""
+    if told := disk.explained(error, artefact.folder):
+        raise told from error
 
 
 @app.command()
@@ -122,7 +148,8 @@ def data(
     if dataset is None:
         _prefetch(plan.study)
         return
-    stage.run(plan, _find(plan, "data", key, dataset=dataset))
+    artefact = plan.find("data", key, dataset=dataset)
+    _make(artefact, lambda: stage.run(plan, artefact))
 
 
 def _prefetch(study: Study) -> None:
@@ -162,6 +189,13 @@ def captions(
             help="Never spend more on this table, all runs together; instead of the config's.",
         ),
     ] = None,
+    blame_images: Annotated[
+        bool,
+        typer.Option(
+            "--blame-images",
+            help="Key, model and budget are right: images that the API refuses are at fault.",
+        ),
+    ] = False,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only show what is missing and what it will cost.")
     ] = False,
@@ -174,11 +208,16 @@ def captions(
     from tacolab import captions as stage
 
     plan = _plan(config, overrides)
-    artefact = _find(plan, "captions", key, dataset=dataset, source=source)
+    artefact = plan.find("captions", key, dataset=dataset, source=source)
     if estimate:
+        artefact.require_inputs()
         typer.echo(stage.estimate(plan.study, artefact))
-    else:
-        stage.run(plan, artefact, threads=threads, max_cost=max_cost)
+        return
+
+    def make() -> None:
+        stage.run(plan, artefact, threads=threads, max_cost=max_cost, blame_images=blame_images)
+
+    _make(artefact, make)
 
 
 @app.command()
@@ -216,7 +255,8 @@ def weights(
         return
     if dataset is None or source is None or arm:
         raise UserError("weights: name a data set and a source, or give --explain (and --arm)")
-    stage.run(_find(plan, step, key, dataset=dataset, source=source), threads)
+    artefact = plan.find(step, key, dataset=dataset, source=source)
+    _make(artefact, lambda: stage.run(artefact, threads))
 
 
 def _explain(plan: Plan, caption: str, arm: str | None, config: Path, overrides: list[str]) -> None:
@@ -290,12 +330,15 @@ def train(
             raise UserError(f"{arm}: its weights are ready-made; there is no training to submit")
         from tacolab.train import imported
 
-        imported.run(plan, _find(plan, "import", key, **names))
+        ready = plan.find("import", key, **names)
+        _make(ready, lambda: imported.run(plan, ready))
         return
-    artefact = _find(plan, "train", key, **names)
+    artefact = plan.find("train", key, **names)
     if not submit:
-        stage.run(plan, artefact, threads, stop_after, stage_to, retry=attempt > 1)
+        retry = attempt > 1
+        _make(artefact, lambda: stage.run(plan, artefact, threads, stop_after, stage_to, retry))
         return
+    artefact.require_inputs()
     if threads or stop_after or stage_to:
         raise UserError("--submit takes threads, time limit and local disk from --profile")
     from tacolab.profile import Profile
@@ -340,15 +383,14 @@ def evaluate(
     names = {"arm": arm, "lmbda": lmbda, "dataset": dataset, "control": control}
     names["seed"] = str(plan.study.seed if seed is None else seed)
     if step is not None:
-        stage.run(plan, _find(plan, step, key, **names), threads)
+        artefact = plan.find(step, key, **names)
+        _make(artefact, lambda: stage.run(plan, artefact, threads))
         return
     metrics = plan.find("metrics", key, **names)
     found = [a for a in plan if a.stage == "distribution" and a.names == metrics.names]
     made_from = [a.inputs["originals"] for a in found]
     for artefact in (metrics.inputs["codes"], metrics, *made_from, *found):
-        if not artefact.done:
-            artefact.require_inputs()
-            stage.run(plan, artefact, threads)
+        _make(artefact, partial(stage.run, plan, artefact, threads))
     typer.echo(metrics.path)
 
 
@@ -364,7 +406,8 @@ def originals(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "originals", key, dataset=dataset), threads)
+    artefact = plan.find("originals", key, dataset=dataset)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
 
 
 @app.command()
@@ -380,7 +423,8 @@ def anchors(
     from tacolab import evaluate as stage
 
     plan = _plan(config, overrides)
-    stage.run(plan, _find(plan, "anchors", key, dataset=dataset, codec=codec), threads)
+    artefact = plan.find("anchors", key, dataset=dataset, codec=codec)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
 
 
 @app.command()
@@ -399,7 +443,7 @@ def timing(
 
     plan = _plan(config, overrides)
     artefact = plan.find("timing", key, machine=machine)
-    stage.run(plan, artefact, threads)
+    _make(artefact, lambda: stage.run(plan, artefact, threads))
     typer.echo(artefact.path)
 
 
@@ -427,7 +471,12 @@ def report(
         return
     plan = _plan(config, overrides)
     artefact = plan.find("report", key)  # says by itself what is missing
-    typer.echo(stage.run(plan, artefact, partial=now))
+    try:
+        page = stage.run(plan, artefact, partial=now)
+    except Exception as error:
+        _refused(error, artefact)
+        raise
+    typer.echo(page)
 
 
 @app.command()
@@ -545,7 +594,10 @@ def prune(
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed.")] = False,
 ) -> None:
-    """List what lies in results/ and no config means any more; delete it only on request."""
+    """List what no config means any more in results/, and what killed runs have left there.
+
+    It is deleted only on request.
+    """
     paths = configs or sorted(Path("config").glob("*.yaml"))
     if not paths:
         raise UserError("config/: no *.yaml here; run it in the project's folder, or name --config")
@@ -559,12 +611,13 @@ def prune(
         typer.echo(f"{size / 2**20:10.1f} MiB  {path}")
         if delete:
             overview.delete(path)
-    what = "deleted" if delete else "no config means these; --delete removes them"
-    typer.echo(f"{total / 2**20:10.1f} MiB  {len(found)} artefacts: {what}")
+    what = "deleted" if delete else "nobody needs these; --delete removes them"
+    typer.echo(f"{total / 2**20:10.1f} MiB  {len(found)} artefacts and leftovers: {what}")
 
 
 Model = Annotated[Path, typer.Option(help="A trained model.safetensors.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
 @app.command()
@@ -573,10 +626,12 @@ def compress(
     model: Model,
     output: Output,
     caption: Annotated[str | None, typer.Option(help="What steers the encoder.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compress one picture with a trained model. The caption is not stored."""
-    from tacolab.codec.files import PictureCodec
+    from tacolab.codec.files import PictureCodec, require_free
 
+    require_free(output, [picture, model, model.with_name("model.json")], overwrite)
     codec, weights = PictureCodec(model), None
     if codec.weights_key and caption is not None:
         from tacolab.weights.single import weigh
@@ -591,10 +646,12 @@ def decompress(
     file: Annotated[Path, typer.Argument(help="A file that `compress` wrote.")],
     model: Model,
     output: Output,
+    overwrite: Overwrite = False,
 ) -> None:
     """Decode a picture, with the model that compressed it."""
-    from tacolab.codec.files import PictureCodec
+    from tacolab.codec.files import PictureCodec, require_free
 
+    require_free(output, [file, model, model.with_name("model.json")], overwrite)
     PictureCodec(model).decompress(file, output)
     typer.echo(output)
 
@@ -606,10 +663,10 @@ def main() -> None:
     except UserError as error:
         _fail(error, 2)
     except Interrupted as stop:
-        typer.echo(f"tacolab: {stop}", err=True)
+        _say(str(stop))
         raise SystemExit(75) from None
     except Exception as error:
-        _fail(error, 1)
+        _fail(disk.explained(error) or error, 1)
 
 
 def _fail(error: Exception, code: int) -> None:
@@ -617,8 +674,14 @@ def _fail(error: Exception, code: int) -> None:
         traceback.print_exception(error)
         raise SystemExit(code)
     if isinstance(error, UserError | StageError):
-        typer.echo(f"tacolab: {error}", err=True)
+        _say(str(error))
     else:
         name = type(error).__name__
-        typer.echo(f"tacolab: {name}: {error} (tacolab --debug ... shows the traceback)", err=True)
+        _say(f"{name}: {error} (tacolab --debug ... shows the traceback)")
     raise SystemExit(code)
+
+
+def _say(text: str) -> None:
+    # A log on a full disk takes nothing, and shall not change the exit code.
+    with suppress(OSError):
+        typer.echo(f"tacolab: {text}", err=True)

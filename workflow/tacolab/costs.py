@@ -7,7 +7,6 @@ is begun what is left of it. What nobody can know yet is None; what is assumed i
 from __future__ import annotations
 
 import heapq
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tacolab.data.sources import read, required
 from tacolab.errors import UserError
 from tacolab.keys import RESULTS, Artefact, Plan
 from tacolab.status import size
+from tacolab.texts import loads
 from tacolab.train.traces import steps_done
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def _pictures(study: Study, data: Artefact) -> Pictures | None:
 def _numbers(path: Path, *names: str) -> list[int]:
     """Entries of a JSON file that a stage wrote. Raises UserError when it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         return [int(content[name]) for name in names]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: damaged; remove it and make it again with `snakemake`") from None
@@ -312,7 +312,7 @@ def _speed(study: Study, crop: int, given: float | None) -> Speed:
     samples = seconds = models = 0
     for path in RESULTS.glob("models/*/*/*/*/model.json"):
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = loads(path.read_text(encoding="utf-8"))
             spec = info["text"]["spec"]
             alike = spec["codec"] == study.codec.model_dump(mode="json")
             if not (alike and spec["training"]["crop"] == crop):

@@ -3,17 +3,29 @@
 import atexit
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tacolab import slurm
+from tacolab import disk, process, slurm
 from tacolab.errors import StageError, UserError
 from tacolab.lease import Lease, NotOurs, acquire
 
 ONLY_LOOKS = "report_now"
 # Their jobs pass their work on by a lease: those that a dead head left go on.
 PASSED_ON = {"train", "captions"}
+NOTES = 2**18  # bytes that Snakemake writes at least, about
+
+
+def check_notes() -> None:
+    """Raises RefusedError where Snakemake, in a dry run too, cannot write what it notes."""
+    notes = Path(".snakemake")
+    try:
+        with tempfile.TemporaryFile(dir=notes if notes.is_dir() else ".") as file:  # has no name
+            file.write(bytes(NOTES))
+    except OSError as error:
+        raise disk.RefusedError(error.errno or 0, notes, NOTES) from None
 
 
 class Asked(NamedTuple):
@@ -27,10 +39,12 @@ class Asked(NamedTuple):
     def of(cls, resources: Mapping[str, Any]) -> "Asked | None":
         """None without a partition."""
         partition = str(resources.get("slurm_partition") or "")
-        numbers = (resources.get(name) for name in ("runtime", "mem_mb"))
         # Snakemake may not know a number before the inputs are there.
-        known = [number if isinstance(number, int) else 0 for number in numbers]
-        return cls(partition, *known) if partition else None
+        known = {name: n for name, n in resources.items() if isinstance(n, int)}
+        memory = known.get("mem_mb", 0)
+        if each := known.get("mem_mb_per_cpu"):  # Snakemake's executor then asks for that alone
+            memory = each * known.get("_cores", 1)
+        return cls(partition, known.get("runtime", 0), memory) if partition else None
 
 
 def start(results: Path, dag: Any) -> None:
@@ -38,6 +52,7 @@ def start(results: Path, dag: Any) -> None:
 
     Starts the whole command again where files that the plan misses have come meanwhile.
     """
+    os.environ[process.HEAD] = str(process.Process.me())  # local jobs inherit it
     jobs = list(dag.needrun_jobs())
     if {job.rule.name for job in jobs} == {ONLY_LOOKS}:
         return  # beside a head at work

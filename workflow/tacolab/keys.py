@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ RECIPE = {
     "import": 1,
     "code": 1,
     "metrics": 1,
-    "originals": 1,
-    "distribution": 1,
-    "anchors": 1,
+    "originals": 2,
+    "distribution": 2,
+    "anchors": 2,
     "timing": 1,
     "report": 1,
 }
@@ -69,8 +70,20 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "report": ("report/{key}", ("index.html",)),
 }
 
+# What a killed run goes on from, beside them, as globs: of no use once the artefact is there. A
+# training's state is kept, for it exports again.
+STATE = {
+    "captions": "{key}.partial.jsonl",
+    "code": "state",
+    "metrics": "{control}.state",
+    "originals": "{key}.state",
+    "distribution": "{control}.distribution.state",
+    "anchors": "{key}.*.rows.jsonl",
+    "timing": "{key}.*.points.jsonl",
+}
+
 # What a study is for; the rest is made on the way.
-TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing", "report")
+TARGETS = ("train", "import", "metrics", "distribution", "anchors", "timing")
 
 # What makes a model.
 MODELS = ("train", "import")
@@ -82,12 +95,17 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def snapshot_path(config: Mapping[str, Any]) -> Path:
+    """Where the merged config lies for jobs."""
+    return RESULTS / "config" / f"{digest(config)}.json"
+
+
 def snapshot(config: Mapping[str, Any]) -> Path:
     """A file with the merged config that never changes.
 
     Jobs read it: an edit of the config while they wait in a queue cannot change what they do.
     """
-    path = RESULTS / "config" / f"{digest(config)}.json"
+    path = snapshot_path(config)
     content = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
     if not path.exists() or path.read_bytes() != content:
         atomic.write_bytes(path, content)
@@ -140,6 +158,14 @@ class Artefact:
     @property
     def done(self) -> bool:
         return all(path.exists() for path in self.files)
+
+    @property
+    def begun(self) -> list[Path]:
+        """What is there of its state."""
+        if self.stage not in STATE:
+            return []
+        names = {name: escape(value) for name, value in self.names.items()}
+        return sorted(self.folder.glob(STATE[self.stage].format(key=self.key, **names)))
 
     def require_inputs(self) -> None:
         """Raises UserError naming the first input file that is missing."""
@@ -232,7 +258,7 @@ class Plan:
             found[id(artefact)] = artefact
 
         for artefact in self:
-            if artefact.stage in TARGETS:
+            if artefact.stage in (*TARGETS, "report"):
                 visit(artefact)
         return list(found.values())
 

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from tacolab import slurm
+from tacolab import atomic, process, slurm
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,8 @@ class Holder:
 
     @classmethod
     def me(cls, generation: int) -> Holder:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = Path("/proc/self/ns/pid").readlink()
-        pid = os.getpid()
-        return cls(
-            generation, socket.gethostname(), f"{boot} {space}", pid, _start(pid), slurm.job_id()
-        )
+        pid, host = os.getpid(), socket.gethostname()
+        return cls(generation, host, process.boot(), pid, process.start(pid), slurm.job_id())
 
     def __str__(self) -> str:
         job = f"SLURM job {self.job}, " if self.job else ""
@@ -96,12 +92,9 @@ class Lease:
         self._thread.join()
         if not self.lost:
             path = _path(self.folder, self.generation)
-            temporary = path.with_suffix(".tmp")
             try:
-                _write(temporary, Holder(**asdict(self.me) | {"released": True}))
-                temporary.replace(path)
+                atomic.write_json(path, asdict(self.me) | {"released": True})
             except OSError as error:  # a full disk; others will see that this process is gone
-                temporary.unlink(missing_ok=True)
                 log.warning("%s: could not be released: %s", path, error)
 
     def _live(self) -> None:
@@ -198,7 +191,9 @@ class Watch:
 
     def life(self, folder: Path, holder: Holder, me: Holder) -> Literal["seen", "unknown", "gone"]:
         """seen: it gave a sign since the first look; gone: known to be dead, or silent too long."""
-        if holder.released or (holder.boot == me.boot and _start(holder.pid) != holder.start):
+        if holder.released or (
+            holder.boot == me.boot and process.start(holder.pid) != holder.start
+        ):
             return "gone"
         now = time.monotonic()
         if holder.job and holder.job != me.job and now - self._asked_slurm > 10:
@@ -250,13 +245,3 @@ def _forget(folder: Path, generation: int) -> None:
         if old < generation:
             _request(folder, old).unlink(missing_ok=True)
             _path(folder, old).unlink(missing_ok=True)
-
-
-def _start(pid: int) -> str:
-    """When a process of this machine started, in clock ticks since boot; "" without such one."""
-    try:
-        # The second field, the name, may hold spaces and brackets.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
+import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from tacolab.errors import UserError
-from tacolab.pictures import rgb
+from tacolab.pictures import UnreadableError, read
+from tacolab.texts import loads
 
 
 def _line(error: Exception) -> str:
@@ -32,8 +32,8 @@ class Packed:
         self.folder = folder
         self._remedy = f"make it with `snakemake` or `tacolab data {folder.parent.name}`"
         try:
-            self.manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            self.manifest = loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            state = loads((folder / "state.json").read_text(encoding="utf-8"))
             # Read by pyarrow itself: importing `datasets` takes longer than many a short command.
             parts = [
                 pa.ipc.open_stream(pa.memory_map(str(folder / part["filename"]))).read_all()
@@ -71,6 +71,31 @@ class Packed:
         digests: list[str] = self._table["sha256"].to_pylist()
         return digests
 
+    @property
+    def converts(self) -> bool:
+        """Whether pictures are turned upright and converted to sRGB.
+
+        Those of a set that an earlier version has packed are not: what was made from it has seen
+        them as they are stored, and must not be mixed with what sees them otherwise.
+        """
+        return "conversion" in self._table.column_names
+
+    @cached_property
+    def conversions(self) -> list[str]:
+        """What is done to each image besides decoding; "" for most."""
+        if not self.converts:
+            return [""] * len(self)
+        found: list[str] = self._table["conversion"].to_pylist()
+        return found
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """A sha256 that stands for what each image looks like: its file's, where that says all."""
+        return [
+            hashlib.sha256(f"{digest} {done}".encode()).hexdigest() if done else digest
+            for digest, done in zip(self.sha256, self.conversions, strict=True)
+        ]
+
     def __reduce__(self) -> tuple[type[Packed], tuple[Path]]:
         return Packed, (self.folder,)
 
@@ -80,25 +105,23 @@ class Packed:
         return content
 
     def size(self, i: int) -> tuple[int, int]:
-        """Width, height [pixels], without decoding."""
+        """Width, height [pixels] as `rgb` gives them, without decoding."""
         width, height = self._sizes[i]
         return width, height
 
     def rgb(self, i: int) -> npt.NDArray[np.uint8]:
-        """Pixels, uint8, (height, width, 3). Grey, palette, CMYK and alpha become RGB."""
-        return np.asarray(self.picture(i))
+        """Upright sRGB pixels, uint8, (height, width, 3)."""
+        try:
+            return read(self.encoded(i), convert=self.converts).pixels
+        except UnreadableError as error:
+            raise UserError(
+                f"{self.folder}: image {self.ids[i]} is damaged: it {error}; remove the folder "
+                f"and {self._remedy}"
+            ) from None
 
     def picture(self, i: int) -> Image.Image:
         """The same as a picture of Pillow's mode RGB."""
-        try:
-            with Image.open(io.BytesIO(self.encoded(i))) as image:
-                image.load()
-                return image if image.mode == "RGB" else Image.fromarray(rgb(image))
-        except Exception as error:  # decoders raise about anything on damaged bytes
-            raise UserError(
-                f"{self.folder}: image {self.ids[i]} is damaged ({_line(error)}); remove "
-                f"the folder and {self._remedy}"
-            ) from None
+        return Image.fromarray(self.rgb(i))
 
     def captions(self, i: int) -> list[str]:
         """The human captions that come with the image; often none."""

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tacolab import disk, weightfile
 from tacolab.errors import StageError, UserError
 
 # What `transformers` reads of a model on the hub, and nothing else: repositories also hold
@@ -40,10 +41,14 @@ def pretrained(kind: Any, source: str) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # one bar per file of weights says nothing
+    here = Path(source)
+    for path in sorted(here.iterdir()) if here.is_dir() else ():
+        if path.is_file() and weightfile.is_pointer(path):
+            raise UserError(f"{path}: {weightfile.POINTS}")
     try:
         # Without a look at the hub first: compute nodes have no internet, and wait for it in vain.
         return kind.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
     if on_hub(source):
         try:
@@ -51,7 +56,7 @@ def pretrained(kind: Any, source: str) -> Any:
             return kind.from_pretrained(source)
         except (StageError, UserError) as error:
             reason = str(error).removeprefix(f"{source}: ")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0]
     raise UserError(
         f"{source}: cannot be loaded ({reason}); fetch it with `tacolab data --prefetch` where "
@@ -166,10 +171,14 @@ def fetch(model: str) -> None:
     """
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     files = hub_files(model)
     try:
-        folder = Path(snapshot_download(model, allow_patterns=list(files)))
+        with disk.writing(Path(HF_HUB_CACHE), sum(size for size, _ in files.values())):
+            folder = Path(snapshot_download(model, allow_patterns=list(files)))
+    except disk.RefusedError:
+        raise
     except (HTTPError, OSError, RuntimeError) as error:
         raise StageError(
             f"{model}: the transfer from the hub ended early ({_reason(error)}); what is there is "

@@ -1,6 +1,5 @@
 """How much of each caption table a text encoder reads, as training and coding counted it."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from tacolab.config import OWN
 from tacolab.keys import Artefact, Plan
+from tacolab.texts import loads
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _counts(artefact: Artefact) -> Iterator[dict[str, Any]]:
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
     if isinstance(content, dict):

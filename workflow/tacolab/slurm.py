@@ -124,43 +124,74 @@ class Partition:
 
 def partitions() -> dict[str, Partition]:
     """By name. Raises UserError."""
-    try:
-        asked = _run("sinfo", "--noheader", "--exact", "--format=%R %l %m")
-    except FileNotFoundError:
-        raise UserError(
-            "sinfo is not there: no SLURM on this machine; use profiles/local"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise UserError("sinfo: SLURM's controller does not answer") from None
-    if asked.returncode:
-        why = (asked.stderr.strip() or "no answer").splitlines()[-1]
-        raise UserError(f"sinfo: SLURM's controller cannot be reached: {why}")
     found: dict[str, Partition] = {}
-    for line in asked.stdout.splitlines():  # one for every kind of node
-        name, limit, memory = line.split()
-        largest = max(int(memory.rstrip("+")), found[name].memory if name in found else 0)
+    for line in _sinfo("--exact", "--format=%R %l %m"):  # one for every kind of node
+        fields = line.split()
+        if len(fields) != 3:
+            continue  # no partition: a site's wrapper of sinfo may say more
+        name, limit, memory = fields
+        name = name.rstrip("*")
+        known = re.match(r"\d+", memory)  # `128000+` of several kinds, `N/A` of a node that is new
+        largest = max(int(known[0]) if known else 0, found[name].memory if name in found else 0)
         found[name] = Partition(_seconds(limit), largest)
     return found
 
 
-def min_job_age() -> int | None:
-    """Seconds for which squeue still knows a job that has ended; None when nothing tells."""
-    try:
-        asked = _run("scontrol", "show", "config")
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r"^MinJobAge\s*=\s*(\d+)", asked.stdout, re.MULTILINE)
-    return int(match[1]) if match else None
+# Nodes that start no job, and come back only by somebody's hand.
+_AWAY = {
+    *("down", "drain", "drained", "draining", "drng", "fail", "failing", "failg"),
+    *("error", "inval", "maint", "unk", "unknown", "n/a"),
+}
+
+
+def all_away(partition: str) -> str:
+    """The states of a partition's nodes, where none of them starts a job; else "".
+
+    Raises UserError.
+    """
+    states: set[str] = set()
+    for line in _sinfo(f"--partition={partition}", "--format=%a %t"):
+        up, _, state = line.partition(" ")
+        states.add(up if up in ("down", "inact", "drain") else state.strip().rstrip("*~#!%$@^-+"))
+    return ", ".join(sorted(states)) if states and states <= {*_AWAY, "inact"} else ""
 
 
 def gpus(partition: str) -> list[tuple[str, int]]:
-    """Kind ("" where it has no name) and number of the GPUs of one node, each kind of node once."""
+    """Kind ("" where it has no name) and number of the GPUs of one node, each kind of node once.
+
+    Raises UserError.
+    """
+    lines = _sinfo(f"--partition={partition}", "--format=%G")
+    return list(dict.fromkeys(gpu for line in lines for gpu in gres_gpus(line)))
+
+
+def gres_gpus(gres: str) -> list[tuple[str, int]]:
+    """The GPUs among generic resources like `gpu:v100:2(S:0-1),lustre:1`; `gpu` alone is one."""
+    found = []
+    for resource in re.sub(r"\(.*?\)", "", gres).split(","):  # sockets, which may hold commas
+        name, *rest = (part for part in resource.strip().split(":") if part != "no_consume")
+        if name == "gpu":
+            number = int(rest.pop()) if rest and rest[-1].isdigit() else 1
+            found.append((":".join(rest), number))
+    return found
+
+
+def _sinfo(*options: str) -> list[str]:
+    """Its lines. Raises UserError."""
     try:
-        asked = _run("sinfo", "--noheader", f"--partition={partition}", "--format=%G")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"sinfo: {error}; is SLURM's controller up?") from None
-    found = re.findall(r"\bgpu:(?:([^:,()\s]+):)?(\d+)", asked.stdout)
-    return [(name, int(number)) for name, number in dict.fromkeys(found)]
+        asked = _run("sinfo", "--noheader", *options)
+    except FileNotFoundError:
+        raise UserError(
+            "sinfo is not there: no SLURM on this machine; use profiles/local"
+        ) from None
+    except OSError as error:
+        raise UserError(f"sinfo: {error.strerror}; use profiles/local") from None
+    except subprocess.TimeoutExpired:
+        raise UserError("sinfo: SLURM's controller does not answer; try again later") from None
+    if asked.returncode:
+        why = (asked.stderr.strip() or "no answer").splitlines()[-1]
+        raise UserError(f"sinfo: SLURM's controller cannot be reached: {why}")
+    return asked.stdout.splitlines()
 
 
 def _seconds(text: str) -> float | None:

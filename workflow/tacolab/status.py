@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tacolab import fingerprint
+from tacolab import fingerprint, leftovers
 from tacolab.errors import UserError
-from tacolab.keys import LAYOUT, RESULTS, Artefact, Plan
+from tacolab.keys import LAYOUT, RESULTS, STATE, Artefact, Plan
 from tacolab.trainings import Training
 
 _KEY = re.compile(r"[0-9a-f]{8}")
@@ -46,18 +46,23 @@ def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
 
 
 def orphans(plans: Iterable[Plan]) -> list[Path]:
-    """Folders and files in results/ that carry a key which none of the plans means."""
-    known = {_unit(path) for plan in plans for artefact in plan for path in artefact.files}
+    """What may go from results/: it carries a key that no plan means, or a killed run left it."""
+    plans = list(plans)
+    artefacts = [artefact for plan in plans for artefact in plan]
+    known = {_unit(path) for a in artefacts for path in (*a.files, *a.begun)}
+    known |= {unit.parent / unit.readlink() for unit in known if unit and unit.is_symlink()}
     found: set[Path] = set()
-    for folder, files in LAYOUT.values():
-        for name in files:
+    for stage, (folder, files) in LAYOUT.items():
+        for name in (*files, STATE[stage]) if stage in STATE else files:
             pattern = re.sub(r"\{\w+\}", "*", f"{folder}/{name}")
             found |= {unit for path in RESULTS.glob(pattern) if (unit := _unit(path))}
         # Also what was begun and never finished: a folder with nothing but its state.
         if folder.endswith("{key}") or "{key}/" in folder:
             pattern = re.sub(r"\{\w+\}", "*", folder[: folder.index("{key}")]) + "*"
             found |= {path for path in RESULTS.glob(pattern) if _KEY.fullmatch(path.name)}
-    return sorted(path for path in found - known if not path.is_symlink())
+    found = {path for path in found - known if not path.is_symlink()}
+    left = leftovers.left(plans)
+    return sorted(found | {path for path in left if not found.intersection(path.parents)})
 
 
 def _unit(path: Path) -> Path | None:
@@ -75,10 +80,13 @@ def size(path: Path) -> int:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or folder for good. Raises UserError outside results/."""
+    """Remove a file or folder for good, and links beside it. Raises UserError outside results/."""
     if RESULTS.resolve() not in path.resolve().parents:
         raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
+    for link in path.parent.iterdir():  # of a report
+        if link.is_symlink() and link.readlink() == Path(path.name):
+            link.unlink()

@@ -6,9 +6,11 @@ when a tokenizer is loaded, and with it torch where that is installed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ import numpy.typing as npt
 from tacolab.config import ClipText, LongClipText, TextEncoder
 from tacolab.errors import UserError
 from tacolab.pretrained import locate, pretrained
+from tacolab.texts import refuse_half_characters
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Tokens:
 class Tokenizer:
     """Captions -> Tokens. A pickled object holds only the encoder's config.
 
+    A caption is text through and through: where it spells a special token (`<|endoftext|>`,
+    `[SEP]`, `</s>`) it has these characters, and does not end there.
+
     With `windows: n` the n consecutive pieces of a caption stand one after the other, each of up
     to max_tokens - 2 of its tokens between a begin and an end token, padded to max_tokens. Windows
     that the caption does not reach are begin, end, padding; what is beyond the last is cut.
@@ -54,7 +60,7 @@ class Tokenizer:
         loaded = pretrained(AutoTokenizer, _source(config))
         if loaded.pad_token_id is None:
             raise UserError(f"text encoder {config.model}: its tokenizer has no padding token")
-        self._backend = loaded.backend_tokenizer
+        self._backend = _text_only(loaded.backend_tokenizer)
         # Of a caption that is too long the library also gives what follows, in pieces of the same
         # length with begin and end tokens of their own: these are the windows.
         self._backend.enable_truncation(config.max_tokens, stride=0)
@@ -88,22 +94,34 @@ class Tokenizer:
 
     def text(self, ids: Sequence[int]) -> list[str]:
         """The pieces as the vocabulary spells them, for people."""
-        return [str(self._backend.id_to_token(int(i))) for i in ids]
+        return [str(self._backend.id_to_token(int(i))).removesuffix(" ") for i in ids]
 
     def __reduce__(self) -> tuple[Callable[[TextEncoder], Tokenizer], tuple[TextEncoder]]:
         return tokenizer_of, (self.config,)
 
 
-def refuse_half_characters(caption: str, where: str) -> None:
-    """Raises UserError for a lone surrogate: what Python makes of bytes that are no UTF-8, and of
-    half an emoji in JSON. Neither tokenizers nor tables can hold it."""
-    try:
-        caption.encode()
-    except UnicodeEncodeError as error:
-        around = ascii(caption[max(0, error.start - 20) : error.start + 20])
-        raise UserError(
-            f"{where}: {around} has half a character, which is no text; write it in UTF-8"
-        ) from None
+def _text_only(backend: Any) -> Any:
+    """The same tokenizer of the library `tokenizers`, to which special tokens are but text."""
+    backend.encode_special_tokens = True  # the library's word for "encode as other text"
+    specials = {i: t.content for i, t in backend.get_added_tokens_decoder().items() if t.special}
+    if not any(i in backend.encode(s, add_special_tokens=False).ids for i, s in specials.items()):
+        return backend
+    # The model itself (SentencePiece's, as of T5) also finds them among its pieces. There they get
+    # names that no text has, since it splits at spaces; their ids stay.
+    unfindable = {name: f"{name} " for name in specials.values()}
+    state = json.loads(backend.to_str())
+    for token in state["added_tokens"]:
+        token["content"] = unfindable.get(token["content"], token["content"])
+    model = state["model"]
+    if "unk_token" in model:
+        model["unk_token"] = unfindable.get(model["unk_token"], model["unk_token"])
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {unfindable.get(name, name): i for name, i in model["vocab"].items()}
+    else:
+        model["vocab"] = [[unfindable.get(name, name), score] for name, score in model["vocab"]]
+    renamed = type(backend).from_str(json.dumps(state))
+    renamed.encode_special_tokens = True
+    return renamed
 
 
 def tokenizer_of(config: TextEncoder) -> Tokenizer:

@@ -71,11 +71,11 @@ class ChatStudy:
     def table(self) -> Artefact:
         return self.plan.find("captions", source="gpt")
 
-    def run(self, max_cost: float | None = None) -> Artefact:
+    def run(self, max_cost: float | None = None, blame_images: bool = False) -> Artefact:
         """In this process."""
         plan = self.plan
         artefact = plan.find("captions", source="gpt")
-        captions.run(plan, artefact, max_cost=max_cost)
+        captions.run(plan, artefact, max_cost=max_cost, blame_images=blame_images)
         return artefact
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:

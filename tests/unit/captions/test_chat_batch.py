@@ -20,7 +20,7 @@ from mock_openai import MockOpenAI
 from tacolab import atomic
 from tacolab.captions import batch
 from tacolab.captiontable import CaptionTable
-from tacolab.errors import StageError, UserError
+from tacolab.errors import Interrupted, StageError, UserError
 
 Server = tuple[MockOpenAI, str]
 Chat = Callable[..., ChatStudy]
@@ -168,6 +168,147 @@ def test_results_that_are_cut_are_fetched_again(server: Server, study: ChatStudy
     server[0].step_faults = {"GET /files/ID/content": ["cut", 500]}
     assert len(CaptionTable(study.run().path)) == 20
     assert by_request(server[0]) == 20 * [1]
+
+
+@pytest.mark.parametrize("no_file", ["", None])
+@pytest.mark.parametrize("fault", ["", "nothing", "expired"])
+def test_a_file_without_a_name_is_no_file(
+    server: Server, study: ChatStudy, no_file: str | None, fault: str
+) -> None:
+    mock, _ = server
+    mock.no_file, mock.batch_faults = no_file, [fault]
+    assert len(CaptionTable(study.run().path)) == 20
+    assert by_request(mock) == 20 * [1]
+
+
+GARBAGE = [404, b"<html>502</html>", b"", b"[" * 100_000, b"\xff\xfe\x00", b"{}\n[1]\n"]
+
+
+@pytest.mark.parametrize("wrong", GARBAGE, ids=range(len(GARBAGE)))
+@pytest.mark.parametrize("first", [True, False])
+def test_whatever_is_wrong_with_one_file_the_answers_of_the_other_are_stored(
+    server: Server, study: ChatStudy, wrong: Any, first: bool
+) -> None:
+    """And the batch is remembered: its answers are paid for."""
+    mock, _ = server
+    mock.batch_faults = ["split"]
+    mock.step_faults = {"GET /files/ID/content": [wrong, None] if first else [None, wrong]}
+    with pytest.raises((UserError, StageError), match=r"Remove .*json to ask \(and pay\) again"):
+        study.run()
+    assert len(study.stored()) == 10
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock), len(study.stored())) == (1, 20 * [1], 20)
+
+
+def test_lines_that_are_damaged_or_missing_are_looked_for_again(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    whole = mock.answer
+
+    async def torn(method: str, path: str, *rest: Any) -> Any:
+        status, headers, content = await whole(method, path, *rest)
+        return status, headers, content[:-500] if path.endswith("/content") else content
+
+    monkeypatch.setattr(mock, "answer", torn)
+    with pytest.raises(StageError, match="nothing readable of 1 requests"):
+        study.run()
+    assert len(study.stored()) == 19
+    monkeypatch.setattr(mock, "answer", whole)
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock)) == (1, 20 * [1])
+
+
+@pytest.mark.parametrize("wrong", GARBAGE, ids=range(len(GARBAGE)))
+def test_a_file_of_errors_that_cannot_be_had_stops_nobody(
+    server: Server, study: ChatStudy, wrong: Any
+) -> None:
+    """What failed was not paid for and is asked for again."""
+    mock, _ = server
+    mock.batch_faults = ["half"]
+    mock.step_faults = {"GET /files/ID/content": [None, wrong]}
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock)) == (2, 20 * [1])
+
+
+def test_whatever_is_wrong_with_one_batch_the_answers_of_the_others_are_stored(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    monkeypatch.setattr(batch, "MOST_REQUESTS", 10)
+    mock.batch_seconds, mock.step_faults = 0.0, {"GET /files/ID/content": [404]}
+    with pytest.raises(UserError, match=r"the output file of batch .* is gone"):
+        study.run()
+    assert len(study.stored()) == 10
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock)) == (2, 20 * [1])
+
+
+@pytest.mark.parametrize("id_", ["POST /files", "POST /batches"])
+def test_a_reply_without_an_id_is_looked_for(server: Server, study: ChatStudy, id_: str) -> None:
+    mock, _ = server
+    mock.step_faults = {id_: [b'{"id": ""}']}
+    with pytest.raises(StageError, match="gives no id"):
+        study.run()
+    assert len(CaptionTable(study.run().path)) == 20
+    assert by_request(mock) == 20 * [1]
+
+
+def test_a_batch_that_never_ends_is_left_after_its_day(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    mock.batch_seconds = 1000
+    monkeypatch.setattr(batch, "DAY", 0.0)
+    study.api["patience_minutes"] = 0.01
+    with pytest.raises(Interrupted, match=r"should have ended .*execution\.api\.patience_minutes"):
+        study.run()
+    for waiting in mock.batches.values():
+        waiting["_ready"] = 0.0
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock)) == (1, 20 * [1])
+
+
+@pytest.mark.parametrize("fault", [429, 503, 500])
+@pytest.mark.parametrize("step", ["POST /batches", "GET /batches/ID"])
+def test_a_server_that_only_has_trouble_is_left_after_a_while(
+    server: Server, study: ChatStudy, step: str, fault: int
+) -> None:
+    mock, _ = server
+    mock.step_faults = {step: 1000 * [fault]}
+    study.api["patience_minutes"] = 0.01
+    with pytest.raises(Interrupted, match=rf"no answer for 0\.01 minutes.*HTTP {fault}"):
+        study.run()
+    mock.step_faults.clear()
+    assert len(CaptionTable(study.run().path)) == 20
+    assert (created(mock), by_request(mock)) == (1, 20 * [1])
+
+
+def test_a_config_that_the_server_refuses_is_held_against_no_image(
+    server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock, _ = server
+    study.run()
+    study.source["per_image"] = {"set": 3}
+    whole = mock.complete
+    body = {"error": {"message": "no_db_connection"}}
+    monkeypatch.setattr(mock, "complete", lambda *_: (400, body))
+    for _ in range(2):
+        with pytest.raises(StageError, match="refuses these requests: HTTP 400: no_db_connection"):
+            study.run()
+    assert len(study.stored()) == 20
+    monkeypatch.setattr(mock, "complete", whole)
+    assert len(CaptionTable(study.run().path)) == 30
+
+
+def test_an_image_that_the_server_never_takes(server: Server, study: ChatStudy) -> None:
+    mock, _ = server
+    study.run()
+    mock.bad = {next(name for name in mock.paid if name.count("-") == 0)}
+    study.source |= {"temperature": 0.7, "allowed_failures": 0.1, "attempts": 5}
+    artefact = study.run()
+    assert len(CaptionTable(artefact.path).ids) == 9
+    assert json.loads(artefact.files[1].read_text())["outcomes"] == {"stop": 18, "rejected": 10}
 
 
 def test_parts_by_requests_bytes_and_queued_tokens(

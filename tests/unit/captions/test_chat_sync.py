@@ -1,5 +1,8 @@
 """Captions asked one by one: nothing is paid twice or lost, whatever the server does."""
 
+import asyncio
+import hashlib
+import itertools
 import json
 import logging
 import signal
@@ -8,15 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from chat_study import KEY, ChatStudy
+from PIL import Image, ImageOps
 
 from mock_openai import MockOpenAI
 from tacolab.captions import client, sync
+from tacolab.captions.question import data_url
 from tacolab.captions.table import SCHEMA
 from tacolab.captiontable import CaptionTable
-from tacolab.errors import StageError, UserError
+from tacolab.errors import Interrupted, StageError, UserError
 
 Server = tuple[MockOpenAI, str]
 Chat = Callable[..., ChatStudy]
@@ -95,6 +101,27 @@ def test_more_tokens_mend_what_was_cut_off_and_ask_for_nothing_else(
     study.source["max_tokens"] = 600
     assert len(CaptionTable(study.run().path)) == 4
     assert answered(mock) == 5
+
+
+def test_the_server_sees_pictures_as_people_do(server: Server, chat: Chat) -> None:
+    """Upright; what it said of a picture on its side, when it saw that, is asked anew."""
+    mock, _ = server
+    study = chat(2)
+    path = study.folder / "data/images/001.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.save(path, exif=exif, quality=95)
+    study.run()
+    plain = hashlib.sha256(path.with_name("000.jpg").read_bytes()).hexdigest()
+    stored = {line["image"] for line in study.stored()}
+    assert len(stored) == 2 and plain in stored
+    assert hashlib.sha256(path.read_bytes()).hexdigest() not in stored
+    upright = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    url = data_url(
+        Image.fromarray(np.asarray(upright)), study.plan.study.captions["gpt"].image_side
+    )
+    assert hashlib.sha256(url.encode()).hexdigest() in mock.paid
 
 
 def test_equal_images_are_one_image(server: Server, chat: Chat) -> None:
@@ -217,6 +244,42 @@ def test_headers_that_say_nothing_is_left_pause_the_next_requests(
     assert asked(mock) == 4
 
 
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    "fault", [429, 503, (429, {"Retry-After": "3600"}, "rate_limit_exceeded"), "slow"]
+)
+def test_a_server_that_only_puts_off_is_left_after_a_while(
+    server: Server, chat: Chat, monkeypatch: pytest.MonkeyPatch, fault: Any, begun: bool
+) -> None:
+    monkeypatch.setattr(client, "TIMEOUT", httpx2.Timeout(0.15))
+    monkeypatch.setattr(sync, "GRACE", 0.3)
+    mock, _ = server
+    study = chat(4)
+    mock.faults, mock.always = (4 if begun else 0) * ["well"], fault
+    key = study.table.key
+    study.api["patience_minutes"] = 0.01
+    assert study.table.key == key
+    with pytest.raises(Interrupted, match=r"no answer for 0\.01 minutes, .*patience_minutes \("):
+        study.run()
+    assert answered(mock) == (4 if begun else 0)
+    mock.always = None
+    assert len(CaptionTable(study.run().path)) == 8
+    assert answered(mock) == 8
+
+
+def test_requests_that_are_left_unanswered_count_as_paid(
+    server: Server, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "GRACE", 0.1)
+    mock, _ = server
+    study = chat(2)
+    mock.always = "slow"
+    study.api["patience_minutes"] = 0.02
+    with pytest.raises(Interrupted, match="no answer"):
+        study.run()
+    assert [row["outcome"] for row in study.stored()] == 4 * ["lost"]
+
+
 def test_no_more_in_flight_than_allowed(server: Server, chat: Chat) -> None:
     mock, _ = server
     mock.latency = 0.05
@@ -236,6 +299,8 @@ def test_no_more_in_flight_than_allowed(server: Server, chat: Chat) -> None:
         ((404, {}, "model_not_found"), UserError, "does not know model 'gpt-4o-2024-11-20'"),
         ((403, {}, "unsupported_country"), UserError, "will not serve this account"),
         ((429, {}, "insufficient_quota"), StageError, "no money left"),
+        ((400, {}, "budget_exceeded"), StageError, "no money left"),
+        ((429, {}, "budget_exceeded"), StageError, "no money left"),
     ],
 )
 def test_what_no_patience_mends_ends_at_once_with_all_answers_kept(
@@ -325,6 +390,95 @@ def test_an_image_that_the_server_never_takes(server: Server, chat: Chat) -> Non
     outcomes = json.loads(artefact.files[1].read_text())["outcomes"]
     assert outcomes == {"stop": 10, "rejected": 6}
     assert len(CaptionTable(artefact.path).ids) == 5
+
+
+# -- whose fault a refusal is --------------------------------------------------------------------
+
+
+def outcomes(study: ChatStudy) -> set[str]:
+    return {row["outcome"] for row in study.stored()}
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 32])
+@pytest.mark.parametrize("images", [1, 12])
+def test_a_config_that_the_server_refuses_is_held_against_no_image(
+    server: Server, chat: Chat, concurrency: int, images: int
+) -> None:
+    """Of a table that was begun; the same words, but for the name of the request."""
+    mock, _ = server
+    study = chat(images, allowed_failures=0.6)
+    study.api["concurrency"] = concurrency
+    study.run()
+    before, requests = study.stored(), asked(mock)
+    study.source["per_image"] = {"set": 4}
+    for run in range(2):
+        mock.faults = [(400, {}, f"no_db_connection, request {run}-{n}") for n in range(1000)]
+        with pytest.raises(StageError, match=r"refuses these requests: .*no_db.*OPENAI_API_KEY"):
+            study.run()
+    assert study.stored() == before
+    assert asked(mock) - requests <= 2 * (10 + concurrency)  # of five images, and in flight
+    mock.faults = []
+    assert len(CaptionTable(study.run().path)) == 4 * images
+    assert outcomes(study) == {"stop"}
+
+
+def test_a_key_that_ends_while_requests_are_in_flight_is_held_against_no_image(
+    server: Server, chat: Chat
+) -> None:
+    """Refusals may overtake the last good answers."""
+    mock, _ = server
+    whole = mock.answer
+    study = chat(30)
+    study.api["concurrency"] = 8
+    numbers = itertools.count()
+
+    async def slowly(*request: Any) -> Any:
+        if next(numbers) < 10:
+            reply = await whole(*request)
+            await asyncio.sleep(0.2)
+            return reply
+        return 400, {}, b'{"error": {"message": "Authentication Error"}}'
+
+    mock.answer = slowly  # type: ignore[method-assign]
+    with pytest.raises(StageError, match=r"refuses these requests: .*Authentication"):
+        study.run()
+    assert len(study.stored()) == 10 and outcomes(study) == {"stop"}
+    mock.answer = whole  # type: ignore[method-assign]
+    assert len(CaptionTable(study.run().path)) == 60
+
+
+def test_refusals_of_older_versions_are_asked_again(server: Server, chat: Chat) -> None:
+    """They were charged whatever the server refused."""
+    mock, _ = server
+    study = chat(4)
+    study.run()
+    path = next((study.folder / "data/answers").glob("*/*.jsonl"))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows[:3]:
+        row |= {"outcome": "rejected", "text": "HTTP 400: no_db_connection", "prompt_tokens": 0}
+        row |= {"completion_tokens": 0}
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*3 * rows[:3], *rows[3:]]))
+    study.table.path.unlink()
+    assert len(CaptionTable(study.run().path)) == 8
+    assert asked(mock) == 8 + 3
+
+
+def test_many_images_in_a_row_that_the_server_never_takes(server: Server, chat: Chat) -> None:
+    """A person says that it is not the config."""
+    mock, _ = server
+    study = chat(8, allowed_failures=0.7)
+    study.api["concurrency"] = 1
+    study.run()
+    mock.bad = set(list(mock.paid)[:5])
+    study.source["temperature"] = 0.7
+    with pytest.raises(StageError, match="run it once with --blame-images"):
+        study.run()
+    artefact = study.run(blame_images=True)
+    assert len(CaptionTable(artefact.path).ids) == 3
+    artefact.path.unlink()
+    requests = asked(mock)
+    study.run()
+    assert asked(mock) == requests
 
 
 # -- money ---------------------------------------------------------------------------------------

@@ -11,8 +11,7 @@ from compressai.models.base import get_scale_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacolab.codec import rans
-from tacolab.codec.entropy_coding import SymbolReader, SymbolWriter
+from tacolab.codec.entropy_coding import LARGEST, SymbolReader, SymbolWriter
 
 SCALES = get_scale_table()
 
@@ -61,7 +60,7 @@ def read(model: EntropyModel, stream: bytes, indexes: list[int]) -> list[int]:
 # CompressAI's encoder writes before its memory where there are fewer symbols.
 SAFE = 4
 near = st.integers(-40, 40)
-far = st.integers(-rans.LARGEST + 1, rans.LARGEST - 1)
+far = st.integers(-LARGEST + 1, LARGEST - 1)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -104,7 +103,7 @@ def test_a_damaged_stream_ends_in_an_error_or_in_whole_symbols(data: st.DataObje
 
 
 def test_few_symbols_and_none_at_all() -> None:
-    for symbols in ([], [7], [0, rans.LARGEST - 1]):
+    for symbols in ([], [7], [0, LARGEST - 1]):
         indexes = [20] * len(symbols)
         assert (
             read(MODELS["gaussian"], written(MODELS["gaussian"], symbols, indexes), indexes)
@@ -126,7 +125,7 @@ def test_the_sizes_of_a_damaged_header_are_found_out_before_memory_is_taken() ->
         SymbolReader(MODELS["gaussian"], bytes(100), 10**12)
 
 
-@pytest.mark.parametrize("symbol", [rans.LARGEST, -rans.LARGEST])
+@pytest.mark.parametrize("symbol", [LARGEST, -LARGEST])
 def test_a_symbol_that_no_stream_can_hold_is_refused(symbol: int) -> None:
     with pytest.raises(ValueError, match="cannot be coded"):
         written(MODELS["gaussian"], [0, symbol], [0, 0])

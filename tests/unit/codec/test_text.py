@@ -160,13 +160,13 @@ def test_files_that_are_no_longclip_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         longclip.read(path)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(UserError, match="not a file of weights"):
+    with pytest.raises(UserError, match=r"longclip-B\.pt: is a web page"):
         longclip.read(path)
     torch.save({"positional_embedding": torch.zeros(77, 8)}, path)
     with pytest.raises(UserError, match=r"layout of longclip-B\.pt \('positional_embedding_res'"):
         longclip.read(path)
     torch.save(AuthorsText(), path)  # a pickled object, whose code would run
-    with pytest.raises(UserError, match="not a file of weights"):
+    with pytest.raises(UserError, match=r"AuthorsText.*could run code"):
         longclip.read(path)
 
 

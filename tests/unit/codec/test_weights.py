@@ -36,6 +36,26 @@ def test_an_authors_file_loads_and_its_tables_are_not_believed(taco: Taco) -> No
     assert loaded.gaussian_conditional.quantized_cdf.max() > 1
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module.module.", "_orig_mod.module.", "module._orig_mod."]
+)
+def test_what_wrapped_a_network_leaves_no_trace_in_its_names(taco: Taco, prefix: str) -> None:
+    """DataParallel, DistributedDataParallel, torch.compile, in any order, also of parts."""
+    weights = {
+        (prefix + name).replace("h_a.", f"h_a.{prefix}"): value
+        for name, value in taco.state_dict().items()
+    }
+    mine = dict(Taco.from_state_dict(weights).named_parameters())
+    assert all(torch.equal(p, mine[n]) for n, p in taco.named_parameters())
+
+
+def test_two_networks_in_one_state_dict_are_not_mixed(elic: Elic) -> None:
+    name = "g_a.analysis_transform.0.weight"
+    weights = elic.state_dict() | {f"module.{name}": elic.state_dict()[name] + 1}
+    with pytest.raises(ValueError, match=rf"two of its tensors are {name}"):
+        Elic.from_state_dict(weights)
+
+
 def test_everything_that_does_not_fit_is_listed(taco: Taco) -> None:
     weights = taco.state_dict()
     del weights["g_s.synthesis_transform.14.bias"]

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from tacolab import atomic, cli
 from tacolab.data import run
 from tacolab.data.sources import SAMPLES, required
 from tacolab.errors import UserError
@@ -159,6 +161,21 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def cut_scan(path: Path) -> None:
+    """And closed again: a decoder that keeps warnings to itself fills the rest with grey."""
+    path.write_bytes(path.read_bytes()[:-10_000] + b"\xff\xd9")
+
+
+def make_float(path: Path) -> None:
+    Image.new("F", (80, 80)).save(path, "TIFF")
+
+
+def add_long_text(path: Path) -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("comment", "x" * 1_100_000, zip=True)
+    Image.new("RGB", (80, 80)).save(path, pnginfo=notes)
+
+
 def replace(path: Path) -> None:
     path.write_text("<html>404</html>")
 
@@ -167,9 +184,12 @@ def replace(path: Path) -> None:
     ("name", "harm", "message"),
     [
         ("flower.jpg", truncate, r"flower\.jpg is damaged \(.*truncated"),
+        ("flower.jpg", cut_scan, r"flower\.jpg is damaged \(.*premature end"),
         ("coffee.png", truncate, r"coffee\.png is damaged"),
         ("coffee.png", cut_last_chunk, r"coffee\.png is damaged"),
         ("coffee.png", damage, r"coffee\.png is damaged"),
+        ("coffee.png", make_float, r"coffee\.png has pixels of no known range \(mode F\)"),
+        ("coffee.png", add_long_text, r"coffee\.png is beyond a limit of Pillow \(1 MB"),
         ("china.jpg", replace, r"china\.jpg is not an image \(16 bytes\)"),
         ("china.jpg", Path.unlink, r"china\.jpg is missing"),
     ],
@@ -286,6 +306,30 @@ def test_modes_become_rgb(pack: Pack, photos: Path) -> None:
         assert packed.rgb(i).dtype == "uint8"
 
 
+def turn(path: Path) -> None:
+    """As a camera stores a photo that was taken with it on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("stated", [(640, 427), (427, 640)])
+def test_a_turned_photo_is_packed_as_it_is_and_read_upright(
+    pack: Pack, photos: Path, stated: tuple[int, int]
+) -> None:
+    """Its annotation may state the sides that are stored."""
+    with Image.open(photos / "flower.jpg") as image:
+        seen = np.asarray(image).astype(int)
+    turn(photos / "flower.jpg")
+    packed = Packed(pack(coco(photos, stated)).folder)
+    assert packed.encoded(0) == (photos / "flower.jpg").read_bytes()
+    assert packed.size(0) == (640, 427)
+    assert np.abs(packed.rgb(0) - seen).mean() < 5
+    assert packed.manifest["converted"] == {"turned": 1}
+    assert (packed.manifest["min_side"], packed.manifest["max_side"]) == (427, 640)
+
+
 # Where a kill is aimed: a function that the stage calls there.
 PLACES = {
     "while images are written": "tacolab.data.pack.hashlib.sha256",
@@ -320,6 +364,30 @@ data.run(plan, plan.find("data", dataset="set"))
     assert not artefact.done
     assert list(artefact.folder.parent.iterdir())  # something is left to clean up
     run(plan, artefact)
+    assert len(Packed(artefact.folder)) == 3
+    assert [path.name for path in artefact.folder.parent.iterdir()] == [artefact.key]
+
+
+def test_the_slower_of_two_jobs_that_pack_ends_well(
+    plan_of: Callable[..., Plan], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither removes what the other is writing, and both leave the same data set."""
+    plan = plan_of(FOLDER)
+    artefact = plan.find("data", dataset="set")
+    Path("study.json").write_text(plan.study.model_dump_json(exclude_unset=True))
+    command = ["tacolab", "data", "set", "--config", "study.json"]
+    other = [[sys.executable, "-c", "from tacolab import cli; cli.main()", *command[1:]]]
+
+    def sync(path: Path) -> None:
+        if other:
+            subprocess.run(other.pop(), check=True)
+        atomic.sync(path)
+
+    monkeypatch.setattr("tacolab.data.pack.sync", sync)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
     assert len(Packed(artefact.folder)) == 3
     assert [path.name for path in artefact.folder.parent.iterdir()] == [artefact.key]
 

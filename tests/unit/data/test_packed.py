@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -75,3 +76,38 @@ def test_a_damaged_image_is_named(folder: Path) -> None:
     part.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
     with pytest.raises(UserError, match=r"image flower\.jpg is damaged"):
         Packed(folder).rgb(0)
+
+
+def turned(photos: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photos / name) as image:
+        image.save(photos / name, exif=exif)
+
+
+def test_images_are_known_by_what_they_look_like(
+    pack: Callable[..., Artefact], photos: Path
+) -> None:
+    """By their file, as ever, where that is all; otherwise the same file was shown otherwise."""
+    turned(photos, "coffee.png")
+    packed = Packed(pack({"kind": "folder", "images": "photos", "list": "list.json"}).folder)
+    assert packed.ids == ["flower.jpg", "china.jpg", "coffee.png"]
+    assert packed.shown[:2] == packed.sha256[:2]
+    assert packed.shown[2] != packed.sha256[2]
+    assert packed.conversions == ["", "", "turned"]
+
+
+def test_a_set_of_an_earlier_version_is_read_as_it_was(
+    pack: Callable[..., Artefact], photos: Path
+) -> None:
+    """Models and codes were made of its pictures as they are stored."""
+    turned(photos, "coffee.png")
+    folder = pack({"kind": "folder", "images": "photos", "list": "list.json"}).folder
+    path = next(folder.glob("*.arrow"))
+    rows = pa.ipc.open_stream(path.read_bytes()).read_all().drop_columns(["conversion"])
+    with pa.ipc.new_stream(path, rows.schema) as stream:
+        stream.write_table(rows)
+    packed = Packed(folder)
+    with Image.open(photos / "coffee.png") as image:
+        assert np.array_equal(packed.rgb(2), np.asarray(image))
+    assert packed.shown == packed.sha256

@@ -10,7 +10,7 @@ import small_evaluation
 import torch
 from safetensors.torch import save_file
 
-from tacolab import atomic, captions, data, weights
+from tacolab import atomic, captions, data, intact, weights
 from tacolab.codec.build import build_codec
 from tacolab.keys import Artefact, Plan
 
@@ -24,7 +24,8 @@ def write_model(plan: Plan, artefact: Artefact) -> None:
             weight.fill_(5)
     model, description = artefact.files
     atomic.write(model, lambda path: save_file(tensors, path))
-    atomic.write_json(description, {"key": artefact.key, "text": artefact.text})
+    content = {"key": artefact.key, "text": artefact.text, "sha256": intact.sha256(model)}
+    atomic.write_json(description, content)
 
 
 @pytest.fixture(scope="session")

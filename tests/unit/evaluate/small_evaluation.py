@@ -32,12 +32,22 @@ def plan(
     arms: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> Plan:
-    """The study; `how` is the protocol of its data set, `protocol` what stands beside the sets.
+    """The plan of `study`."""
+    return Plan(config.validate(study(examples, protocol, arms, **how), "test"))
+
+
+def study(
+    examples: int = 2,
+    protocol: Mapping[str, Any] | None = None,
+    arms: Mapping[str, Any] | None = None,
+    **how: Any,
+) -> dict[str, Any]:
+    """The config; `how` is the protocol of its data set, `protocol` what stands beside the sets.
 
     arms: further ones, or other entries of those that there are.
     """
     how = {"crop": 64, "captions": 2, "controls": ["empty", "shuffled"]} | how
-    study = {
+    return {
         "title": "test",
         "lambdas": ["0.01"],
         "datasets": {"set": {"kind": "samples", "photos": PHOTOS, "min_side": 256}},
@@ -71,7 +81,6 @@ def plan(
         },
         "execution": {"device": "cpu"},
     }
-    return Plan(config.validate(study, "test"))
 
 
 def find(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Artefact:
@@ -90,9 +99,9 @@ def make(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Arte
     return artefact
 
 
-def killed(folder: Path, step: str, place: str, nth: int) -> int:
+def killed(folder: Path, step: str, place: str, nth: int, arm: str = "taco") -> int:
     """Run a step in a process that is killed at the nth pass of a place; its exit code."""
-    process = _processes.Process(target=_work, args=(folder, step, place, nth))
+    process = _processes.Process(target=_work, args=(folder, step, place, nth, arm))
     process.start()
     process.join(120)
     code: int = process.exitcode
@@ -116,14 +125,14 @@ def count_calls() -> Callable[[], int]:
     return lambda: len(Path(CALLS).read_text().splitlines())
 
 
-def _work(folder: Path, step: str, place: str, nth: int) -> None:
+def _work(folder: Path, step: str, place: str, nth: int, arm: str) -> None:
     from tacolab import evaluate
 
     os.chdir(folder)
     count_calls()
     PLACES[place](nth)
     what = plan()
-    evaluate.run(what, find(what, step), threads=1)
+    evaluate.run(what, find(what, step, arm), threads=1)
 
 
 def half_written(n: int) -> None:

@@ -28,6 +28,7 @@ from tacolab.evaluate.images import Images
 from tacolab.jackknife import grouped
 from tacolab.keys import Artefact, Plan
 
+SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 BOTH = {"fid": "images", "cmmd": True}
 
 
@@ -79,6 +80,52 @@ def pictures(study: Plan, control: str = "own") -> tuple[list[np.ndarray], list[
     return both[0], both[1]
 
 
+def as_cmmds_authors(picture: Image.Image, side: int) -> torch.Tensor:
+    """CLIP's input by Pillow alone: the centre square, its bicubic filter, then CLIP's scaling."""
+    short = min(picture.size)
+    left, top = (picture.width - short) // 2, (picture.height - short) // 2
+    square = picture.crop((left, top, left + short, top + short))
+    pixels = np.asarray(square.resize((side, side), Image.Resampling.BICUBIC))
+    mean, std = np.array(features.CLIP_MEAN), np.array(features.CLIP_STD)
+    return torch.tensor((pixels / 255 - mean) / std).permute(2, 0, 1).float()
+
+
+REAL = [
+    *(f"kodak/kodim{number}.png" for number in ("01", "04")),  # lying and standing
+    *("coco/val2014", "coco/train2014"),  # of these a few
+]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the pictures in {SHARED}")
+def test_clip_sees_real_pictures_as_cmmds_authors_prepare_them(random_clip: str) -> None:
+    pictures = []
+    for name in REAL:
+        place = SHARED / name
+        found = [place] if place.is_file() else sorted(place.glob("*.jpg"))[:40:13]
+        pictures += [Image.open(path).convert("RGB") for path in found]
+    pictures += [pictures[0].resize((2000, 1333)), pictures[0].resize((37, 41))]  # CLIC's; small
+    assert len({picture.size for picture in pictures}) >= 6
+    model = CLIPVisionModelWithProjection.from_pretrained(random_clip)
+    with torch.no_grad():
+        expected = model(torch.stack([as_cmmds_authors(p, 48) for p in pictures])).image_embeds
+    clip = ClipImages(random_clip, torch.device("cpu"))
+    np.testing.assert_allclose(clip([np.asarray(p) for p in pictures]), expected, atol=1e-5)
+
+
+def test_clip_sees_the_centre_square_antialiased(random_clip: str) -> None:
+    """What lies beside it does not count; stripes finer than its pixels are grey."""
+    clip = ClipImages(random_clip, torch.device("cpu"))
+    noise = np.random.default_rng(0).integers(0, 256, (96, 200, 3), dtype=np.uint8)
+    framed = noise.copy()
+    framed[:, :52] = framed[:, 148:] = 0
+    stripes = np.zeros((1008, 1008, 3), np.uint8)  # 21 to a pixel: its middle is on one
+    stripes[:, ::2] = 255
+    views = clip([noise, framed, noise[:, 52:148], stripes, np.full_like(stripes, 128)])
+    np.testing.assert_allclose(views[0], views[1], atol=1e-6)
+    np.testing.assert_allclose(views[0], views[2], atol=1e-6)
+    np.testing.assert_allclose(views[3], views[4], atol=0.1)
+
+
 @pytest.mark.slow
 def test_numbers_are_those_of_separately_extracted_features(folder: Path, random_clip: str) -> None:
     study = small(BOTH, {"fid_min_samples": 3, "cmmd_model": random_clip})
@@ -106,12 +153,10 @@ def test_numbers_are_those_of_separately_extracted_features(folder: Path, random
     # The stand-in's kernel distance, which bears no metric's name.
     assert found["cmmd"] is found["cmmd_low"] is found["cmmd_high"] is None
     model = CLIPVisionModelWithProjection.from_pretrained(random_clip)
-    mean, std = (torch.tensor(v)[:, None, None] for v in (features.CLIP_MEAN, features.CLIP_STD))
     units = []
     for side in sides:
-        x = torch.tensor(np.stack(side)).permute(0, 3, 1, 2) / 255
-        x = torch.nn.functional.interpolate(x, (48, 48), mode="bicubic")
-        e = model((x - mean) / std).image_embeds.detach().double()
+        x = torch.stack([as_cmmds_authors(Image.fromarray(picture), 48) for picture in side])
+        e = model(x).image_embeds.detach().double()
         units.append(e / e.norm(dim=1, keepdim=True))
     kernels = [
         torch.exp(-(torch.cdist(p, q) ** 2) / 200).mean().item()

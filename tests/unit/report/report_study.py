@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tacolab import fingerprint
+from tacolab import fingerprint, intact
 from tacolab.keys import MODELS, Artefact, Plan
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
@@ -160,13 +160,16 @@ def fill(plan: Plan) -> None:
             continue
         described["fingerprint"] = measured.get(artefact.stage)
         photos = study.datasets[artefact.names["dataset"]].photos  # type: ignore[union-attr]
+        if artefact.stage == "anchors":
+            rows = anchor_rows(artefact, photos, artefact.spec["qualities"])
+        else:
+            how = study.protocol.datasets[artefact.names["dataset"]]
+            rows = metrics_rows(artefact, photos, how.captions)
+        rows.to_parquet(artefact.path)
+        described["sha256"] = intact.sha256(artefact.path)
         artefact.files[1].write_text(json.dumps(described))
         if artefact.stage == "anchors":
-            qualities = artefact.spec["qualities"]
-            anchor_rows(artefact, photos, qualities).to_parquet(artefact.path)
             continue
-        how = study.protocol.datasets[artefact.names["dataset"]]
-        metrics_rows(artefact, photos, how.captions).to_parquet(artefact.path)
         with zipfile.ZipFile(artefact.files[2], "w") as archive:
             for number, photo in enumerate(photos[: artefact.spec["examples"]]):
                 archive.writestr(f"original/{photo}.png", png(0))

@@ -9,7 +9,9 @@ import pytest
 from browser import CHROMIUM, Browser
 from tacolab.keys import Plan
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs Debian's chromium (.ci/run installs it)"
+)
 
 STATE = """(() => {
   const photo = document.querySelector(".photo"), layers = photo.querySelector(".layers");

@@ -142,14 +142,19 @@ def test_controls_compare_the_images_that_both_coded(make_plan: Make) -> None:
     assert found["lpips_change"] == pytest.approx(0.0002)
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str) -> None:
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["rows", "summary", "examples"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str, number: int) -> None:
     plan = make_plan()
-    broken = plan.find("metrics", arm="image-only", lmbda="0.004", dataset="photos").path
+    broken = plan.find("metrics", arm="image-only", lmbda="0.004", dataset="photos").files[number]
+    content = broken.read_bytes()
     if damage == "gone":
         broken.unlink()
+    elif damage == "cut":
+        broken.write_bytes(content[:100])
     else:
-        broken.write_bytes(broken.read_bytes()[:100])
+        place = 10 if broken.suffix == ".json" else len(content) // 2
+        broken.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
     with pytest.raises(UserError, match="snakemake") as raised:
         report.run(plan, plan.report())
     assert str(broken) in str(raised.value)

@@ -31,6 +31,14 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return small_training.model_folder(folder)
 
 
+@pytest.fixture(scope="session")
+def undisturbed_image_only(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the arm that loads no text encoder, and so begins and goes on in less time."""
+    folder = small_training.copy_inputs(prepared, tmp_path_factory.mktemp("image-only"))
+    assert small_training.finish(folder, arm="image-only") == 0
+    return small_training.model_folder(folder, "image-only")
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)

@@ -263,7 +263,7 @@ def at_export(n: int) -> None:
 
     def write_bytes(path: Path, content: bytes) -> None:
         if path.suffix == ".safetensors" and now():
-            path.with_name(f".{os.getpid()}.tmp.{path.name}").write_bytes(b"half")
+            loop.atomic.temporary(path).write_bytes(b"half")
             die()
         real(path, content)
 

@@ -13,12 +13,13 @@ from transformers import CLIPConfig, CLIPModel
 
 import small_training
 from tacolab import config
+from tacolab.codec.text import build
 from tacolab.config import Training
 from tacolab.keys import Plan
 from tacolab.packed import Packed
 from tacolab.perceptual import Lpips
 from tacolab.train.loop import learning_rate, validate
-from tacolab.train.losses import Joint, RateDistortion
+from tacolab.train.losses import Joint, RateDistortion, joint_text
 from tacolab.train.setup import set_up
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
@@ -50,9 +51,9 @@ VISION = {
 }
 
 
-def small_clip() -> CLIPModel:
+def small_clip(**text: int) -> CLIPModel:
     """A CLIP of the real classes; weights made from their names, as for the golden file."""
-    model = CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=32))
+    model = CLIPModel(CLIPConfig(text_config=TEXT | text, vision_config=VISION, projection_dim=32))
     weights = model.state_dict()
     for name, value in weights.items():
         if not value.is_floating_point():
@@ -123,6 +124,34 @@ def test_joint_with_the_encoders_hidden_states_is_the_same() -> None:
     assert once == pytest.approx(loss(x, x_hat, tokens, mask).item(), rel=1e-6)
     others = loss(x, x_hat, tokens, mask, hidden=hidden.flip(0)).item()
     assert others != pytest.approx(once, rel=1e-3)
+
+
+@pytest.mark.parametrize("end_of_config", [999, 2])  # the latter in old configs, for "the highest"
+def test_with_hidden_states_the_first_end_token_counts_as_without(end_of_config: int) -> None:
+    x, x_hat, tokens, mask = made_up_batch()
+    tokens[1:, 3] = 999
+    loss = Joint(small_clip(eos_token_id=end_of_config), 40.0)
+    hidden = loss.clip.text_model(input_ids=tokens, attention_mask=mask).last_hidden_state
+    once = loss(x, x_hat, tokens, mask, hidden=hidden).item()
+    assert once == pytest.approx(loss(x, x_hat, tokens, mask).item(), rel=1e-6)
+
+
+def test_what_follows_a_typed_special_token_counts(clip: Path) -> None:
+    """For L_joint and, where they share a tower, for the codec's encoder alike."""
+    x, x_hat, _, _ = made_up_batch()
+    out = {"x_hat": x_hat, "likelihoods": {"y": torch.full((3, 4, 6, 10), 0.5)}}
+    recipe = Training(dataset="set", joint_weight=3.0, joint_model=str(clip))
+    criterion = RateDistortion(recipe, 0.01)
+    encoder = build(joint_text(recipe).model_copy(update={"width": 64}))
+    found = []
+    for last in ("on a red bench", "under water"):
+        captions = [f"a {animal} [SEP] [PAD] {last}" for animal in ("cat", "dog", "bird")]
+        hidden, _ = encoder.read(captions)
+        apart = criterion(out, x, captions).joint.item()
+        together = criterion(out, x, captions, hidden=hidden).joint.item()
+        assert together == pytest.approx(apart, rel=1e-5)
+        found.append(apart)
+    assert found[0] != pytest.approx(found[1], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import small_training
 from equality import assert_equal
@@ -22,12 +23,14 @@ PASSES = {"before_log_line": (1, 4, 5), "half_log_line": (2, 7), "after_log_line
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", small_training.PLACES)
-def test_killed_at_a_place(place: str, folder: Path, undisturbed: Path) -> None:
+def test_killed_at_a_place(place: str, folder: Path, undisturbed_image_only: Path) -> None:
     """SIGKILL at several passes of one place, one after the other, then undisturbed to the end."""
     for n in PASSES.get(place, (1, 2, 5)):
-        assert small_training.finish(folder, sabotage=(place, n)) == -signal.SIGKILL
-    assert small_training.finish(folder) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+        assert (
+            small_training.finish(folder, arm="image-only", sabotage=(place, n)) == -signal.SIGKILL
+        )
+    assert small_training.finish(folder, arm="image-only") == 0
+    assert_equal(small_training.model_folder(folder, "image-only"), undisturbed_image_only)
 
 
 @pytest.mark.slow
@@ -71,6 +74,15 @@ def test_history_has_no_gap_and_no_repetition(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "state/train.jsonl").open()]
     assert [line["step"] for line in lines if "step" in line] == [3, 6, 9, 12]
     assert [line["epoch"] for line in lines if "validation" in line] == [0, 1, 2, 3, 4, 5]
+
+
+def test_tensorboard_has_each_scalar_once_per_step(undisturbed: Path) -> None:
+    """And no axis drawn as one: the step is where a value stands."""
+    board = EventAccumulator(str(undisturbed / "state/tensorboard")).Reload()
+    steps = {tag: [event.step for event in board.Scalars(tag)] for tag in board.Tags()["scalars"]}
+    assert steps["train/samples_per_second"] == steps["train/loss"] == [3, 6, 9, 12]
+    assert steps["validation/loss"] == [2, 4, 6, 8, 10, 12]
+    assert not [tag for tag in steps if tag.endswith("/step")]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit"])

@@ -68,8 +68,26 @@ def test_without_room_or_disk_the_data_is_read_where_it_lies(
     packed: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert staged(packed, "$LOCAL/nowhere") == packed
-    assert staged(packed, "$UNSET") == packed
+    assert staged(packed, "$UNSET") == staged(packed, "${UNSET:-/tmp}") == packed
     real: Any = shutil.disk_usage(disk)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=2**30))
     assert staged(packed, "$LOCAL") == packed
     assert [path.suffix for path in disk.iterdir()] == [".lock"]
+
+
+def test_the_disk_may_be_in_the_home(
+    packed: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(disk.parent))
+    assert staged(packed, "~/disk").parent == disk
+    assert staged(packed, "${LOCAL}/").parent == disk
+    assert not Path("~").exists()
+
+
+def test_a_folder_named_like_a_variable_is_no_disk(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("$UNSET").mkdir()
+    assert staged(packed, "$UNSET") == packed
+    assert not list(Path("$UNSET").iterdir())

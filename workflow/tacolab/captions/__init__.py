@@ -28,10 +28,12 @@ def run(
     *,
     threads: int | None = None,
     max_cost: float | None = None,
+    blame_images: bool = False,
 ) -> None:
     """Make `artefact`: Parquet table and JSON summary.
 
     threads: of torch, where it is used. max_cost: most USD to spend on it, instead of the config's.
+    blame_images: hold against the images what the API refuses, though it took none.
     Raises UserError where an image has no caption; nothing is written then.
     """
     from tacolab.captions import sources
@@ -52,7 +54,7 @@ def run(
         api = plan.study.execution.api
         limit = api.max_cost if max_cost is None else max_cost
         rows, facts = chat.captions(
-            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data
+            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data, blame_images
         )
     elif isinstance(source, Ofa | HuggingFace):
         from tacolab.captions import describe

@@ -8,6 +8,7 @@ torn is the end of its own file.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -22,9 +23,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tacolab import atomic
-from tacolab.captions.question import GOOD, LATEST, LOST, MOST_TOKENS, Answer, Question, natural
+from tacolab import atomic, disk
+from tacolab.captions.question import (
+    GOOD,
+    LATEST,
+    LOST,
+    MOST_TOKENS,
+    REJECTED,
+    Answer,
+    Question,
+    natural,
+)
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +139,17 @@ class Answers:
             self.last.pop(place, None)
         elif outcome == LOST:
             pass  # asked again until there is an answer
+        elif outcome == REJECTED and not line.get("proven"):
+            pass  # of a version that held a wrong key against the images
         elif outcome == "length" and line["max_tokens"] < self.question.max_tokens:
             pass  # there is more room now
         else:
             self.tries[place] = min(255, self.tries[place] + 1)
             self.last[place] = outcome
+
+    def was_rejected(self, image: str, index: int) -> bool:
+        """Whether the image was at fault the last time."""
+        return self.last.get((self.number.get(image, -1), index)) == REJECTED
 
     def missing(self, attempts: int) -> Iterator[tuple[int, int]]:
         """Places without a caption that may be asked for again, image by image."""
@@ -152,6 +169,8 @@ class Answers:
                 atomic.write_json(path, self.question.text)
                 atomic.sync(self.folder.parent)
         except OSError as error:
+            if error.errno in disk.FULL:
+                raise
             raise UserError(
                 f"{self.folder}: {error.strerror}; paid answers are kept there: name a data_root "
                 "that you may write to"
@@ -162,8 +181,7 @@ class Answers:
     ) -> dict[str, Any]:
         """An answer as it is stored."""
         image, index = place
-        where = {"image": self.images[image], "index": index, "mode": mode, "server": server}
-        return where | {"max_tokens": self.question.max_tokens} | vars(answer)
+        return record((self.images[image], index), answer, mode, server, self.question.max_tokens)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Hand an answer to the system: it survives the end of this process, whatever ends it."""
@@ -172,8 +190,9 @@ class Answers:
             self._file = (self.folder / name).open("xb", buffering=0)
             atomic.sync(self.folder)
         raw = _raw(line)
-        if self._file.write(raw) != len(raw):
-            raise OSError(f"{self._file.name}: an answer could not be written whole (disk full?)")
+        with disk.writing(Path(self._file.name), len(raw)):
+            if self._file.write(raw) != len(raw):
+                raise OSError(errno.ENOSPC, "an answer could not be written whole")
         path = Path(self._file.name)
         self._read[path] = self._read.get(path, 0) + len(raw)
         self._note(line)
@@ -190,12 +209,16 @@ class Answers:
             self._file = None
 
     def add_batch(self, name: str, lines: Iterable[Mapping[str, Any]]) -> int:
-        """The answers of a batch, all or none; a second time changes nothing. Returns how many."""
+        """Answers of a batch, all of them or none; one that is there is not added again. Returns
+        how many are new."""
         path = self.folder / f"batch-{name}.jsonl"
         before = sum(usage.answers for usage in self.usage.values())
-        if not path.exists():
+        there = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        known = {(line["image"], line["index"]) for raw in there if (line := _parse(raw))}
+        new = [_raw(line) for line in lines if (line["image"], line["index"]) not in known]
+        if new:
             with atomic.replacing(path) as temporary, temporary.open("wb") as file:
-                file.writelines(map(_raw, lines))
+                file.writelines([*there, *new])
         self.refresh()
         return sum(usage.answers for usage in self.usage.values()) - before
 
@@ -234,6 +257,16 @@ _STORED = pa.schema(
 )
 
 
+def record(
+    place: tuple[str, int], answer: Answer, mode: str, server: str, max_tokens: int
+) -> dict[str, Any]:
+    """An answer as it is stored. place: sha256 of the image, index of the caption."""
+    where = {"image": place[0], "index": place[1], "mode": mode, "server": server}
+    line = where | {"max_tokens": max_tokens} | vars(answer)
+    # Only where the image is at fault (`doubts`); older versions did not ask whether it was.
+    return line | {"proven": True} if answer.outcome == REJECTED else line
+
+
 def _raw(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
@@ -241,7 +274,7 @@ def _raw(line: Mapping[str, Any]) -> bytes:
 def _parse(raw: bytes) -> dict[str, Any] | None:
     """None for what is no answer (bytes that a crashed file system left)."""
     try:
-        line = json.loads(raw)
+        line = loads(raw)
         texts = (line["image"], line["outcome"], line["text"])
         counts = (
             (line["prompt_tokens"], MOST_TOKENS),
@@ -255,6 +288,6 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
             and natural(line["index"]) is not None
             and natural(line["max_tokens"]) is not None
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return line if good else None

@@ -22,6 +22,7 @@ from tacolab import lease
 from tacolab.captions import client, prices
 from tacolab.captions.answers import Answers
 from tacolab.captions.batch import Batches
+from tacolab.captions.doubts import Doubts
 from tacolab.captions.prices import Budget
 from tacolab.captions.question import GOOD, data_url
 from tacolab.captions.stop import Stop
@@ -40,9 +41,10 @@ PATIENCE = 1.0  # seconds between two looks whether another process is done
 
 
 def captions(
-    study: Study, api: Api, artefact: Artefact, data: Packed
+    study: Study, api: Api, artefact: Artefact, data: Packed, blame_images: bool = False
 ) -> tuple[pa.Table, Mapping[str, Any]]:
     """The rows of the table, and facts for its summary. api: how to ask.
+    blame_images: what the server refuses is the images' fault, never the config's.
 
     Raises Interrupted on Ctrl-C and SIGTERM; UserError where nothing can be asked (no key, wrong
     key, over the limit of costs); StageError where captions are missing in the end. Everything that
@@ -52,13 +54,20 @@ def captions(
     assert isinstance(source, Gpt4o)
     answers = prices.answers(study, artefact, data)
     if next(answers.missing(source.attempts), None) is not None:
-        ask(api, artefact, data, answers, source.attempts)
+        ask(api, artefact, data, answers, source.attempts, blame_images)
     gaps = _gaps(answers, data)
     _refuse(gaps, artefact, source, len(data) * answers.per_image)
     return _rows(answers, data), _facts(api, answers, gaps)
 
 
-def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: int) -> None:
+def ask(
+    api: Api,
+    artefact: Artefact,
+    data: Packed,
+    answers: Answers,
+    attempts: int,
+    blame_images: bool,
+) -> None:
     """Until every caption is there or has used up its attempts."""
     client.key()
     answers.prepare()
@@ -67,7 +76,7 @@ def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: 
         expected = prices.estimate(answers.question, api, answers.count_missing(attempts), answers)
         log.info("%s: %s", client.server(api), expected)
         budget = Budget(answers, expected, api.mode, api.max_cost)
-        first = {sha256: i for i, sha256 in reversed(list(enumerate(data.sha256)))}
+        first = {sha256: i for i, sha256 in reversed(list(enumerate(data.shown)))}
 
         def picture(number: int) -> str:
             image = data.picture(first[answers.images[number]])
@@ -81,10 +90,13 @@ def ask(api: Api, artefact: Artefact, data: Packed, answers: Answers, attempts: 
                 note += f", {waiting} wait at the server" if waiting else ""
                 tell(answers.done, note)
 
-            batches = Batches(api, answers, attempts, expected.prompt, budget, stop, picture, show)
+            doubts = Doubts(blame_images)
+            batches = Batches(
+                api, answers, attempts, expected.prompt, budget, stop, doubts, picture, show
+            )
             _check(budget, batches)
             if api.mode == "sync":
-                asker = Asker(api, answers, attempts, budget, stop, picture, show)
+                asker = Asker(api, answers, attempts, budget, stop, doubts, picture, show)
                 _ask_now(asker, batches)
             else:
                 batches.run(submit=True)
@@ -148,7 +160,7 @@ def _gaps(answers: Answers, data: Packed) -> list[dict[str, Any]]:
     """Captions that could not be had, with the outcome of the last attempt."""
     return [
         {"image_id": image_id, "index": index, "outcome": answers.last.get((number, index))}
-        for image_id, sha256 in zip(data.ids, data.sha256, strict=True)
+        for image_id, sha256 in zip(data.ids, data.shown, strict=True)
         for number in [answers.number[sha256]]
         for index in np.flatnonzero(answers.good[number] == 0).tolist()
     ]
@@ -173,7 +185,7 @@ def _refuse(gaps: Sequence[Mapping[str, Any]], artefact: Artefact, source: Gpt4o
 def _rows(answers: Answers, data: Packed) -> pa.Table:
     """The table, in the order of the data set."""
     stored, rows = answers.captions()
-    picks = rows[[answers.number[sha256] for sha256 in data.sha256]]
+    picks = rows[[answers.number[sha256] for sha256 in data.shown]]
     image, index = np.nonzero(picks >= 0)
     taken = stored.take(pa.array(picks[image, index]))
     del stored  # 300 MB for MS-COCO

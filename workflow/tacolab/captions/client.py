@@ -16,6 +16,13 @@ from tacolab.errors import StageError, UserError
 
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
+# Codes of errors, or (the last) their type.
+NO_MONEY = {
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "budget_exceeded",
+}
 # Seconds until a connection stands, and between two bytes. A caption takes a few.
 TIMEOUT = httpx2.Timeout(120.0, connect=15.0)
 
@@ -51,8 +58,8 @@ def options(api: Api) -> dict[str, Any]:
 class Trouble:
     """What an error asks for.
 
-    slow: fewer requests, later. again: the same once more. refused: not this request, ever.
-    paid: whether the server may have answered all the same.
+    slow: fewer requests, later (also of a server that is silent). again: the same once more.
+    refused: not this request. paid: whether the server may have answered all the same.
     """
 
     kind: Literal["slow", "again", "refused"]
@@ -68,13 +75,14 @@ def trouble(error: openai.OpenAIError | httpx2.HTTPError, model: str) -> Trouble
         cause = error.__cause__ or error
         text = line(f"{type(cause).__name__}: {cause}")
         never = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return Trouble("again", text, paid=not never)
+        silent = isinstance(error, openai.APITimeoutError | httpx2.TimeoutException) and not never
+        return Trouble("slow" if silent else "again", text, paid=not never)
     status, code = error.status_code, error.code or ""
     text = line(f"HTTP {status}: {error.message}")
     if status == 401:
         raise UserError(f"the server refused the key (HTTP 401); check {KEY}")
-    if code in ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"):
-        raise StageError(f"the account has no money left ({code}); answers so far are kept")
+    if money := {code, error.type} & NO_MONEY:
+        raise StageError(f"the account has no money left ({money.pop()}); answers so far are kept")
     if status in (402, 403):
         raise UserError(f"the server will not serve this account; {text}")
     if status == 404 or code == "model_not_found":

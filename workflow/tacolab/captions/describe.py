@@ -85,7 +85,8 @@ def build(source: Ofa | HuggingFace, folder: Path, device: torch.device) -> Capt
 
 def describe(captioner: Captioner, data: Packed, begun: Ledger, label: str) -> list[str]:
     """A caption for each image, in the data set's order; `begun` holds those that are there."""
-    texts = {row["image_id"]: row["caption"] for row in begun.rows[1:]}
+    # Two jobs may have begun the file at once, where a head died and its job lives on.
+    texts = {row["image_id"]: row["caption"] for row in begun.rows if "image_id" in row}
     for first in progress(range(len(data)), len(data), label):
         # A batch that a kill tore is described again as a whole, so that it rounds as before.
         batch = data.ids[first : first + BATCH]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +12,12 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
+from tacolab import weightfile
 from tacolab.captions.ofa_network import BOS, EOS, PAD, REBUILT, OfaNetwork, Shape
 from tacolab.captions.ofa_search import beam_search
 from tacolab.config import Ofa
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 PROMPT = " what does the image describe?"
 SIDE = 480  # pixels
@@ -46,7 +45,7 @@ class OfaCaptioner:
                 )
         config = folder / "config.json"
         try:
-            shape = Shape.read(json.loads(config.read_text(encoding="utf-8")))
+            shape = Shape.read(loads(config.read_text(encoding="utf-8")))
         except KeyError as error:
             raise UserError(
                 f"{config}: no OFA: {error} is missing; give {FILES[0]} of OFA"
@@ -110,11 +109,8 @@ def load(path: Path, shape: Shape) -> OfaNetwork:
     in the file are not read: they are computed.
     """
     remedy = "give pytorch_model.bin as OFA's authors have it (ofa-base-caption has another layout)"
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: no file of weights ({reason}); {remedy}") from None
+    with path.open("rb") as file:
+        content = weightfile.read(file, path)
     with torch.device("meta"):
         network = OfaNetwork(shape)
     weights = {}

@@ -10,8 +10,32 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from tacolab.errors import Interrupted
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds, where the server names none
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+class Patience:
+    """How long a server may leave us without an answer."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self.heard()
+
+    def heard(self) -> None:
+        self._since = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self._since + 60 * self.minutes - time.monotonic()
+
+    def end(self, server: str, why: str) -> Interrupted:
+        return Interrupted(
+            f"{server}: no answer for {self.minutes:g} minutes, execution.api.patience_minutes "
+            f"({why or 'requests wait'}); every answer is kept, and the same command goes on"
+        )
 
 
 class Pace:
@@ -25,7 +49,7 @@ class Pace:
         self.most, self.limit = most, float(most)
         self.in_flight = 0
         self._resume = 0.0  # monotonic
-        self._refusals = 0  # without an answer in between
+        self.refusals = 0  # without an answer in between
         self._freed = asyncio.Event()
 
     async def enter(self) -> None:
@@ -47,7 +71,7 @@ class Pace:
 
     def answered(self, headers: Mapping[str, str]) -> None:
         """An answer came; its headers may say that the next ones must wait."""
-        self._refusals = 0
+        self.refusals = 0
         self.limit = min(self.most, self.limit + 1 / self.limit)
         for kind in ("requests", "tokens"):
             left = headers.get(f"x-ratelimit-remaining-{kind}")
@@ -59,10 +83,10 @@ class Pace:
         now = time.monotonic()
         if now >= self._resume:  # those that were in flight together count as one
             self.limit = max(1.0, 0.7 * self.limit)
-            self._refusals += 1
+            self.refusals += 1
         wanted = retry_after(headers)
         if wanted is None:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._refusals, 20))
+            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.refusals, 20))
             wanted = random.uniform(0.5, 1) * longest
         self._pause(wanted)
         return max(0.0, self._resume - now)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +9,23 @@ from typing import Any
 from tacolab.captions import client
 from tacolab.captions.question import Answer
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
-log = logging.getLogger(__name__)
+REFUSED = (400, 413, 422)  # of a single request: not this image, or none at all
 
-REJECTED = (400, 413, 422)  # of a single request: not this image, ever
+
+Request = tuple[str, int]  # sha256 of the image, index of the caption
 
 
 @dataclass(frozen=True)
 class Part:
-    """A batch on its way. tokens: of its input. max_tokens: of an answer. requests: [sha256 of the
-    image, index]."""
+    """A batch on its way. tokens: of its input. max_tokens: of an answer."""
 
     name: str
     server: str
     tokens: int
     max_tokens: int
-    requests: list[tuple[str, int]]
+    requests: list[Request]
     file: str | None = None
     batch: str | None = None
     creating: bool = False  # the server may have it without our knowing its id
@@ -35,7 +34,7 @@ class Part:
 def read(path: Path) -> Part:
     """Raises UserError for a file that is no part."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         content["requests"] = [(image, index) for image, index in content["requests"]]
         return Part(**content)
     except (ValueError, KeyError, TypeError):
@@ -45,17 +44,13 @@ def read(path: Path) -> Part:
         ) from None
 
 
-def result(raw: bytes) -> dict[str, Any]:
-    """A line of a result file; empty for what is none."""
+def result(raw: bytes) -> dict[str, Any] | None:
+    """A line of a result file; None for what is none."""
     try:
-        found = json.loads(raw)
+        found = loads(raw)
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
-    if raw.strip():
-        log.warning("a line of a batch's result is damaged, its request is asked again")
-    return {}
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def answer(result: dict[str, Any]) -> Answer | None:
@@ -66,7 +61,7 @@ def answer(result: dict[str, Any]) -> Answer | None:
     status, body = response.get("status_code"), response.get("body")
     if status == 200:
         return Answer.of(body) or Answer.lost("the answer is no chat completion")
-    if status in REJECTED:
+    if status in REFUSED:
         error = body.get("error") if isinstance(body, dict) else None
         message = error.get("message") if isinstance(error, dict) else None
         return Answer.rejected(client.line(f"HTTP {status}: {message}"))

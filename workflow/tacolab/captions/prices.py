@@ -136,7 +136,7 @@ def estimate(
 def answers(study: Study, artefact: Artefact, data: Packed) -> Answers:
     """What is known about the images of a table."""
     question = Question.of(artefact.spec)
-    return Answers(study.data_root, question, data.sha256, artefact.spec["per_image"])
+    return Answers(study.data_root, question, data.shown, artefact.spec["per_image"])
 
 
 def outstanding(study: Study, artefact: Artefact, images: int | None) -> Estimate:

@@ -16,6 +16,7 @@ from PIL import Image
 
 JPEG_QUALITY = 90
 GOOD = "stop"  # the outcome of an answer that is a caption
+REJECTED = "rejected"  # of a request that the server will not take; costs nothing
 LOST = "lost"  # of a request whose answer never came, or cannot be read: perhaps paid for
 FINISHED = (
     "stop",
@@ -146,7 +147,7 @@ class Answer:
     @classmethod
     def rejected(cls, reason: str) -> Answer:
         """The server will not take this image; costs nothing, and asking again may not help."""
-        return cls("rejected", _clean(reason), None, None, 0, 0, None)
+        return cls(REJECTED, _clean(reason), None, None, 0, 0, None)
 
     @classmethod
     def lost(cls, reason: str) -> Answer:

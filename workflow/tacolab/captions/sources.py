@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyarrow.types as pt
 
 from tacolab import fileref
 from tacolab.captions.table import SCHEMA, table
 from tacolab.config import FileRef
 from tacolab.errors import UserError
 from tacolab.packed import Packed
-from tacolab.tokens import refuse_half_characters
+from tacolab.texts import given_json, refuse_half_characters
 
 
 def human(data: Packed) -> pa.Table:
@@ -37,7 +35,7 @@ def given(data: Packed, file: FileRef, root: Path) -> pa.Table:
     """
     path = root / file.path
     content, _ = fileref.read(file, root)
-    read = _parquet if path.suffix == ".parquet" else _json
+    read = _parquet if path.suffix.lower() == ".parquet" else _json
     known = read(content, path, data.ids)
     captions = [known.get(image_id, []) for image_id in data.ids]
     refuse_gaps(data.ids, captions, str(path), "add captions for them")
@@ -45,10 +43,7 @@ def given(data: Packed, file: FileRef, root: Path) -> pa.Table:
 
 
 def _json(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:
-    try:
-        known = json.loads(content, object_pairs_hook=lambda pairs: _distinct(pairs, path))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+    known = given_json(content, path)
     if not isinstance(known, dict):
         raise UserError(f"{path}: not a JSON object, file name -> caption or list of captions")
     captions = {}
@@ -63,15 +58,6 @@ def _json(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]
     return captions
 
 
-def _distinct(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
-    """A JSON object; of a name that stands there twice `json` would keep the last in silence."""
-    known = dict(pairs)
-    if len(known) < len(pairs):
-        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
-        raise UserError(f"{path}: {twice!r} stands there twice; put its captions into one list")
-    return known
-
-
 def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[str]]:
     columns = {"image_id": pa.string(), "caption": pa.string(), "index": pa.int64()}
     try:
@@ -84,12 +70,22 @@ def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[s
                 f"{path}: no column {' and '.join(sorted(lacking))}; it needs image_id (or "
                 "file_name), caption and perhaps index"
             )
-        rows = pa.table({k: rows[k].cast(t) for k, t in columns.items() if k in rows.column_names})
+        rows = rows.select([name for name in columns if name in rows.column_names])
+        for field in rows.schema:  # a cast alone would make text of numbers, and numbers of text
+            if not (_is_number(field.type) if field.name == "index" else _is_text(field.type)):
+                wanted = "whole numbers" if field.name == "index" else "text"
+                raise UserError(
+                    f"{path}: column {field.name} holds {field.type}, not {wanted}; write it anew"
+                )
+        rows = rows.cast(pa.schema([(name, columns[name]) for name in rows.column_names]))
+        rows.validate(full=True)  # text that is no UTF-8, too
     except pa.ArrowException as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     rows = rows.filter(pc.is_in(rows["image_id"], pa.array(ids, pa.string())))
     named = rows.group_by([name for name in ("image_id", "index") if name in rows.column_names])
     if "index" in rows.column_names:
+        if rows["index"].null_count:
+            raise UserError(f"{path}: column index has gaps; number the captions, or leave it out")
         twice = named.aggregate([([], "count_all")]).filter(pc.field("count_all") > 1)
         if len(twice):
             row = twice.slice(0, 1).to_pylist()[0]
@@ -100,6 +96,18 @@ def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[s
     for image_id, text in pairs:
         captions.setdefault(image_id, []).append(text or "")  # null: a gap, and named as such
     return captions
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, or nothing at all."""
+    kind = kind.value_type if pt.is_dictionary(kind) else kind
+    text = (pt.is_string, pt.is_large_string, pt.is_string_view, pt.is_binary, pt.is_large_binary)
+    return any(is_text(kind) for is_text in (*text, pt.is_null))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    # pandas makes floats of a column that has had gaps; the cast refuses fractions.
+    return bool(pt.is_integer(kind) or pt.is_floating(kind))
 
 
 def same(data: Packed, text: str) -> pa.Table:

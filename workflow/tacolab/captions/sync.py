@@ -19,18 +19,19 @@ import openai
 from tacolab.captions import client
 from tacolab.captions.answers import Answers
 from tacolab.captions.client import Trouble
-from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace
+from tacolab.captions.doubts import Doubts
+from tacolab.captions.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.captions.prices import Budget
 from tacolab.captions.question import LOST, Answer
 from tacolab.captions.stop import Stop
 from tacolab.config import Api
 from tacolab.errors import StageError
+from tacolab.texts import loads
 
 log = logging.getLogger(__name__)
 
 TRIES = 10  # of one request, before it is left for another run: some three minutes
-WITHOUT_ANSWER = 5  # the same for a server that never answered
-REFUSED = 5  # images that a server takes exception to, before any caption: it is the config
+WITHOUT_ANSWER = 5  # rounds of them, at a server of which nothing was heard
 GRACE = 25.0  # seconds for answers in flight after a signal; SLURM kills after 30
 SYNC_SECONDS = 0.5  # between two fsyncs
 
@@ -51,15 +52,18 @@ class Asker:
         attempts: int,
         budget: Budget,
         stop: Stop,
+        doubts: Doubts,
         picture: Callable[[int], str],
         show: Callable[[], object],
     ) -> None:
         """picture: data URL of an image, called in threads. show: called after every answer."""
         self.api, self.answers, self.attempts = api, answers, attempts
-        self.budget, self.stop, self.picture, self.show = budget, stop, picture, show
+        self.budget, self.stop, self.doubts = budget, stop, doubts
+        self.picture, self.show = picture, show
         self.unanswered: dict[Place, str] = {}  # and why
         self._answered = 0
-        self._doubted: dict[Place, str] = {}  # refused before there was any caption
+        self._heard = False  # of the server: an answer, or that it is busy
+        self._trouble = ""  # the last
         self._end: Exception | None = None
 
     def run(self, places: Iterator[Place]) -> None:
@@ -73,6 +77,7 @@ class Asker:
         loop = asyncio.get_running_loop()
         self._ended, self._settled = asyncio.Event(), asyncio.Event()
         self._pace = Pace(self.api.concurrency)
+        self._patience = Patience(self.api.patience_minutes)
         self._asking: set[asyncio.Task[None] | None] = set()  # with a request in flight
         queue: asyncio.Queue[tuple[Place, bytes] | None] = asyncio.Queue(self.api.concurrency)
         limits = httpx2.Limits(max_connections=self.api.concurrency, keepalive_expiry=15)
@@ -91,6 +96,7 @@ class Asker:
                     ended,
                     asyncio.create_task(self._feed(places, queue)),
                     asyncio.create_task(self._sync()),
+                    asyncio.create_task(self._watch()),
                 ]
                 work = asyncio.create_task(_all(workers))
                 await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -102,7 +108,7 @@ class Asker:
                     task.cancel()
                 await _all([*workers, *helpers, work])
             if not self._ended.is_set():
-                self._judge()
+                self._reject(self.doubts.rest())
         finally:
             self.stop.tell(lambda: None)
             self.answers.close()
@@ -146,6 +152,12 @@ class Asker:
             await asyncio.sleep(SYNC_SECONDS)
             await asyncio.to_thread(self.answers.sync)
 
+    async def _watch(self) -> None:
+        """Nothing that a server does, or leaves undone, lasts for ever."""
+        while (left := self._patience.left) > 0:
+            await asyncio.sleep(left)
+        self._finish(self._patience.end(client.server(self.api), self._trouble))
+
     def _finish(self, error: Exception) -> None:
         self._end = self._end or error
         self._ended.set()
@@ -175,32 +187,37 @@ class Asker:
                 return
             if problem is None:
                 failures = 0
-            elif problem.kind == "slow":
-                pause = self._pace.refused(problem.headers)
-                log.info("%s; %s, again in %.1f s", problem.text, self._pace, pause)
-            elif problem.kind == "refused":
+                continue
+            if problem.kind == "refused":
                 return
-            else:
-                failures += 1
-                if failures >= (TRIES if self._answered else WITHOUT_ANSWER):
-                    if self._answered == before:
-                        raise StageError(f"{client.server(self.api)}: no answers: {problem.text}")
-                    self.unanswered[place] = problem.text
-                    return
+            self._trouble = problem.text
+            failures += problem.kind == "again" or problem.paid
+            others, before = self._answered > before, self._answered
+            if others and failures >= TRIES:
+                self.unanswered[place] = problem.text
+                return
+            if problem.kind == "slow" or not others:
+                self._heard = self._heard or problem.kind == "slow"
+                pause = self._pace.refused(problem.headers)
+                if not self._heard and self._pace.refusals >= WITHOUT_ANSWER:
+                    raise StageError(f"{client.server(self.api)}: no answers: {problem.text}")
+                log.info("%s; %s, again in %.1f s", problem.text, self._pace, pause)
+            else:  # it is this request's own trouble
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
                 log.info("%s; again in %.1f s", problem.text, pause)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _turn(self) -> None:
-        """Wait until the server and the budget allow a request."""
+        """Wait until the server, the budget and doubts about the config allow a request."""
         await self._pace.enter()
-        while not self.budget.allows():
+        while why := self.doubts.suspicion or ("" if self.budget.allows() else self.budget.refusal):
             if self.budget.in_flight == 0:
                 self._pace.leave()
-                raise StageError(self.budget.refusal)
+                raise StageError(why)
             self._settled.clear()
             try:
-                await self._settled.wait()  # most answers cost less than the longest one
+                # Most answers cost less than the longest one, and a good one takes doubts away.
+                await self._settled.wait()
             except asyncio.CancelledError:
                 self._pace.leave()
                 raise
@@ -208,6 +225,7 @@ class Asker:
 
     async def _ask(self, place: Place, body: bytes) -> Trouble | None:
         """One request. None: it brought an answer, good or bad, which is stored."""
+        sent = self.doubts.send()
         try:
             # Bytes both ways: the client would walk through an image's 100 kB again and again, and
             # build objects of what is read once.
@@ -217,45 +235,49 @@ class Asker:
                 content=body,
                 options={"headers": {"Content-Type": "application/json"}},
             )
-            answer = Answer.of(json.loads(response.content))
+            answer = Answer.of(loads(response.content))
         except ValueError:
             answer = None
         except openai.OpenAIError as error:
             problem = client.trouble(error, self.answers.question.model)
             if problem.paid:
                 self._store(place, Answer.lost(problem.text))
-            if problem.kind != "refused":
-                return problem
-            if not self.answers.good.any():
-                self._doubted[place] = problem.text
-                if len({image for image, _ in self._doubted}) == REFUSED:
-                    raise self._refusal() from None
-                return problem
-            answer = Answer.rejected(problem.text)
+            if problem.kind == "refused":
+                self._patience.heard()
+                self._refused(place, sent, problem.text)
+            return problem
+        except asyncio.CancelledError:
+            self._store(place, Answer.lost("left before it was answered"))
+            raise
         else:
             self._pace.answered(response.headers)
         if answer is None:
             answer = Answer.lost("the answer is no chat completion")
+        else:
+            self.doubts.taken(sent)
         self._store(place, answer)
+        self._reject(self.doubts.explained())
         return Trouble("again", answer.text) if answer.outcome == LOST else None
 
+    def _refused(self, place: Place, sent: int, reason: str) -> None:
+        image, index = self.answers.images[place[0]], place[1]
+        if self.answers.was_rejected(image, index):
+            self._store(place, Answer.rejected(reason))
+        else:
+            self.doubts.refused((image, index), sent, reason)
+            self._reject(self.doubts.explained())
+
+    def _reject(self, refused: list[tuple[tuple[str, int], str]]) -> None:
+        """Store what the images are at fault for."""
+        for (image, index), reason in refused:
+            self._store((self.answers.number[image], index), Answer.rejected(reason))
+
     def _store(self, place: Place, answer: Answer) -> None:
-        self._answered += answer.outcome != LOST
+        if answer.outcome != LOST:
+            self._answered, self._heard = self._answered + 1, True
+            self._patience.heard()
         self.answers.append(self.answers.line(place, answer, "sync", client.server(self.api)))
         self.show()
-
-    def _judge(self) -> None:
-        """With a caption there, what was refused before the first one is the images' fault."""
-        if self._doubted and not self.answers.good.any():
-            raise self._refusal()
-        for place, text in self._doubted.items():
-            self._store(place, Answer.rejected(text))
-        self._doubted = {}
-
-    def _refusal(self) -> StageError:
-        return StageError(
-            f"the server refuses these requests: {next(iter(self._doubted.values()))}"
-        )
 
 
 async def _all(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from typing import Any, Self
 
 import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.models.base import get_scale_table
 from torch import Tensor, nn
 
 from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
@@ -20,6 +20,9 @@ from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Sy
 from tacolab.codec.weights import check_fit, normalise, read_sizes
 
 GROUPS = (16, 16, 32, 64, 192)
+
+# Of the Gaussians that symbols are coded with: CompressAI's table.
+SCALES = torch.exp(torch.linspace(math.log(0.11), math.log(256), 64))
 
 Noise = Callable[[Tensor], Tensor]
 # A step takes (group, colour, scales, means), both (B, c, h, w), and returns y_hat of that
@@ -197,7 +200,7 @@ class Elic(nn.Module):
         Call `update(force=True)` before coding whenever the weights may have changed.
         """
         made: bool = self.entropy_bottleneck.update(force=force)
-        made |= self.gaussian_conditional.update_scale_table(get_scale_table(), force=force)
+        made |= self.gaussian_conditional.update_scale_table(SCALES, force=force)
         return made
 
     def compress(self, x: Tensor, text: Tensor | None = None) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Writes and reads one rANS stream of symbols, pass by pass."""
+"""Writes and reads one rANS stream of symbols, pass by pass.
+
+The compiled coder is imported at the first coding: a training never needs it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ import torch
 from compressai.entropy_models import EntropyModel
 from torch import Tensor
 
-from tacolab.codec import rans
-
-# What the likeliest symbol costs: probabilities are of 16 bits, and none is 1.
-LEAST_BITS = rans.PRECISION - math.log2(2**rans.PRECISION - 1)
+PRECISION = 16  # bits of a probability
+LEAST = 2**31  # the coder's state is never less; the encoder begins with it, the decoder ends there
+LARGEST = 2**26  # symbols are less: CompressAI gets stuck in a number of more than seven digits
+# What the likeliest symbol costs: no probability is 1.
+LEAST_BITS = PRECISION - math.log2(2**PRECISION - 1)
 
 Ints = npt.NDArray[np.int32]
 
@@ -66,11 +70,13 @@ class SymbolWriter:
         Raises:
             ValueError: a symbol is too large to be coded.
         """
+        from tacolab.codec import rans
+
         symbols, indexes = np.concatenate(self._symbols), np.concatenate(self._indexes)
         words = rans.encode(symbols, indexes, *self._tables)
         if len(words) == 0:
             raise ValueError(
-                f"a latent is beyond {rans.LARGEST} and cannot be coded: check picture and weights"
+                f"a latent is beyond {LARGEST} and cannot be coded: check picture and weights"
             )
         stream: bytes = words.astype("<u4").tobytes()
         return stream
@@ -96,7 +102,7 @@ class SymbolReader:
         self._words = np.frombuffer(stream, "<u4").astype(np.uint32)
         self._state = np.frombuffer(stream, "<u8", 1).astype(np.uint64)[0]
         self._at = 2  # words are read
-        if not rans.LEAST <= self._state < rans.LEAST << 32:
+        if not LEAST <= self._state < LEAST << 32:
             raise ValueError("the stream is damaged: it does not begin as one")
 
     def read(self, indexes: Tensor) -> Tensor:
@@ -105,6 +111,8 @@ class SymbolReader:
         Raises:
             OtherSymbolsError: the stream ends before, or holds what no encoder writes.
         """
+        from tacolab.codec import rans
+
         flat = _flat(indexes)
         symbols = np.empty_like(flat)
         whole, state, self._at = rans.decode(
@@ -121,8 +129,10 @@ class SymbolReader:
         Raises:
             OtherSymbolsError: something is left, so what was read is not what was written.
         """
-        if self._at != len(self._words) or self._state != rans.LEAST:
-            raise OtherSymbolsError("the stream is damaged: something is left behind its last symbol")
+        if self._at != len(self._words) or self._state != LEAST:
+            raise OtherSymbolsError(
+                "the stream is damaged: something is left behind its last symbol"
+            )
 
 
 def _flat(values: Tensor) -> Ints:

@@ -1,12 +1,12 @@
 """Single pictures to files and back, in the container that knows its model."""
 
 import hashlib
-import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import TypeAdapter
 
 from tacolab import atomic
@@ -16,9 +16,35 @@ from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.codec.text import FrozenText, Weighting, build
 from tacolab.config import TextEncoder
 from tacolab.errors import UserError
-from tacolab.pictures import rgb
+from tacolab.pictures import UnreadableError, read
+from tacolab.texts import loads
 
 LOSSLESS = (".png", ".bmp", ".ppm", ".tif", ".tiff")
+
+
+def require_free(output: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+    """Before the work. Raises UserError where `output` is no file that may be written: never one
+    of `inputs`, another one that is there only to `overwrite`."""
+    try:
+        if not output.exists():
+            return
+        if output.is_dir():
+            raise UserError(f"{output}: is a folder; -o names the file to write")
+        if any(output.samefile(path) for path in inputs if path.exists()):
+            raise UserError(f"{output}: is what is read; -o names another file")
+        if not output.is_file():
+            raise UserError(f"{output}: is no regular file; -o names the file to write")
+        if not overwrite:
+            raise UserError(f"{output}: exists; --overwrite replaces it")
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from None
+
+
+def _write(output: Path, save: Callable[[Path], object]) -> None:
+    try:
+        atomic.write(output, save)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from None
 
 
 class PictureCodec:
@@ -28,7 +54,7 @@ class PictureCodec:
         """`model`: a model.safetensors with its model.json beside it."""
         try:
             content = model.read_bytes()
-            description = json.loads(model.with_name("model.json").read_text(encoding="utf-8"))
+            description = loads(model.with_name("model.json").read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(
                 f"{error.filename}: {error.strerror}; --model names a trained model.safetensors "
@@ -64,16 +90,17 @@ class PictureCodec:
                 else "this model is steered by text: give --caption (it may be empty)"
             )
         try:
-            with Image.open(picture) as image:
-                pixels = rgb(ImageOps.exif_transpose(image))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{picture}: not a readable picture ({error})") from None
+            pixels = read(picture.read_bytes()).pixels
+        except OSError as error:
+            raise UserError(f"{picture}: cannot be read ({error.strerror})") from None
+        except UnreadableError as error:
+            raise UserError(f"{picture}: {error}") from None
         hidden = None
         if caption is not None:
             rows = None if weights is None else torch.from_numpy(weights)
             hidden, _ = self._encoder()([caption], rows)
         content = pack_container(self.network.encode(to_tensor(pixels), hidden), self.identity)
-        atomic.write_bytes(output, content)
+        _write(output, lambda path: path.write_bytes(content))
         return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
 
     def decompress(self, file: Path, output: Path) -> None:
@@ -86,7 +113,7 @@ class PictureCodec:
             raise UserError(f"{file}: {error.strerror}") from None
         except ValueError as error:
             raise UserError(f"{file}: {error}") from None
-        atomic.write(output, lambda path: Image.fromarray(to_pixels(x_hat)).save(path))
+        _write(output, lambda path: Image.fromarray(to_pixels(x_hat)).save(path))
 
     def _encoder(self) -> FrozenText:
         config: TextEncoder = TypeAdapter(TextEncoder).validate_python(self.text)

@@ -7,7 +7,6 @@ others from `positional_embedding_res`, which was interpolated and trained on.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from tacolab import weightfile
 from tacolab.errors import UserError
 
 KEPT = 20  # positions of CLIP that Long-CLIP leaves as they are
@@ -31,14 +31,15 @@ NAMES = {
 def read(path: Path) -> CLIPTextModel:
     """The text tower of the authors' file. Raises UserError when it is not there or another."""
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            weights = weightfile.read(file, path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; put the authors' longclip-B.pt there") from None
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(f"{path}: not a file of weights ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         return convert(weights)
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not in the layout of longclip-B.pt ({reason})") from None
 

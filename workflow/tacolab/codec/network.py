@@ -24,8 +24,8 @@ def load_network(path: Path, spec: Mapping[str, Any]) -> Elic:
         attention = Attention.model_validate(spec.get("attention", "softmax"))
         known = {"attention": attention} if kind is Taco else {}
         network = kind.from_state_dict(load_file(path), **known).eval()
-    except (OSError, SafetensorError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: no weights of a {kind.__name__} codec ({reason})") from None
     network.update(force=True)
     return network

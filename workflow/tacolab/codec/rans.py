@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-PRECISION = 16  # bits of a probability
+from tacolab.codec.entropy_coding import LARGEST, LEAST, PRECISION
+
 DIGIT = 4  # bits of a digit of what lies outside a table
-LEAST = 2**31  # the state is never less; the encoder begins with it, and the decoder ends there
-LARGEST = 2**26  # symbols are less: CompressAI gets stuck in a number of more than seven digits
 
 Words = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int32]

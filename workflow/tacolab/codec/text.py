@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, CLIPTextModel
 
-from tacolab.codec import longclip
 from tacolab.config import LongClipText, TextEncoder, TransformersText
 from tacolab.errors import UserError
 from tacolab.pretrained import locate, pretrained
@@ -104,7 +102,11 @@ def build(config: TextEncoder, weighting: Weighting = "none") -> FrozenText:
 
 
 def _tower(config: TextEncoder) -> Any:
-    """A text model of `transformers`."""
+    """A text model of `transformers`, which takes seconds to import: codecs alone have none."""
+    from transformers import AutoModel, CLIPTextModel
+
+    from tacolab.codec import longclip
+
     if isinstance(config, LongClipText) and Path(config.model).suffix == ".pt":
         return longclip.read(Path(config.model))
     source = locate(config.model)

@@ -16,6 +16,8 @@ CODING_TABLE = re.compile(
     r"(gaussian_conditional|entropy_bottleneck)"
     r"\.(_offset|_quantized_cdf|_cdf_length|scale_table)"
 )
+# What wraps a network leaves its name where it wrapped: DataParallel and its kin, torch.compile.
+WRAPPERS = ("module", "_orig_mod")
 # CompressAI before 1.2.5 kept the entropy bottleneck's layers as _matrix0, _bias0, _factor0.
 OLD_NAME = re.compile(r"entropy_bottleneck\._(matrix|bias|factor)(\d+)")
 NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
@@ -30,15 +32,18 @@ def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     `update(force=True)` makes them anew before anything is coded.
 
     Raises:
-        ValueError: this is not a state dict but a checkpoint that holds one.
+        ValueError: this is not a state dict but a checkpoint that holds one, or two of its names
+            are one without what wrapped the network.
     """
     if "state_dict" in state_dict:
         raise ValueError("this is a whole checkpoint: pass its entry 'state_dict'")
     weights = {}
     for name, value in state_dict.items():
-        name = name.removeprefix("module.")  # left by DataParallel
+        name = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         if old := OLD_NAME.fullmatch(name):
             name = f"entropy_bottleneck.{NEW_NAME[old[1]]}.{old[2]}"
+        if name in weights:
+            raise ValueError(f"two of its tensors are {name}: it holds more than one network")
         weights[name] = torch.empty(0, dtype=value.dtype) if CODING_TABLE.fullmatch(name) else value
     return weights
 

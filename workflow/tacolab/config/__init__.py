@@ -4,8 +4,8 @@
 `UserError` with one line: file, path of the key, what is wrong, and the nearest valid name.
 """
 
-from tacolab.config.fields import OWN, FileRef, nearest
-from tacolab.config.loading import load, merged, read, schema, validate
+from tacolab.config.fields import OWN, FileRef, expand, nearest
+from tacolab.config.loading import load, merged, merged_by_snakemake, read, schema, validate
 from tacolab.config.models import (
     Api,
     Attention,
@@ -60,8 +60,10 @@ __all__ = [
     "Training",
     "TransformersText",
     "Weights",
+    "expand",
     "load",
     "merged",
+    "merged_by_snakemake",
     "nearest",
     "read",
     "schema",

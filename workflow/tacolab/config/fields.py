@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -43,9 +44,7 @@ class Strict(BaseModel):
                 raise wrong(str(key), f"unknown key{nearest(str(key), cls.model_fields)}")
             if isinstance(value, bool) and cls.model_fields[key].annotation is not bool:
                 # pydantic would take them for 1 and 0.
-                raise wrong(
-                    key, "YAML reads yes, no, on, off, true and false as a truth value; quote text"
-                )
+                raise wrong(key, "true and false are truth values; quote them where text is meant")
         return data
 
 
@@ -82,17 +81,49 @@ def _name(text: str) -> str:
     return text
 
 
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+)|[{(])", re.ASCII)
+
+
+def expand(path: str) -> str:
+    """`~` and $VARIABLE as a shell has them.
+
+    Raises ValueError for what is not set or unknown: a folder of that name would be made.
+    """
+    if "\0" in path:
+        raise ValueError(f"{path!a} is no path: no name holds a null character")
+    full = _VARIABLE.sub(_value, path)
+    if not full.startswith("~"):
+        return full
+    try:
+        if os.environ.get("HOME") == "":
+            raise RuntimeError
+        return str(Path(full).expanduser())
+    except RuntimeError:
+        raise ValueError(f"'{path}': nobody's home is known by that name; write it out") from None
+
+
+def _value(match: re.Match[str]) -> str:
+    name = match[1] or match[2]
+    if not name:
+        raise ValueError(f"'{match.string}': of '$', only $NAME and ${{NAME}} are understood")
+    if not os.environ.get(name):
+        raise ValueError(f"'{match.string}': ${name} is not set; set it, or write the path out")
+    return os.environ[name]
+
+
 Lmbda = Annotated[
     str, BeforeValidator(_lmbda), Field(json_schema_extra={"pattern": f"^{PLAIN_DECIMAL}$"})
 ]
 Name = Annotated[str, AfterValidator(_name)]
 Seed = Annotated[int, Field(ge=0)]
+# Before it becomes a Path, which makes ~ of ./~ and so a home of a folder.
+Place = Annotated[Path, BeforeValidator(lambda at: expand(at) if isinstance(at, str) else at)]
 
 
 class FileRef(Strict):
     """A file below `data_root`, with its sha256 where the source has fixed bytes."""
 
-    path: Path
+    path: Place
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="before")

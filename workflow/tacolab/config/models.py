@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    model_validator,
+)
 
-from tacolab.config.fields import FileRef, Lmbda, Name, Seed, Strict, wrong
+from tacolab.config.fields import FileRef, Lmbda, Name, Place, Seed, Strict, expand, wrong
 
-# Hub name, folder or an API's name: an empty one would be the current folder.
-Model = Annotated[str, Field(min_length=1)]
+# Hub name, folder or installed package: an empty one would be the current folder.
+Model = Annotated[str, Field(min_length=1), AfterValidator(expand)]
 
 
 class AnyDataset(Strict):
@@ -29,7 +36,7 @@ class Coco(AnyDataset):
     """MS-COCO in the 2014 layout: a folder of images beside an annotation file of captions."""
 
     kind: Literal["coco"]
-    images: Path = Field(description="folder of the images, below data_root")
+    images: Place = Field(description="folder of the images, below data_root")
     annotations: FileRef = Field(description="captions_*.json")
     list: FileRef | None = Field(
         None, description="JSON list of file names; without it every image of the annotations"
@@ -40,7 +47,7 @@ class Folder(AnyDataset):
     """A folder of images with an explicit list of files (Kodak, CLIC)."""
 
     kind: Literal["folder"]
-    images: Path = Field(description="folder of the images, below data_root")
+    images: Place = Field(description="folder of the images, below data_root")
     list: FileRef = Field(
         description="JSON list, JSON object with file names as keys, or a SHA256SUMS file"
     )
@@ -100,7 +107,7 @@ class Gpt4o(Strict):
     """Captions by a chat model that sees the image: GPT-4o, or another behind such an API."""
 
     kind: Literal["gpt4o"]
-    model: Model = "gpt-4o-2024-11-20"
+    model: str = Field("gpt-4o-2024-11-20", min_length=1)
     prompt: str = Field(
         "Describe the image in detail. Reason about the image. Return the response in paragraph "
         "form.",
@@ -443,6 +450,9 @@ class Api(Strict):
     )
     queued_tokens: int = Field(
         90_000, ge=1, description="batch: tokens that the account may have in the queue at once"
+    )
+    patience_minutes: float = Field(
+        60.0, gt=0, description="without an answer, until the stage stops to be continued"
     )
 
 

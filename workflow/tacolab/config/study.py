@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from tacolab.config.fields import OWN, Lmbda, Name, Seed, Strict, nearest, wrong
+from tacolab.config.fields import OWN, Lmbda, Name, Place, Seed, Strict, nearest, wrong
 from tacolab.config.models import (
     Arm,
     Captions,
@@ -37,7 +37,7 @@ class Study(Strict):
 
     title: str
     note: str = Field("", description="printed at the head of the report")
-    data_root: Path = Field(Path("data"), description="where the downloaded data lies")
+    data_root: Place = Field(Path("data"), description="where the downloaded data lies")
     lambdas: list[Lmbda] = Field(min_length=1)
     phases: list[Annotated[list[Lmbda], Field(min_length=1)]] = Field(
         [], description="every lambda in one of them; further seeds come in the last; []: one phase"

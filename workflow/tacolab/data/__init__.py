@@ -19,9 +19,16 @@ def run(plan: Plan, artefact: Artefact) -> None:
 
     dataset = artefact.names["dataset"]
     listing = read(plan.study, dataset)
+    if listing.strays:
+        log.info(
+            "data set '%s': %d annotations are of images that the file does not list; left out",
+            dataset, listing.strays,
+        )  # fmt: skip
     log.info("data set '%s': verifying %d images", dataset, len(listing.records))
     photos, excluded = split(
         verify(listing.records, dataset), plan.study.datasets[dataset].min_side, dataset
     )
-    pack(photos, excluded, listing.files, artefact)
+    converted = sum(bool(photo.conversion) for photo in photos)
+    log.info("%d of %d are turned or converted to sRGB where they are read", converted, len(photos))
+    pack(photos, excluded, listing, artefact)
     log.info("data set '%s': packed %d images in %s", dataset, len(photos), artefact.folder)

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import httpx2
 
+from tacolab import disk
 from tacolab.atomic import sync
 from tacolab.errors import StageError, UserError
 from tacolab.progress import progress, transferred
@@ -86,7 +87,7 @@ def fetch(download: Download, root: Path) -> Path:
     if path.exists():
         _verify(path, download)
         return path
-    with _alone(part(path)) as file:
+    with disk.writing(path, download.bytes), _alone(part(path)) as file:
         _transfer(download, file)
     _verify(part(path), download)
     sync(part(path))
@@ -108,7 +109,8 @@ def unpack(archive: Path, files: str) -> None:
                 if path.exists() and path.stat().st_size == member.file_size:
                     continue
                 temporary = part(path)
-                with content.open(member) as source, temporary.open("wb") as target:
+                writing = disk.writing(path, member.file_size)
+                with writing, content.open(member) as source, temporary.open("wb") as target:
                     while block := source.read(BLOCK):  # raises BadZipFile at a wrong checksum
                         target.write(block)
                 temporary.replace(path)  # not synced one by one: stage `data` decodes them all

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import datasets
 from datasets.arrow_writer import ArrowWriter
 
-from tacolab.atomic import sync, write_json
+from tacolab import disk
+from tacolab.atomic import sync, temporary, write_json
+from tacolab.data.sources import Listing
 from tacolab.data.verify import Photo
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
@@ -25,9 +27,10 @@ FEATURES = datasets.Features(
     {
         "image_id": datasets.Value("string"),
         "image": datasets.Value("binary"),  # the file's bytes as they are
-        "width": datasets.Value("int32"),
+        "width": datasets.Value("int32"),  # as the image is seen
         "height": datasets.Value("int32"),
         "sha256": datasets.Value("string"),
+        "conversion": datasets.Value("string"),
         "captions": datasets.List(datasets.Value("string")),
     }
 )
@@ -38,15 +41,16 @@ NAMED = 20  # more excluded images than this are only counted
 def pack(
     photos: Sequence[Photo],
     excluded: Sequence[Photo],
-    files: Mapping[str, str],
+    listing: Listing,
     artefact: Artefact,
 ) -> None:
-    """Replace `artefact.folder` by the packed images; its manifest is written last.
+    """Replace `artefact.folder` by the packed images and their manifest, at one stroke.
 
-    excluded: images left out for their size. files: sha256 of the files that list the images.
+    excluded: images left out for their size. listing: as the source gave them.
     """
     datasets.disable_progress_bars()  # ours counts images instead of shards
-    with _workspace(artefact.folder) as workspace:
+    needed = 2 * sum(photo.n_bytes for photo in photos)
+    with disk.writing(artefact.folder, needed), _workspace(artefact.folder) as workspace:
         # Written twice, since only save_to_disk makes a data set that `load_from_disk` opens and
         # only ArrowWriter streams into a place of our choice.
         stream = workspace / "stream.arrow"
@@ -58,21 +62,19 @@ def pack(
         datasets.Dataset.from_file(str(stream)).save_to_disk(str(packed))
         for path in [*packed.iterdir(), packed]:
             sync(path)
+        write_json(packed / artefact.path.name, _manifest(photos, excluded, listing, artefact))
         if artefact.folder.exists():  # made before, or left without manifest by a killed run
             artefact.folder.rename(workspace / "old")
         packed.rename(artefact.folder)
         sync(artefact.folder.parent)
-    write_json(artefact.path, _manifest(photos, excluded, files, artefact))
 
 
 @contextmanager
 def _workspace(target: Path) -> Iterator[Path]:
     """A folder beside `target`, removed at the end; killed runs' folders go at the start."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f".{target.name}.", ".tmp"
-    for leftover in target.parent.glob(f"{prefix}*{suffix}"):
-        shutil.rmtree(leftover)
-    workspace = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=target.parent))
+    workspace = temporary(target)
+    workspace.mkdir()
     try:
         yield workspace
     finally:
@@ -89,6 +91,7 @@ def _row(photo: Photo) -> dict[str, Any]:
         "width": photo.width,
         "height": photo.height,
         "sha256": photo.sha256,
+        "conversion": photo.conversion,
         "captions": list(photo.record.captions),
     }
 
@@ -96,7 +99,7 @@ def _row(photo: Photo) -> dict[str, Any]:
 def _manifest(
     photos: Sequence[Photo],
     excluded: Sequence[Photo],
-    files: Mapping[str, str],
+    listing: Listing,
     artefact: Artefact,
 ) -> dict[str, Any]:
     lines = "".join(f"{photo.record.name} {photo.sha256}\n" for photo in photos)
@@ -110,7 +113,9 @@ def _manifest(
         "bytes": sum(photo.n_bytes for photo in photos),
         "min_side": min(photo.short_side for photo in photos),
         "max_side": max(max(photo.width, photo.height) for photo in photos),
+        "converted": dict(Counter(photo.conversion for photo in photos if photo.conversion)),
         "excluded": {"count": len(names), "names": names if len(names) <= NAMED else None},
-        "sources": dict(files),
+        "annotations_of_unlisted_images": listing.strays,
+        "sources": listing.files,
         "provenance": provenance(),
     }

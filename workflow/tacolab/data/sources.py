@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tacolab import fileref
+from tacolab import fileref, texts
 from tacolab.config import Coco, FileRef, Folder, Samples, Study, nearest
+from tacolab.data import coco
 from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
 
@@ -36,10 +38,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a data set in their order, and the sha256 of each file that lists them."""
+    """The images of a data set in their order, and the sha256 of each file that lists them.
+
+    strays: annotations of images that the annotation file does not list.
+    """
 
     records: list[Record]
     files: dict[str, str]
+    strays: int = 0
 
 
 def required(study: Study, dataset: str) -> list[Path]:
@@ -139,53 +145,48 @@ def _samples(source: Samples, key: str) -> Listing:
 
 def _coco(source: Coco, root: Path) -> Listing:
     files: dict[str, str] = {}
-    annotations = _json(_read(source.annotations, root, files), root / source.annotations.path)
-    try:
-        images = {i["file_name"]: i for i in sorted(annotations["images"], key=lambda i: i["id"])}
-        captions: dict[int, list[str]] = {image["id"]: [] for image in images.values()}
-        for row in sorted(annotations["annotations"], key=lambda row: row["id"]):
-            captions[row["image_id"]].append(row["caption"])
-        records = {
-            name: Record(
-                name,
-                root / source.images / name,
-                size=(image["width"], image["height"]),
-                captions=tuple(captions[image["id"]]),
+    path = root / source.annotations.path
+    images, strays = coco.read(_read(source.annotations, root, files), path)
+    names = list(images)
+    if source.list is not None:
+        listed_in = root / source.list.path
+        names = _names(_read(source.list, root, files), listed_in)
+        absent = [name for name in names if name not in images]
+        if absent:
+            raise UserError(
+                f"{listed_in}: {len(absent)} of {len(names)} images are not in {path}: "
+                f"{first_few(absent)}"
             )
-            for name, image in images.items()
-        }
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{root / source.annotations.path}: not a COCO captions file of the 2014 layout "
-            f"({type(error).__name__}: {error}); give captions_train2014.json or "
-            "captions_val2014.json"
-        ) from None
-    if source.list is None:
-        return Listing(list(records.values()), files)
-    path = root / source.list.path
-    names = _names(_json(_read(source.list, root, files), path), path)
-    absent = [name for name in names if name not in records]
-    if absent:
-        raise UserError(
-            f"{path}: {len(absent)} of {len(names)} images are not in "
-            f"{root / source.annotations.path}: {first_few(absent)}"
+    folder = root / source.images
+    records = [
+        Record(
+            name,
+            _below(folder, name, path),
+            size=images[name].size,
+            captions=tuple(images[name].captions),
         )
-    return Listing([records[name] for name in names], files)
+        for name in names
+    ]
+    return Listing(records, files, strays)
 
 
 def _folder(source: Folder, root: Path) -> Listing:
     files: dict[str, str] = {}
     content = _read(source.list, root, files)
     path = root / source.list.path
-    if content.lstrip()[:1] in (b"[", b"{"):
-        entries: list[tuple[str, str | None]] = [
-            (name, None) for name in _names(_json(content, path), path)
-        ]
-    else:
-        entries = _sums(content, path)
+    try:
+        text = texts.decode(content)
+    except ValueError as error:
+        raise UserError(f"{path}: not text ({error}); {_FORMS}") from None
+    entries: list[tuple[str, str | None]] = (
+        [(name, None) for name in _names(content, path)]
+        if text.lstrip()[:1] in ("[", "{")
+        else _sums(text, path)
+    )
+    folder = root / source.images
     records = [
         # The name is the last part, as captions name the image too; a list may name subfolders.
-        Record(Path(entry).name, root / source.images / entry, sha256=sha256)
+        Record(Path(entry).name, _below(folder, entry, path), sha256=sha256)
         for entry, sha256 in entries
     ]
     return Listing(records, files)
@@ -197,34 +198,41 @@ def _read(ref: FileRef, root: Path, files: dict[str, str]) -> bytes:
     return content
 
 
-def _json(content: bytes, path: Path) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
+def _below(folder: Path, name: str, where: Path) -> Path:
+    """The place of a listed image, which must be in the folder of images."""
+    texts.refuse_half_characters(name, str(where))
+    top = os.path.normpath(folder.absolute())
+    # Not resolved: an image may be a link to another disk.
+    place = os.path.normpath(os.path.join(top, name))  # noqa: PTH118 - of 80,000 names
+    if not place.startswith(top + os.sep) or _CONTROL.search(name):
+        raise UserError(f"{where}: {name!a} is not the name of a file in {folder}; mend the list")
+    return folder / name
 
 
-def _names(content: Any, path: Path) -> list[str]:
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_FORMS = "give a JSON list, a JSON object or the output of sha256sum"
+
+
+def _names(content: bytes, path: Path) -> list[str]:
     """File names from a JSON list, or the keys of a JSON object."""
-    names = list(content) if isinstance(content, list | dict) else []
+    given = texts.given_json(content, path)
+    names = list(given) if isinstance(given, list | dict) else []
     if not names or not all(isinstance(name, str) and name for name in names):
         raise UserError(f"{path}: not a JSON list of file names, or an object keyed by them")
     return names
 
 
-def _sums(content: bytes, path: Path) -> list[tuple[str, str | None]]:
+def _sums(text: str, path: Path) -> list[tuple[str, str | None]]:
     """File names and sha256 from the output of `sha256sum`."""
     entries: list[tuple[str, str | None]] = []
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")
         if not line.strip():
             continue
         digest, _, name = line.partition(" ")
         name = name.removeprefix(" ").removeprefix("*")
         if len(digest) != 64 or set(digest) - set("0123456789abcdef") or not name:
-            raise UserError(
-                f"{path}: line {number} is not `sha256  name`; give a JSON list, a JSON object or "
-                "the output of sha256sum"
-            )
+            raise UserError(f"{path}: line {number} is not `sha256  name`; {_FORMS}")
         entries.append((name, digest))
     if not entries:
         raise UserError(f"{path}: lists no images")

@@ -1,29 +1,31 @@
-"""Every image is decoded once, in full, before anything is written."""
+"""Every image is read once, as all stages will read it, before anything is written."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
-
 from tacolab.data.sources import Record, first_few
 from tacolab.errors import UserError
+from tacolab.pictures import UnreadableError, read
 from tacolab.progress import progress
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A verified image: its record, sides in pixels as in the file's header, size in bytes."""
+    """A verified image: its record, sides in pixels as it is seen, size in bytes.
+
+    conversion: what its reader does besides decoding.
+    """
 
     record: Record
     width: int
     height: int
     sha256: str
     n_bytes: int
+    conversion: str
 
     @property
     def short_side(self) -> int:
@@ -33,17 +35,18 @@ class Photo:
 def verify(records: Sequence[Record], dataset: str) -> list[Photo]:
     """The images in the order of `records`.
 
-    Raises one UserError that counts the images that are missing, damaged or changed and names the
-    first few.
+    Raises one UserError that counts the images that are missing, changed or cannot be read, and
+    names the first few.
     """
-    # Pillow decodes without the GIL. A thread holds one image at a time, so memory stays bounded.
+    # Images are decoded without the GIL. A thread holds one at a time: memory stays bounded.
     with ThreadPoolExecutor() as pool:
         results = list(progress(pool.map(_inspect, records), len(records), f"verifying {dataset}"))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         raise UserError(
-            f"data set '{dataset}': {len(problems)} of {len(records)} images are missing, damaged "
-            f"or changed: {first_few(problems)}; nothing was written; put the original files back"
+            f"data set '{dataset}': {len(problems)} of {len(records)} images cannot be used: "
+            f"{first_few(problems)}; nothing was written; put the original files back, or take "
+            "these images out of the list"
         )
     return [result for result in results if isinstance(result, Photo)]
 
@@ -71,15 +74,13 @@ def _inspect(record: Record) -> Photo | str:
     if record.sha256 not in (None, actual):
         return f"{record.path} changed (sha256 {actual[:12]}..., not {str(record.sha256)[:12]}...)"
     try:
-        Image.open(io.BytesIO(content)).verify()  # a PNG's checksums up to its last chunk
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            width, height = image.size
-    except UnidentifiedImageError:
-        return f"{record.path} is not an image ({len(content)} bytes)"
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ...
-        return f"{record.path} is damaged ({error})"
-    if record.size not in (None, (width, height)):
+        picture = read(content)
+    except UnreadableError as error:
+        return f"{record.path} {error}"
+    height, width = picture.pixels.shape[:2]
+    # An annotation may state the sides as they are stored, before the picture is turned.
+    sides = {(width, height), (height, width)} if picture.turned else {(width, height)}
+    if record.size and record.size not in sides:
         expected = "x".join(map(str, record.size))
         return f"{record.path} changed ({width}x{height} pixels, its annotation says {expected})"
-    return Photo(record, width, height, actual, len(content))
+    return Photo(record, width, height, actual, len(content), ", ".join(picture.done))

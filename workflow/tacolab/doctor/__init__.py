@@ -24,6 +24,7 @@ def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
         ("C library", machine.libc),
         ("text", machine.text),
         ("GPU", lambda: machine.gpu(plan.study.execution.device, profile.uses_slurm)),
+        ("cache", lambda: machine.cache(profile.settles_caches)),
         ("results", disk.writable),
         ("disk", lambda: disk.room(plan)),
         ("quota", lambda: disk.quota(plan)),

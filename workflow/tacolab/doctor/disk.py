@@ -1,7 +1,7 @@
 """Whether results/ takes what the pipeline writes, and whether there is room for it."""
 
-import getpass
 import math
+import os
 import shutil
 import subprocess
 import tempfile
@@ -95,7 +95,7 @@ def _to_download(study: Study) -> float:
 
 def quota(plan: Plan) -> Finding:
     """What the user's quotas leave, where `quota` or `lfs quota` tell it."""
-    user = getpass.getuser()
+    user = str(os.getuid())  # nothing may tell its name
     left = [
         *_left(_output("quota", "-w", "-p").splitlines()[2:]),
         *_left([" ".join(_output("lfs", "quota", "-q", "-u", user, str(RESULTS)).split())]),

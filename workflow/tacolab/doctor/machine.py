@@ -14,6 +14,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from tacolab import caches
 from tacolab.doctor.finding import Finding
 
 INSTALL = "install the environment again (make install, or as the README says for a cluster)"
@@ -95,6 +96,23 @@ def text() -> Finding:
     if encoding.lower().replace("-", "") == "utf8":
         return Finding.ok("UTF-8")
     return Finding.failure(f"the locale's encoding is {encoding}", "export LC_ALL=C.UTF-8")
+
+
+def cache(settled: bool, usual: Path = caches.AT_START) -> Finding:
+    """Of Snakemake and libraries. settled: the profile puts it where it can be written."""
+    why = caches.problem(usual)
+    if not usual.is_absolute():
+        return Finding.failure(
+            f"{usual}: nothing tells where your home is, and Snakemake asks", "export HOME=$PWD"
+        )
+    if not why:
+        return Finding.ok(f"{usual} can be written")
+    if settled:
+        return Finding.ok(f"{usual}: {why}; so caches lie in .cache here")
+    return Finding.failure(
+        f"{usual}: Snakemake cannot keep its cache there: {why}",
+        "export XDG_CACHE_HOME=$PWD/.cache, or end the profile as profiles/slurm ends",
+    )
 
 
 def gpu(device: Literal["auto", "cpu", "cuda"], on_cluster: bool) -> Finding:

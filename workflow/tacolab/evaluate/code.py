@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tacolab import atomic, tokencounts
+from tacolab import atomic, intact, tokencounts
 from tacolab.captiontable import CaptionTable
 from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack
@@ -25,6 +25,7 @@ from tacolab.errors import UserError
 from tacolab.evaluate.images import Images, spread
 from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.keys import Artefact, Plan
+from tacolab.packed import Packed
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 from tacolab.weighttable import WeightTable
@@ -52,6 +53,9 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
                 f"{path} is missing: the training leaves it after epoch {epoch}, and only once; "
                 f"restore it, or take arm '{code.names['arm']}' out of the config"
             )
+    else:
+        remedy = f"restore it, or delete {path} and it is made again"
+        intact.check(path, model.files[1], remedy)
     return load_network(path, model.spec).to(device)
 
 
@@ -217,6 +221,8 @@ def finish(
         "key": artefact.key,
         "text": artefact.text,
         "tokens": tokens,
+        "sha256": intact.sha256(codes),
+        "converts": Packed(artefact.inputs["data"].folder).converts,
         "provenance": provenance(),
     }
     atomic.write_json(description, content)

@@ -1,5 +1,6 @@
 """Pictures back from the files of a coding, and only if they are what the encoder saw."""
 
+import json
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from tacolab import intact
 from tacolab.codec.bitstream import unpack
+from tacolab.codec.entropy_coding import OtherSymbolsError
+from tacolab.codec.shape import LatentShape
 from tacolab.errors import StageError, UserError
 from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.shards import batches
 from tacolab.keys import Artefact
+from tacolab.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,10 @@ class Decoder:
     def __init__(self, code: Artefact, device: torch.device) -> None:
         self._code = code
         self._device = device
+        require_same_pictures(code)
         self._model = load_model(code, device)
         table, self._streams = read_codes(code)
+        self._remedy = _remedy(code)
         self.rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
 
     @torch.no_grad()
@@ -52,16 +59,11 @@ class Decoder:
             together = [rows[i] for i in batch]
             latents, seconds, sizes = [], [], []
             for row in together:
-                content = self._streams.read(stream_name(row["image_id"], row["index"]))
+                with intact.reading(self._code.files[1], self._remedy):
+                    content = self._streams.read(stream_name(row["image_id"], row["index"]))
+                    strings = unpack(content)
                 started = time.perf_counter()
-                y_hat, checksum = self._model.decode_latents(*unpack(content))
-                if checksum != row["checksum"]:
-                    raise StageError(
-                        f"{self._code.files[1]}: {row['image_id']} decodes to other symbols here "
-                        "than were encoded (another kind of device, thread count or library "
-                        "version); run coding and metrics on the same kind of machine, or delete "
-                        "the codes to code again"
-                    )
+                y_hat = self._latents(strings, row)
                 latents.append(y_hat)
                 sizes.append(len(content))
                 seconds.append(time.perf_counter() - started)
@@ -77,15 +79,50 @@ class Decoder:
             ):
                 yield Decoded(row, n_bytes, picture, own + shared)
 
+    def _latents(
+        self, strings: tuple[list[list[bytes]], LatentShape], row: dict[str, Any]
+    ) -> Tensor:
+        """Raises StageError where they are not those that were coded."""
+        try:
+            y_hat, checksum = self._model.decode_latents(*strings)
+            if checksum == row["checksum"]:
+                return y_hat
+        except OtherSymbolsError:
+            pass
+        raise StageError(
+            f"{self._code.files[1]}: {row['image_id']} decodes to other symbols here than were "
+            "encoded (another kind of device, thread count or library version); run coding and "
+            "metrics on the same kind of machine, or delete the codes to code again"
+        )
+
+
+def require_same_pictures(code: Artefact) -> None:
+    """Raises UserError where the data set was packed again since, by a version that turns and
+    converts pictures: those that were coded are others than those to compare with."""
+    data, path = Packed(code.inputs["data"].folder), code.files[2]
+    try:
+        coded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        coded = {}  # nothing of it is needed but this
+    if any(data.conversions) and not coded.get("converts"):
+        raise UserError(
+            f"{path}: {sum(map(bool, data.conversions))} of {len(data)} pictures were coded "
+            f"without their colour profile or on their side, as an earlier version read them; "
+            f"delete {path.parent} and its images are coded again"
+        )
+
 
 def read_codes(code: Artefact) -> tuple[pd.DataFrame, zipfile.ZipFile]:
     """Rows and bitstreams of a coding. Raises UserError naming a damaged file."""
-    path, archive, _ = code.files
-    try:
+    path, archive, description = code.files
+    remedy = _remedy(code)
+    intact.check(path, description, remedy)
+    with intact.reading(path, remedy):
         rows = pd.read_parquet(path)
-        path = archive
+        rows[["image_id", "index", "height", "width", "checksum"]]
+    with intact.reading(archive, remedy):
         return rows, zipfile.ZipFile(archive)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: damaged ({error}); delete {path.parent} and its images are coded again"
-        ) from None
+
+
+def _remedy(code: Artefact) -> str:
+    return f"delete {code.folder} and its images are coded again"

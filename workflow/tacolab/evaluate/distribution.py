@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from tacolab import atomic, fingerprint
+from tacolab import atomic, fingerprint, intact
 from tacolab.codec.pixels import to_pixels
 from tacolab.device import pick_device
-from tacolab.errors import UserError
 from tacolab.evaluate.cmmd import cmmd
 from tacolab.evaluate.decode import Decoder
 from tacolab.evaluate.features import ClipImages, Inception, patches
@@ -77,6 +75,7 @@ def originals(plan: Plan, artefact: Artefact) -> None:
         "key": artefact.key,
         "text": artefact.text,
         "fingerprint": by,
+        "sha256": intact.sha256(features_path),
         "images": len(images.ids),
         "stand_in": extract.stand_in,
         "provenance": provenance(),
@@ -193,12 +192,11 @@ def _bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 def _read(reference: Artefact) -> Arrays:
-    try:
-        return dict(load_file(reference.path))
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{reference.path}: damaged ({error}); delete it and it is made again"
-        ) from None
+    path, description = reference.files
+    remedy = f"delete {path} and it is made again"
+    intact.check(path, description, remedy)
+    with intact.reading(path, remedy):
+        return dict(load_file(path))
 
 
 def _chosen(of: Arrays, positions: Sequence[int]) -> Arrays:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from cleanfid.resize import build_resizer
-from torch import Tensor
+from PIL import Image
 
 from tacolab.errors import UserError
+from tacolab.pictures import centre_crop
 from tacolab.pretrained import locate, pretrained
 
 INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
@@ -54,8 +55,8 @@ class Inception:
 
 
 class ClipImages:
-    """CLIP's image embeddings as CMMD's authors take them: the whole picture squeezed to a square
-    by a bicubic filter without antialiasing, no crop."""
+    """CLIP's image embeddings as CMMD's authors take them: of the centre square, resized in 8 bit
+    by Pillow's bicubic filter, which antialiases."""
 
     def __init__(self, model: str, device: torch.device) -> None:
         from transformers import CLIPVisionModelWithProjection
@@ -78,15 +79,16 @@ class ClipImages:
         """n pictures, H x W x 3 uint8 of any sizes -> n x d, not normalised."""
         embeddings = [np.zeros((0, self._network.config.projection_dim), np.float32)]
         for start in range(0, len(pictures), AT_ONCE):
-            x = torch.cat([self._prepared(p) for p in pictures[start : start + AT_ONCE]])
+            squares = np.stack([self._square(p) for p in pictures[start : start + AT_ONCE]])
+            x = torch.from_numpy(squares).to(self._device).permute(0, 3, 1, 2).float() / 255
+            x = (x - self._mean) / self._std
             embeddings.append(self._network(x).image_embeds.float().cpu().numpy())
         return np.concatenate(embeddings)
 
-    def _prepared(self, pixels: np.ndarray) -> Tensor:
-        x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
-        square = (self._side, self._side)
-        x = torch.nn.functional.interpolate(x, square, mode="bicubic", align_corners=False)
-        return (x - self._mean) / self._std
+    def _square(self, pixels: np.ndarray) -> np.ndarray:
+        square = Image.fromarray(centre_crop(pixels, min(pixels.shape[:2])))
+        side = (self._side, self._side)
+        return np.asarray(square.resize(side, Image.Resampling.BICUBIC))
 
 
 def patches(pixels: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tacolab import atomic, fingerprint
+from tacolab import atomic, fingerprint, intact
 from tacolab.codec.pixels import to_pixels
 from tacolab.device import pick_device
 from tacolab.evaluate.decode import Decoded, Decoder
@@ -113,6 +113,7 @@ def finish(artefact: Artefact, shards: Shards, state: Path, by: str) -> None:
             "key": artefact.key,
             "text": artefact.text,
             "fingerprint": by,
+            "sha256": intact.sha256(rows_path),
             "summary": summary(table),
             "provenance": provenance(),
         },

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tacolab import atomic
+from tacolab import atomic, intact
+from tacolab.errors import StageError
 
 log = logging.getLogger(__name__)
 
@@ -90,23 +91,35 @@ class Shards:
         return [part for part in self._ranges if not self._path(part).exists()]
 
     def save(self, which: range, part: Part) -> None:
-        """Keep a part."""
+        """Keep a part. Raises StageError when the folder is gone."""
+        # Not made again: who has finished the same work meanwhile, in another job, has removed it.
+        if not self._folder.is_dir():
+            raise self._gone()
 
         def write(path: Path) -> None:
             with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("rows.json", json.dumps(part.rows, allow_nan=False))
                 for name, content in part.files.items():
                     archive.writestr(name, content)
+                # Last: damage of the archive's list would lose it first.
+                archive.writestr("rows.json", json.dumps(part.rows, allow_nan=False))
 
         atomic.write(self._path(which), write)
 
     def __iter__(self) -> Iterator[Part]:
         """All parts in their order; read one by one, for the files of all may not fit in memory."""
         for which in self._ranges:
-            with zipfile.ZipFile(self._path(which)) as archive:
+            path = self._path(which)
+            if not path.exists():
+                raise self._gone()
+            remedy = "delete it, and the same command makes it again"
+            with intact.reading(path, remedy), zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name != "rows.json"]
                 rows = json.loads(archive.read("rows.json"))
-                yield Part(rows, {name: archive.read(name) for name in names})
+                part = Part(rows, {name: archive.read(name) for name in names})
+            yield part
+
+    def _gone(self) -> StageError:
+        return StageError(f"{self._folder}: was removed while its parts were made; start again")
 
     def _path(self, part: range) -> Path:
         # With its last image: parts of another length must not be taken for these.

@@ -1,15 +1,13 @@
-"""Builds the report in a temporary folder and swaps it in whole, so that nothing old lingers."""
+"""Draws the report: all of its files, in a folder of their own."""
 
 import logging
-import os
-import shutil
 from pathlib import Path
 
-from tacolab import atomic
 from tacolab.config import Study
 from tacolab.keys import Artefact
-from tacolab.report import figures, gallery, latest, page, tables
+from tacolab.report import figures, gallery, page, tables
 from tacolab.report.inputs import read
+from tacolab.report.latest import LATEST, drawing
 from tacolab.report.layout import INDEX, KODAK, PUBLISHED
 from tacolab.report.origin import origin
 from tacolab.report.published import published
@@ -20,18 +18,15 @@ NOW = "now"  # a report of an unfinished study has no key: what it shows changes
 
 
 def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
-    """Makes every file of `layout.report_files` and the gallery, then links `latest`.
+    """Makes every file of `layout.report_files` and the gallery, and lets `latest` lead there.
 
     partial: from what is there, as report/now, which nothing links to. Returns the page.
     """
     made_from = origin(artefact)  # before it is read: what changes meanwhile is drawn anew
     inputs = read(study, artefact, partial)
     folder = artefact.folder.with_name(NOW) if partial else artefact.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{os.getpid()}.tmp.{folder.name}")
-    old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
-    fresh.mkdir()
-    try:
+    latest = None if partial else folder.with_name(LATEST)
+    with drawing(folder, latest) as fresh:
         frames = tables.make(study, inputs)
         tables.write(fresh, frames, inputs)
         if KODAK in study.protocol.datasets:
@@ -40,18 +35,5 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
         photos = gallery.write(study, inputs, fresh)
         html = page.render(study, artefact, inputs, frames, photos, partial, made_from)
         (fresh / INDEX).write_text(html, encoding="utf-8")
-        for path in sorted(fresh.rglob("*")):
-            atomic.sync(path)
-        if folder.exists():
-            # A page must never stand over half a folder: it goes first and comes back last.
-            (folder / INDEX).unlink(missing_ok=True)
-            folder.rename(old)
-        fresh.rename(folder)
-        atomic.sync(folder.parent)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-    if not partial:
-        latest.link(folder)
     log.info("report: %s", folder / INDEX)
     return folder / INDEX

@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from tacolab import atomic
 from tacolab.config import OWN
 from tacolab.errors import UserError
 from tacolab.report import formats, pchip
@@ -21,7 +20,8 @@ from tacolab.report.curves import MIN_POINTS
 from tacolab.report.differences import Pair, columns, no_interval
 from tacolab.report.figures import save
 from tacolab.report.inputs import ARM
-from tacolab.report.layout import METRICS, PER_IMAGE, Metric, figure_file
+from tacolab.report.latest import LATEST, drawing
+from tacolab.report.layout import INDEX, METRICS, PER_IMAGE, Metric, figure_file
 from tacolab.report.page import environment
 from tacolab.report.style import COLOURS, MARKERS, PLOT_HEIGHT, STYLE, WIDTH, frame, legend
 
@@ -63,8 +63,21 @@ def run(first: Path, second: Path, folder: Path) -> Path:
         "verdicts": _verdicts(sides),
         "missing": _missing(sides),
     }
+    with drawing(folder) as fresh:
+        _draw(fresh, sides, tables, codings, unlike, pictures)
+    return folder / INDEX
+
+
+def _draw(
+    folder: Path,
+    sides: list[Side],
+    tables: dict[str, pd.DataFrame],
+    codings: dict[tuple[str, str], Codings],
+    unlike: dict[str, str],
+    pictures: pd.DataFrame,
+) -> None:
     for name in ("tables", "figures"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir()
     for name, table in tables.items():
         table.to_csv(folder / "tables" / f"{name}.csv", index=False)
     figures = []
@@ -87,12 +100,11 @@ def run(first: Path, second: Path, folder: Path) -> Path:
             lengths={name: len(table) for name, table in tables.items()},
         )
     )
-    atomic.write_bytes(folder / "index.html", html.encode())
-    return folder / "index.html"
+    (folder / INDEX).write_text(html, encoding="utf-8")
 
 
 def _read(name: str, path: Path) -> Side:
-    folder = path / "report" / "latest"
+    folder = path / "report" / LATEST
     if not folder.exists():
         folder = path
     try:

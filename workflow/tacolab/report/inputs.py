@@ -4,7 +4,6 @@ A point's numbers are the mean over an image's captions first, then over the ima
 image with more captions weighs no more than another.
 """
 
-import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from tacolab import fingerprint
+from tacolab import fingerprint, intact
 from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.keys import MODELS, Artefact
 from tacolab.report import training
 from tacolab.report.training import Training
+from tacolab.texts import loads
 
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 SECONDS = ["encode_seconds", "decode_seconds"]
@@ -144,7 +143,7 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
     best = [_coding(a) | _summary(a, BEST) for a in evaluations]
     points = points.merge(_floats(best, BEST), on=_CODING, how="left")
     distances = [a for a in there if a.stage == "distribution"]
-    timings = [_parquet(a.path) for a in there if a.stage == "timing"]
+    timings = [rows(a) for a in there if a.stage == "timing"]
     described = [a for a in there if a.stage not in MODELS]
     provenance = [model.info.get("provenance", {}) for model in models]
     provenance += [json_of(_description(a)).get("provenance", {}) for a in described]
@@ -220,28 +219,27 @@ def _coding(artefact: Artefact) -> dict[str, Any]:
 
 def rows(artefact: Artefact) -> pd.DataFrame:
     """A row per image and caption of an evaluation, as it was measured."""
-    return _parquet(artefact.path)
+    path = artefact.path
+    intact.check(path, artefact.files[1], _REMEDY)
+    with intact.reading(path, _REMEDY):
+        return pd.read_parquet(path)
 
 
 def examples(artefact: Artefact) -> Iterator[Example]:
     """The example reconstructions of one evaluation; captioned codecs show their first caption."""
     path = artefact.files[2]
     codings = rows(artefact).sort_values("index", kind="stable").drop_duplicates("image_id")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
-            for row in codings.to_dict("records"):
-                original, decoded = (f"{kind}/{row['image_id']}.png" for kind in _KINDS)
-                if {original, decoded} <= members:
-                    yield Example(
-                        artefact,
-                        str(row["image_id"]),
-                        {str(name): value for name, value in row.items()},
-                        archive.read(original),
-                        archive.read(decoded),
-                    )
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _damaged(path, error) from None
+    with intact.reading(path, _REMEDY), zipfile.ZipFile(path) as archive:
+        members = set(archive.namelist())
+        for row in codings.to_dict("records"):
+            pictures = [f"{kind}/{row['image_id']}.png" for kind in _KINDS]
+            if members.intersection(pictures):
+                yield Example(
+                    artefact,
+                    str(row["image_id"]),
+                    {str(name): value for name, value in row.items()},
+                    *(archive.read(name) for name in pictures),
+                )
 
 
 _KINDS = ("original", "decoded")
@@ -321,22 +319,13 @@ def _point(images: pd.DataFrame) -> dict[str, Any]:
     return identity | counts | means | medians
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _damaged(path, error) from None
-
-
 def json_of(path: Path) -> dict[str, Any]:
     """An artefact's description. Raises UserError where it is damaged."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(path, error) from None
+    with intact.reading(path, _REMEDY):
+        content = loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no description")
     return content
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
-    return UserError(f"{path} cannot be read ({reason}); delete it and run `snakemake` again")
+_REMEDY = "delete it and run `snakemake` again"

@@ -1,12 +1,12 @@
 """Training curves, from what a training leaves in its state folder: also of one that still runs."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from tacolab.keys import Artefact
+from tacolab.texts import loads
 
 COLUMNS = ["epoch", "step", "loss", "validation"]
 
@@ -75,7 +75,7 @@ def _lines(path: Any) -> list[dict[str, Any]]:
     found = []
     for line in text.splitlines():
         try:
-            content = json.loads(line)
+            content = loads(line)
         except ValueError:
             continue
         if isinstance(content, dict):

@@ -33,7 +33,7 @@ def of(evaluation: Artefact) -> dict[str, Spans]:
         if not set(columns) <= set(pq.read_schema(artefact.path).names):
             return {}
         table = pq.read_table(artefact.path, columns=columns, filters=[("index", "=", 0)])
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}
     found: dict[str, Spans] = {}
     for row in table.to_pylist():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tacolab import atomic, slurm
+from tacolab import atomic, disk, intact, slurm
 from tacolab.errors import Interrupted, StageError
 from tacolab.keys import Artefact, Plan
 from tacolab.lease import Lease, NotOurs, acquire
@@ -84,11 +83,9 @@ def run(
         log.warning("%s; nothing is left to do here", error)
         return
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StageError(
-            f"{state}: the disk or the quota is full; make room, and the same command goes on"
-        ) from None
+        if refused := disk.explained(error, state):
+            raise refused from None
+        raise
     if reason:
         _leave(reason, segments)
 
@@ -181,5 +178,6 @@ def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> 
         "segments": segments,
         "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
         "codec": parameters(state.model),
+        "sha256": intact.sha256(artefact.path),
         "provenance": provenance(),
     }

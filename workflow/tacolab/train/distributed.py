@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from tacolab.errors import StageError, UserError
+from tacolab.process import Process, end_with
 from tacolab.train.stop import SIGNALS
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,9 @@ def started(
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     others = [
         multiprocessing.get_context("spawn").Process(
-            target=_other, name=f"rank {n}", args=(n, count, store.port, device, follow, args)
+            target=_other,
+            name=f"rank {n}",
+            args=(n, Process.me(), count, store.port, device, follow, args),
         )
         for n in range(1, count)
     ]
@@ -160,6 +162,7 @@ def _join(store: TCPStore, rank: int, count: int, device: torch.device) -> None:
 
 def _other(
     rank: int,
+    rank_0: Process,
     count: int,
     port: int,
     device: torch.device,
@@ -170,7 +173,7 @@ def _other(
     # Rank 0 says all that there is to say, except why this one failed.
     logging.basicConfig(level=logging.ERROR, format=f"%(asctime)s rank {rank}: %(message)s")
     warnings.simplefilter("ignore")
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with(rank_0, signal.SIGKILL)  # NCCL would wait for a rank 0 that is no more
     try:
         _join(TCPStore("127.0.0.1", port), rank, count, device)
         follow(*args)
@@ -178,13 +181,6 @@ def _other(
     except Exception as error:
         log.error("%s: %s", type(error).__name__, error)
         raise SystemExit(1) from None
-
-
-def _end_with(parent: int) -> None:
-    """NCCL would wait for a rank 0 that is no more."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _watch(others: Sequence[SpawnProcess], leaving: threading.Event) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tacolab import atomic, fileref
+from tacolab import atomic, fileref, intact, weightfile
 from tacolab.codec import Elic
 from tacolab.codec.build import build_codec
 from tacolab.codec.weights import normalise
@@ -50,6 +48,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
             "seed": int(artefact.names["seed"]),
             "weights": {"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
             "codec": parameters(model),
+            "sha256": intact.sha256(target),
             "provenance": provenance(),
         },
     )
@@ -68,23 +67,7 @@ def read_state_dict(content: bytes, path: Path) -> Mapping[str, Tensor]:
     Takes a state dict alone, or under `state_dict` beside optimisers, schedulers and notes.
     Raises UserError where there is none.
     """
-    if content[:256].lstrip()[:1] == b"<":
-        raise UserError(
-            f"{path}: is a web page, not weights (Google Drive asks before it gives a large file): "
-            "load it in a browser, or with gdown"
-        )
-    try:
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        what = re.search(r"GLOBAL ([\w.]+)", str(error))
-        raise UserError(
-            f"{path}: holds more than weights{f' ({what[1]})' if what else ''}, which could run "
-            "code when it is read, and was not opened; take the file from its authors"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError):
-        raise UserError(
-            f"{path}: is not a whole file of torch.save: cut off or damaged; fetch it again"
-        ) from None
+    checkpoint = weightfile.read(io.BytesIO(content), path)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
@@ -99,11 +82,9 @@ def _load(weights: Mapping[str, Tensor], arm: Elic, path: Path) -> Elic:
         model = type(arm).from_state_dict(weights)
     except ValueError as error:
         head, *lists = str(error).splitlines()
-        found = "; ".join(line.strip() for line in lists)
-        shown = f"{found[:160]} ..." if len(found) > 160 else found
-        raise UserError(
-            f"{path}: {head} {shown}; name the right file, or the codec's size"
-        ) from None
+        found = " ".join([head, "; ".join(line.strip() for line in lists)]).strip()
+        shown = f"{found[:240]} ..." if len(found) > 240 else found
+        raise UserError(f"{path}: {shown}; name the right file, or the codec's size") from None
     shapes = {name: value.shape for name, value in model.named_parameters()}
     for name, value in arm.named_parameters():
         if shapes.get(name) != value.shape:

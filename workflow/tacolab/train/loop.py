@@ -1,9 +1,7 @@
 """The training loop: resume, step, log, validate, save, stop."""
 
-import errno
 import logging
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from tacolab import atomic
+from tacolab import atomic, disk
 from tacolab.codec.text import weigh
 from tacolab.config import Training
 from tacolab.errors import StageError
@@ -47,9 +45,9 @@ def train(run: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason | No
             return None
         return _train(run, stop, lease, segments, History(run.folder, lease.generation, before))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in disk.FULL:
             raise
-        raise StageError(_full(run, segments.saved)) from None
+        raise StageError(_full(run, segments.saved, error.errno)) from None
 
 
 def _train(
@@ -90,11 +88,12 @@ def _train(
 
             if state.step % run.steps_per_epoch == 0:
                 if (epoch + 1) % run.execution.validate_every == 0 or finished:
-                    state.last = {"step": state.step, **validate(run)}
+                    held_out = validate(run)
+                    state.last = {"step": state.step, **held_out}
                     if state.last["loss"] < state.best.get("loss", math.inf):
                         state.best = state.last
                     history.add(epoch=epoch, validation=state.last)
-                    progress.log(state.step, state.last, "validation")
+                    progress.log(state.step, held_out, "validation")
                 if epoch + 1 in recipe.export_epochs:
                     lease.check()
                     export(run, run.artefact.folder / f"epoch-{epoch + 1}.safetensors")
@@ -181,7 +180,6 @@ def export(run: Run, path: Path) -> None:
     weights = {k: v.contiguous() for k, v in run.state.model.state_dict().items()}
     # One entry only: safetensors writes several in an order that changes from run to run.
     metadata = {"made_by": f"{run.artefact}, step {run.state.step}"}
-    # Not safetensors' own writer: its error for a full disk is no OSError.
     atomic.write_bytes(path, to_bytes(weights, metadata))
 
 
@@ -215,14 +213,13 @@ def finite(losses: Tensor, run: Run) -> dict[str, float]:
     return {"loss": terms.pop("total"), **terms}
 
 
-def _full(run: Run, saved: int) -> str:
+def _full(run: Run, saved: int, number: int) -> str:
     """Message of a full disk; a checkpoint holds weights and two moments of each."""
     needed = 3 * sum(p.numel() * p.element_size() for p in run.state.model.parameters())
-    free = shutil.disk_usage(run.folder).free
+    needs = f"a checkpoint needs {needed / 2**20:.1f} MiB beside the two that are kept"
     return (
-        f"{run.folder}: the disk or the quota is full: a checkpoint needs {needed / 2**20:.1f} MiB "
-        f"beside the two that are kept, {free / 2**20:.1f} MiB are free. The checkpoint of step "
-        f"{saved} is intact; make room, and the same command goes on from there"
+        f"{disk.full(run.folder, number, needs)}, and the same command goes on from step {saved}, "
+        "whose checkpoint is intact"
     )
 
 

@@ -1,19 +1,23 @@
 """The published loss: rate + distortion + LPIPS + L_joint (spec: TACO, ICML 2024)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
-from transformers import CLIPModel
 
 from tacolab.config import ClipText, TextEncoder, Training
 from tacolab.perceptual import Lpips
 from tacolab.pretrained import locate, pretrained
 from tacolab.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -70,7 +74,10 @@ class Joint(nn.Module):
     def _text(self, tokens: Tensor, mask: Tensor, hidden: Tensor | None) -> Any:
         if hidden is None:
             return self.clip.get_text_features(input_ids=tokens, attention_mask=mask)
-        ends = mask.sum(1) - 1  # CLIP's text embedding is that of the end token
+        # CLIP's text embedding is that of the first end token, as get_text_features takes it. Old
+        # configs (that of ViT-B/32) give 2 for its id: there it is the highest of the vocabulary.
+        end = self.clip.config.text_config.eos_token_id
+        ends = (tokens if end == 2 else (tokens == end).int()).argmax(1)
         return self.clip.text_projection(hidden[torch.arange(len(ends)), ends])
 
     def _pixels(self, x: Tensor) -> Tensor:
@@ -80,7 +87,7 @@ class Joint(nn.Module):
         normalised: Tensor = vision.normalize(x, list(CLIP_MEAN), list(CLIP_STD))
         return normalised
 
-    def train(self, mode: bool = True) -> "Joint":
+    def train(self, mode: bool = True) -> Joint:
         """Stays in eval mode: the towers are frozen."""
         return super().train(False)
 
@@ -125,6 +132,8 @@ class RateDistortion(nn.Module):
         self.lpips = Lpips()
         self.joint: Joint | None = None
         if recipe.joint_weight > 0:
+            from transformers import CLIPModel  # seconds, for this alone
+
             clip = pretrained(CLIPModel, locate(recipe.joint_model))
             self.joint = Joint(clip, recipe.joint_distance_weight)
             self.tokenizer = Tokenizer(joint_text(recipe))

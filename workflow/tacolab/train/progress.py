@@ -3,7 +3,7 @@
 import logging
 import time
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 import torch
 from rich.console import Console
@@ -59,13 +59,14 @@ class Progress:
     def advance(self, step: int) -> None:
         self.bar.update(self.task, completed=step, epoch=self._epoch(step))
 
-    def log(self, step: int, terms: dict[str, Any], kind: str = "train") -> None:
+    def log(self, step: int, terms: dict[str, float], kind: str = "train") -> None:
         """Show means of the loss terms; `kind` is their group in TensorBoard."""
         for name, value in terms.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
         rate = (step - self.first) / (time.monotonic() - self.started)
-        self.board.add_scalar("train/samples_per_second", rate * self.run.recipe.batch, step)
-        shown = " ".join(f"{name} {value:.4g}" for name, value in terms.items() if name != "step")
+        if kind == "train":
+            self.board.add_scalar("train/samples_per_second", rate * self.run.recipe.batch, step)
+        shown = " ".join(f"{name} {value:.4g}" for name, value in terms.items())
         shown = f"{kind}: {shown}, {rate * self.run.recipe.batch:.1f} samples/s"
         if self.bar.disable:
             left = timedelta(seconds=round((self.run.steps - step) / rate))

@@ -6,17 +6,23 @@ import os
 import shutil
 from pathlib import Path
 
+from tacolab.config import expand
+
 log = logging.getLogger(__name__)
 
 _RESERVE = 2**30  # bytes left free for others on the node
 
 
 def staged(folder: Path, disk: str) -> Path:
-    """A copy of `folder` on `disk` (a folder; `$TMPDIR` is expanded), made now or by another job.
+    """A copy of `folder` on `disk` (a folder, also `$TMPDIR` or `~/x`), made now or by another job.
 
     Where it does not fit, or cannot be written, `folder` itself with a warning: slower, not worse.
     """
-    root = Path(os.path.expandvars(disk))
+    try:
+        root = Path(expand(disk))
+    except ValueError as error:
+        log.warning("no copy on a disk of this node (%s); reading from %s", error, folder)
+        return folder
     # The last part of the path is the data's key, so a copy is never one of other data.
     copy = root / f"tacolab-{os.getuid()}-{folder.parent.name}-{folder.name}"
     files = _sizes(folder)

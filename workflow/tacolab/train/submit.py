@@ -64,23 +64,45 @@ def train_in_job(
 
 
 def _parameters(resources: Mapping[str, Any], threads: int, name: str) -> dict[str, Any]:
-    """The profile's resources as submitit names them."""
-    additional: dict[str, Any] = {"requeue": True}
-    for option in shlex.split(resources.get("slurm_extra", "")):
-        key, _, value = option.removeprefix("--").partition("=")
-        additional[key] = value or True
-    if "slurm_account" in resources:
-        additional["account"] = resources["slurm_account"]
-    if resources.get("gpu"):
-        additional["gpus"] = resources["gpu"]
+    """The profile's resources as submitit names them; those that Snakemake's executor knows."""
+    additional: dict[str, Any] = {"requeue": True, **_options(resources.get("slurm_extra", ""))}
+    if number := resources.get("gpu"):
+        kind = resources.get("gpu_model")
+        additional["gpus"] = f"{kind}:{number}" if kind else number
+    names = {"slurm_account": "account", "constraint": "constraint", "qos": "qos", "gres": "gres"}
+    parameters = {ours: resources[theirs] for theirs, ours in names.items() if theirs in resources}
+    if each := resources.get("mem_mb_per_cpu"):
+        parameters["mem_per_cpu"] = f"{each}M"
+    else:
+        parameters["mem"] = f"{resources['mem_mb']}M"
     return {
         "job_name": f"tacolab {name}",
         "partition": resources["slurm_partition"],
         "time": resources["runtime"],
-        "mem": f"{resources['mem_mb']}M",
         "nodes": 1,
         "ntasks_per_node": 1,
         "cpus_per_task": threads,
         "srun_args": [f"--cpus-per-task={threads}"],  # srun does not take the job's number
         "additional_parameters": additional,
+        **parameters,
     }
+
+
+def _options(text: str) -> dict[str, str | bool]:
+    """`--name=value`, `--name value` and `--name`. Raises UserError."""
+    problem = f"slurm_extra: {text}: write options of sbatch as --name=value"
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{problem} ({error})") from None
+    found: dict[str, str | bool] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word.removeprefix("--").partition("=")
+            found[name] = value if equals else True
+        elif name and found[name] is True and not word.startswith("-"):
+            found[name] = word
+        else:
+            raise UserError(problem)
+    return found

@@ -1,6 +1,5 @@
 """Token weights of a caption that stands in no table, by what a trained model was trained with."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from pydantic import TypeAdapter
 
 from tacolab.config import TextEncoder, Weights
 from tacolab.errors import UserError
+from tacolab.texts import loads
 from tacolab.weights import vocabulary
 from tacolab.weights.salience import Weigher
 
@@ -31,10 +31,15 @@ def weigh(caption: str, model: Path, key: str) -> npt.NDArray[np.float16]:
             f"{model}: this model weighs tokens, by what {name} and its .vocabulary.json say; they "
             "are not in weights/ of the results folder: copy them beside the model"
         )
-    text = json.loads((folder / name).read_text(encoding="utf-8"))["text"]
-    idf = None
-    if fitted := text["inputs"].get("vocabulary"):
-        idf = vocabulary.load(folder / f"{fitted}.vocabulary.json")
-    encoder: TextEncoder = TypeAdapter(TextEncoder).validate_python(text["spec"]["encoder"])
-    weigher = Weigher(Weights.model_validate(text["spec"]["weights"]), encoder, idf)
+    try:
+        text = loads((folder / name).read_text(encoding="utf-8"))["text"]
+        fitted = text["inputs"].get("vocabulary")
+        encoder: TextEncoder = TypeAdapter(TextEncoder).validate_python(text["spec"]["encoder"])
+        config = Weights.model_validate(text["spec"]["weights"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{folder / name}: damaged; copy it again from where the weights were made"
+        ) from None
+    idf = vocabulary.load(folder / f"{fitted}.vocabulary.json") if fitted else None
+    weigher = Weigher(config, encoder, idf)
     return weigher([caption]).weights

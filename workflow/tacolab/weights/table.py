@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
+import signal
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -15,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import Parallel, cpu_count, delayed
 
+from tacolab import process
 from tacolab.atomic import replacing, write_json
 from tacolab.captiontable import CaptionTable
 from tacolab.config import TextEncoder, Weights
 from tacolab.keys import Artefact
+from tacolab.process import Process
 from tacolab.progress import progress
 from tacolab.provenance import provenance
 from tacolab.weights import vocabulary
@@ -50,8 +50,9 @@ def save(
     parallel = Parallel(
         min(threads or cpu_count(), n_chunks),
         return_as="generator",
-        initializer=_end_with,
-        initargs=(os.getpid(),),
+        # Killed, this process could not end them, and they would wait for ever.
+        initializer=process.end_with,
+        initargs=(Process.me(), signal.SIGKILL),
     )
     weighed = parallel(delayed(_weigh)(*how, rows) for rows in _chunks(captions))
     schema = _schema(encoder.positions)
@@ -110,17 +111,6 @@ def _weigh(
     spans = pa.FixedSizeListArray.from_arrays(pa.array(weighed.tokens.spans.ravel()), 2 * width)
     batch = pa.record_batch([ids, indices, weights, spans], schema=_schema(width))
     return batch, np.array([lengths.sum(), read.sum(), salient, (read < lengths).sum()])
-
-
-def _end_with(parent: int) -> None:
-    """This process ends with its parent, also where that is killed; it would wait for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @cache

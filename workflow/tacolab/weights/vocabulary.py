@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections import Counter
@@ -13,6 +12,7 @@ from tacolab.atomic import write_json
 from tacolab.errors import UserError
 from tacolab.keys import Artefact
 from tacolab.provenance import provenance
+from tacolab.texts import loads
 
 WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's own idea of a word
 
@@ -86,7 +86,7 @@ def save(captions: Iterable[str], artefact: Artefact) -> None:
 def load(path: Path) -> Idf:
     """The fitted idf by word. Raises UserError where the file is missing or damaged."""
     try:
-        idf = json.loads(path.read_text(encoding="utf-8"))["idf"]
+        idf = loads(path.read_text(encoding="utf-8"))["idf"]
         return {str(word): float(value) for word, value in idf.items()}
     except FileNotFoundError:
         raise UserError(

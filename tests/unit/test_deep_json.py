@@ -1,0 +1,43 @@
+"""JSON of brackets within brackets, 100,000 deep: one line with the remedy, wherever it lies."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoConfig
+
+from tacolab.captions import part
+from tacolab.codec.files import PictureCodec
+from tacolab.errors import UserError
+from tacolab.packed import Packed
+from tacolab.pretrained import pretrained
+from tacolab.report.inputs import json_of
+from tacolab.weights import vocabulary
+from tacolab.weights.single import weigh
+
+DEEP = '{"text": ' + "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("model.json", lambda folder: PictureCodec(folder / "model.safetensors")),
+        ("key.json", lambda folder: weigh("a dog", folder / "model.safetensors", "key")),
+        ("words.json", lambda folder: vocabulary.load(folder / "words.json")),
+        ("manifest.json", Packed),
+        ("part.json", lambda folder: part.read(folder / "part.json")),
+        ("own.json", lambda folder: json_of(folder / "own.json")),
+        ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),
+    ],
+)
+def test_a_file_is_named(tmp_path: Path, name: str, read: Callable[[Path], Any]) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / name).write_text(DEEP)
+    with pytest.raises(UserError) as caught:
+        read(tmp_path)
+    assert str(caught.value).isprintable() and str(tmp_path) in str(caught.value)
+
+
+def test_an_answer_of_an_api_is_none() -> None:
+    assert part.result(DEEP.encode()) == {}
