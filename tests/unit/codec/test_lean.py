@@ -6,7 +6,8 @@ import sys
 WITHOUT = """
 import sys
 import tacolab.codec
-heavy = {"torch_geometric", "torch._dynamo", "transformers", "torchvision", "compressai.zoo"}
+packages = ("torch_geometric", "numba", "transformers", "torchvision")
+heavy = {*packages, "torch._dynamo", "compressai.zoo"}
 print(*sorted(heavy & sys.modules.keys()))
 """
 WITH = """

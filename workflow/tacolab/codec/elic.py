@@ -13,7 +13,7 @@ from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
-from tacolab.codec.entropy_coding import SymbolReader, SymbolWriter, coding_tables, with_slack
+from tacolab.codec.entropy_coding import SymbolReader, SymbolWriter
 from tacolab.codec.layers import ChannelContext, EntropyParameters
 from tacolab.codec.shape import STRIDE, LatentShape, crop, pad
 from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis
@@ -298,16 +298,18 @@ class Elic(nn.Module):
         return y_hat, _checksum([z_symbols, *y_symbols])
 
     def _encode_z(self, z: Tensor) -> tuple[bytes, Tensor, Tensor]:
-        coding_tables(self.entropy_bottleneck)  # raises where there are none
-        (string,) = self.entropy_bottleneck.compress(z)
+        writer = SymbolWriter(self.entropy_bottleneck)
         symbols = torch.round(z - self._medians()).int()
-        return string, symbols + self._medians(), symbols
+        writer.write(symbols, _channels(symbols))
+        return writer.finish(), symbols + self._medians(), symbols
 
     def _decode_z(self, string: bytes, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        coding_tables(self.entropy_bottleneck)  # raises where there are none
-        padded = with_slack(string, self.N * shape[0] * shape[1])
-        z_hat: Tensor = self.entropy_bottleneck.decompress([padded], tuple(shape))
-        return z_hat, torch.round(z_hat - self._medians()).int()
+        medians = self._medians()
+        indexes = _channels(medians.expand(1, self.N, *shape))
+        reader = SymbolReader(self.entropy_bottleneck, string, indexes.numel())
+        symbols = reader.read(indexes)
+        reader.finish()
+        return symbols + medians, symbols
 
     def _encode_y(self, y: Tensor, hyper: Tensor) -> tuple[bytes, list[Tensor], float]:
         writer = SymbolWriter(self.gaussian_conditional)
@@ -333,6 +335,7 @@ class Elic(nn.Module):
             return unsqueeze(symbols + squeeze(means, colour), colour)
 
         y_hat, _, _ = self.passes(hyper, read)
+        reader.finish()
         return y_hat, coded
 
     # -- weight files --------------------------------------------------------------------------
@@ -364,6 +367,12 @@ class Elic(nn.Module):
 
 def _bits(likelihood: Tensor) -> float:
     return -likelihood.double().log2().sum().item()
+
+
+def _channels(like: Tensor) -> Tensor:
+    """(1, C, h, w) int32: the channel of each place, whose table codes it."""
+    channels = torch.arange(like.shape[1], dtype=torch.int32, device=like.device)
+    return channels[:, None, None].expand(like.shape)
 
 
 def _checksum(symbols: Sequence[Tensor]) -> int:

@@ -1,22 +1,43 @@
-"""Writes and reads one rANS stream of symbols with CompressAI's coder."""
+"""Writes and reads one rANS stream of symbols, pass by pass.
+
+The compiled coder is imported at the first coding: a training never needs it.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from compressai.ans import BufferedRansEncoder, RansDecoder
 from compressai.entropy_models import EntropyModel
 from torch import Tensor
 
-# What the likeliest symbol costs: probabilities are of 16 bits, and none is 1.
-LEAST_BITS = 16 - math.log2(2**16 - 1)
+PRECISION = 16  # bits of a probability
+LEAST = 2**31  # the coder's state is never less; the encoder begins with it, the decoder ends there
+LARGEST = 2**26  # symbols are less: CompressAI gets stuck in a number of more than seven digits
+# What the likeliest symbol costs: no probability is 1.
+LEAST_BITS = PRECISION - math.log2(2**PRECISION - 1)
 
-Tables = tuple[list[list[int]], list[int], list[int]]
+Ints = npt.NDArray[np.int32]
+
+
+class OtherSymbolsError(ValueError):
+    """A stream does not hold what was written: damage, or another machine's scales and means."""
+
+
+class Tables(NamedTuple):
+    """cdfs: tables x longest, cumulative probabilities in 1/2^16; lengths: how much of each row
+    counts; offsets: the symbol of each row's first entry."""
+
+    cdfs: Ints
+    lengths: Ints
+    offsets: Ints
 
 
 def coding_tables(model: EntropyModel) -> Tables:
-    """CDFs, their lengths and offsets as the coder wants them.
+    """The tables of an entropy model.
 
     Raises:
         RuntimeError: `update()` was never called, so there is nothing to code with.
@@ -26,11 +47,8 @@ def coding_tables(model: EntropyModel) -> Tables:
             "the coding tables have not been made: call update(force=True) on the model "
             "before it codes, and again whenever its weights have changed"
         )
-    lengths = model.cdf_length.tolist()
-    # Without the padding of short CDFs to the longest, nine tenths of the numbers: the coder takes
-    # the lists apart in every call.
-    cdfs = [row[:length] for row, length in zip(model.quantized_cdf.tolist(), lengths, strict=True)]
-    return cdfs, lengths, model.offset.tolist()
+    cdfs: Ints = model.quantized_cdf.cpu().contiguous().numpy()
+    return Tables(cdfs, _flat(model.cdf_length), _flat(model.offset))
 
 
 class SymbolWriter:
@@ -38,51 +56,85 @@ class SymbolWriter:
 
     def __init__(self, model: EntropyModel) -> None:
         self._tables = coding_tables(model)
-        self._symbols: list[Tensor] = []
-        self._indexes: list[Tensor] = []
+        self._symbols: list[Ints] = []
+        self._indexes: list[Ints] = []
 
     def write(self, symbols: Tensor, indexes: Tensor) -> None:
-        """Appends int32 symbols; `indexes` of the same shape say which CDF each one uses."""
-        self._symbols.append(symbols.flatten())
-        self._indexes.append(indexes.flatten())
+        """Appends int32 symbols; `indexes` of the same shape say which table each one uses."""
+        self._symbols.append(_flat(symbols))
+        self._indexes.append(_flat(indexes))
 
     def finish(self) -> bytes:
-        """The stream of all symbols so far."""
-        encoder = BufferedRansEncoder()
-        encoder.encode_with_indexes(
-            torch.cat(self._symbols).tolist(), torch.cat(self._indexes).tolist(), *self._tables
-        )
-        stream: bytes = encoder.flush()
+        """The stream of all symbols so far.
+
+        Raises:
+            ValueError: a symbol is too large to be coded.
+        """
+        from tacolab.codec import rans
+
+        symbols, indexes = np.concatenate(self._symbols), np.concatenate(self._indexes)
+        words = rans.encode(symbols, indexes, *self._tables)
+        if len(words) == 0:
+            raise ValueError(
+                f"a latent is beyond {LARGEST} and cannot be coded: check picture and weights"
+            )
+        stream: bytes = words.astype("<u4").tobytes()
         return stream
 
 
 class SymbolReader:
-    """Reads the stream of a `SymbolWriter` pass by pass."""
+    """Reads the stream of a `SymbolWriter` pass by pass.
+
+    Raises:
+        ValueError: no stream as short as this one holds `count` symbols: the sizes in a damaged
+            header are found out here, before tensors of that size are made.
+    """
 
     def __init__(self, model: EntropyModel, stream: bytes, count: int) -> None:
         self._tables = coding_tables(model)
-        self._decoder = RansDecoder()
-        self._decoder.set_stream(with_slack(stream, count))
+        if 8 * len(stream) < count * LEAST_BITS:
+            raise ValueError(
+                f"{len(stream)} bytes cannot hold {count} symbols: the sizes of the picture are "
+                "wrong"
+            )
+        if len(stream) % 4 or len(stream) < 8:
+            raise ValueError(f"the stream is damaged: it has {len(stream)} bytes")
+        self._words = np.frombuffer(stream, "<u4").astype(np.uint32)
+        self._state = np.frombuffer(stream, "<u8", 1).astype(np.uint64)[0]
+        self._at = 2  # words are read
+        if not LEAST <= self._state < LEAST << 32:
+            raise ValueError("the stream is damaged: it does not begin as one")
 
     def read(self, indexes: Tensor) -> Tensor:
-        """The next int32 symbols, one for each of `indexes`, in their shape and on their device."""
-        values = self._decoder.decode_stream(indexes.flatten().tolist(), *self._tables)
-        return torch.tensor(values, dtype=torch.int32, device=indexes.device).view(indexes.shape)
+        """The next int32 symbols, one for each of `indexes`, in their shape and on their device.
 
+        Raises:
+            OtherSymbolsError: the stream ends before, or holds what no encoder writes.
+        """
+        from tacolab.codec import rans
 
-def with_slack(stream: bytes, count: int) -> bytes:
-    """The stream and enough zeros behind it for `count` symbols.
-
-    CompressAI's decoder does not look for the end of its string: where the symbols are not those
-    that were written (damage, another device), it would read whatever memory comes next. A
-    symbol takes a word of 4 bytes at most, or a few where it lies outside its table.
-
-    Raises:
-        ValueError: no stream as short as this one holds so many symbols: the sizes in a damaged
-            header are found out here, before tensors of that size are made.
-    """
-    if 8 * len(stream) < count * LEAST_BITS:
-        raise ValueError(
-            f"{len(stream)} bytes cannot hold {count} symbols: the sizes of the picture are wrong"
+        flat = _flat(indexes)
+        symbols = np.empty_like(flat)
+        whole, state, self._at = rans.decode(
+            self._words, self._state, self._at, flat, *self._tables, symbols
         )
-    return stream + bytes(16 * count)
+        self._state = np.uint64(state)
+        if not whole:
+            raise OtherSymbolsError("the stream is damaged: it holds no such symbols")
+        return torch.from_numpy(symbols).view(indexes.shape).to(indexes.device)
+
+    def finish(self) -> None:
+        """Call it when all is read.
+
+        Raises:
+            OtherSymbolsError: something is left, so what was read is not what was written.
+        """
+        if self._at != len(self._words) or self._state != LEAST:
+            raise OtherSymbolsError(
+                "the stream is damaged: something is left behind its last symbol"
+            )
+
+
+def _flat(values: Tensor) -> Ints:
+    array: Ints = values.detach().to("cpu", torch.int32).flatten().numpy()
+    return array
