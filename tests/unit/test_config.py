@@ -668,5 +668,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_mapping_as_a_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("? {a: b}\n: c\n")
-    with pytest.raises(UserError, match=r"study\.yaml: not valid YAML: .*a list or mapping as a key"):
+    with pytest.raises(
+        UserError, match=r"study\.yaml: not valid YAML: .*a list or mapping as a key"
+    ):
         config.read(tmp_path / "study.yaml")
