@@ -53,6 +53,7 @@ if workflow.is_main_process:
     # It is in there; and a variable in data_root may be another one on a node.
     workflow.config_settings.config_args = []
 else:
+    CONFIG = Path(workflow.configfiles[0])  # as the head has written it
     # Jobs on a cluster live on without their head, and get its environment.
     os.environ.pop(process.HEAD, None)
 
