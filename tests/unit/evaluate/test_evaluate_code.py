@@ -153,7 +153,7 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     assert refused.returncode == 2 and "copy them beside the model" in refused.stderr
     for path in codes.inputs["model"].inputs["weights"].folder.glob("*.json"):
         shutil.copy(path, alone)
-    subprocess.run([tacolab, *command[1:], "--model", copied], check=True)
+    subprocess.run([tacolab, *command[1:], "--overwrite", "--model", copied], check=True)
 
 
 def test_controls_code_their_own_captions() -> None:
