@@ -1,5 +1,6 @@
 """What shares its fixtures runs in one process (`pytest -n 3`); what lasts longest begins first."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -15,6 +16,9 @@ THEN = ["unit/train", "unit/evaluate", "unit/captions"]
 
 # A shell's background job ignores Ctrl-C, and so would the children that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# More threads work than there are cores: one that waits for another shall not spin meanwhile.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def group(item: pytest.Item) -> str:
