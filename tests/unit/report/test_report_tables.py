@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from conftest import tables_of
+from report_study import measured_as
 from tacolab import report
 from tacolab.errors import UserError
 from tacolab.evaluate import score as evaluate
@@ -33,7 +34,7 @@ def test_headline_is_the_mean_over_captions_then_images(make_plan: Make) -> None
     # One image lost a caption: a plain mean over rows would weigh it less than the others.
     rows = rows[~((rows["image_id"] == "e") & (rows["index"] == 1))]
     rows.loc[rows["image_id"] == "c", "ms_ssim"] = None
-    rows.to_parquet(artefact.path)
+    measured_as(artefact, rows)
     table = tables_of(plan)["results"]
     chosen = table.query("source == 'taco' and lmbda == '0.0016' and seed == '101'")
     (found,) = chosen.query("dataset == 'kodak' and control == 'own'").to_dict("records")
@@ -131,7 +132,7 @@ def test_controls_compare_the_images_that_both_coded(make_plan: Make) -> None:
     where = {"arm": "taco", "lmbda": "0.004", "seed": "100", "dataset": "kodak"}
     empty = plan.find("metrics", **where, control="empty")
     rows = pd.read_parquet(empty.path)
-    rows[rows["image_id"] != "e"].to_parquet(empty.path)
+    measured_as(empty, rows[rows["image_id"] != "e"])
     own = pd.read_parquet(plan.find("metrics", **where, control="own").path)
     table = tables_of(plan)["controls"]
     (found,) = table[table["lmbda"] == "0.004"].to_dict("records")
