@@ -195,10 +195,15 @@ def shown(page):
     def files(wildcards):
         if page.done and origin.stale(page):
             run_anew(page.folder)
+        # The output is a link, whose time stamp tells nothing; only --forcerun needs an update.
+        forced = workflow.dag_settings.forcerun
         found = []
         for artefact in page.inputs.values():
             paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-            found += ancient(paths) if artefact.stage in MODELS else paths
+            if forced and artefact.stage not in MODELS:
+                found += paths
+            else:
+                found += inputs_of(artefact, paths)
         return found
 
     return files
