@@ -40,6 +40,12 @@ def results(project: Project) -> set[Path]:
     }
 
 
+def copy_results(demo: Project, clone: Project) -> None:
+    """What the demo has made, and the config that it was made by."""
+    shutil.copy(demo.folder / DEMO, clone.folder / DEMO)
+    assert demo.run("cp", "-r", "results/.", str(clone.folder / "results")).returncode == 0
+
+
 def test_nothing_after_a_full_run(demo: Project) -> None:
     assert demo.planned() == {}
 
@@ -52,18 +58,20 @@ def test_nothing_after_touching_everything(demo: Project) -> None:
 
 
 def test_nothing_in_a_fresh_clone_with_copied_results(demo: Project, clone: Project) -> None:
-    assert demo.run("cp", "-r", "results/.", str(clone.folder / "results")).returncode == 0
+    copy_results(demo, clone)
     assert not (clone.folder / ".snakemake").exists()
     assert clone.planned() == {}
     # Without Snakemake's memory, as after jobs that ended while no head lived.
-    clone.edit("workflow/tacolab/evaluate/score.py", '"bpp_real": 8 *', '"bpp_real": 8.0 *')
+    clone.add_code("workflow/tacolab/evaluate/score.py")
     assert clone.planned() == {"metrics": 12, "report": 1}
     assert clone.planned("report") == {"metrics": 12, "report": 1}
     assert clone.planned("report_now") == {"report_now": 1}
+    clone.add_code("workflow/tacolab/evaluate/images.py")  # how originals are cropped
+    assert clone.planned() == {"metrics": 12, "anchors": 2, "report": 1}
 
 
 def test_edited_figures_are_drawn_in_a_fresh_clone_too(demo: Project, clone: Project) -> None:
-    assert demo.run("cp", "-r", "results/.", str(clone.folder / "results")).returncode == 0
+    copy_results(demo, clone)
     clone.edit("workflow/tacolab/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
     assert clone.planned() == {"report": 1}
 
