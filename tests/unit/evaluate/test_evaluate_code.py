@@ -138,6 +138,7 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     Image.fromarray(Images(codes.inputs["data"], None).rgb(0)).save("picture.png")
     model = codes.inputs["model"].path
     command = ["tacolab", "compress", "picture.png", "-o", "out.taco", "--caption", caption]
+    command.append("--overwrite")
     tacolab = str(Path(sys.executable).with_name("tacolab"))
     subprocess.run([tacolab, *command[1:], "--model", model], check=True)
     identity = hashlib.sha256(model.read_bytes()).digest()[:8]
@@ -153,7 +154,7 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     assert refused.returncode == 2 and "copy them beside the model" in refused.stderr
     for path in codes.inputs["model"].inputs["weights"].folder.glob("*.json"):
         shutil.copy(path, alone)
-    subprocess.run([tacolab, *command[1:], "--overwrite", "--model", copied], check=True)
+    subprocess.run([tacolab, *command[1:], "--model", copied], check=True)
 
 
 def test_controls_code_their_own_captions() -> None:
