@@ -46,7 +46,7 @@ test: needs install lint
 	python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 needs:
-	@echo "All tests: 25 minutes on two idle cores, an hour on slow ones. What is missing is skipped and said:"
+	@echo "All tests: 50 minutes on two idle cores, longer on slow ones. What is missing is skipped and said:"
 	@echo "  the cluster's scenarios need root and Debian's $(SLURM)"
 	@echo "  the page's tests need Debian's chromium; .ci/run installs all of these"
 
