@@ -16,7 +16,7 @@ SLURM := slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins munge ma
 
 help:
 	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
-	@echo "make test      format, lint, types and all tests (25 minutes on two cores)"
+	@echo "make test      format, lint, types and all tests (50 minutes on two cores)"
 	@echo "make install   only the environment (.venv)"
 	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
 	@echo "make schema    config/study.schema.json from the models"
