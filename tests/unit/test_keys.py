@@ -112,7 +112,7 @@ def test_the_keys_of_today_are_those_of_tomorrow() -> None:
     assert BASE.find("captions", dataset="trainset").key == "b8cd7fbe"
     assert BASE.find("train", arm="taco", lmbda="0.0016").key == "cd63ad94"
     names = {"arm": "taco", "lmbda": "0.0016", "dataset": "photos", "control": "own"}
-    assert BASE.find("code", **names).key == "da8fff45"
+    assert BASE.find("code", **names).key == "ea7d7a0d"
 
 
 def test_a_key_is_eight_hex_digits_of_the_text_that_is_stored() -> None:

@@ -656,6 +656,22 @@ def decompress(
     typer.echo(output)
 
 
+@app.command()
+def upgrade(
+    models: Annotated[list[Path], typer.Argument(help="model.safetensors, epoch-N.safetensors.")],
+) -> None:
+    """Add coding tables to model files that an earlier version exported. Trains nothing.
+
+    The tables are made once, here, and stand in the file from now on, so that every machine codes
+    with the same.
+    """
+    from tacolab.codec.network import upgrade as add_tables
+
+    for path in models:
+        done = "coding tables added" if add_tables(path) else "has its coding tables"
+        typer.echo(f"{path}: {done}")
+
+
 def main() -> None:
     """Entry point of the `tacolab` command."""
     try:

@@ -33,7 +33,7 @@ RECIPE = {
     "weights": 1,
     "train": 1,
     "import": 1,
-    "code": 1,
+    "code": 2,
     "metrics": 1,
     "originals": 2,
     "distribution": 2,

@@ -123,7 +123,7 @@ def test_linear_attention_trained_on_crops_codes_a_whole_photo(tmp_path: Path) -
     assert not any(torch.equal(value, before[name]) for name, value in mixtures.items())
 
     path = tmp_path / "model.safetensors"
-    save_file(model.state_dict(), path)
+    save_file(model.exported(), path)
     loaded = load_network(path, {"text": TEXT, "attention": LINEAR.model_dump()})
     text = numbers(1, 7, 32)
     encoded = loaded.encode(x, text)
@@ -149,7 +149,7 @@ def test_a_model_codes_with_the_attention_that_its_key_names(
     kind: Any, taco: Taco, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.safetensors"
-    save_file(taco.state_dict(), path)
+    save_file(taco.exported(), path)
     spec = {"text": TEXT} if kind == "softmax" else {"text": TEXT, "attention": {"kind": kind}}
     layers = [m for m in load_network(path, spec).modules() if isinstance(m, FullAttention)]
     assert [layer.fused for layer in layers] == [kind == "sdpa"] * 3
@@ -157,7 +157,7 @@ def test_a_model_codes_with_the_attention_that_its_key_names(
 
 def test_a_file_of_another_attention_is_refused(taco: Taco, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    save_file(taco.state_dict(), path)
+    save_file(taco.exported(), path)
     with pytest.raises(UserError, match=r"no weights of a Taco codec .*linformer"):
         load_network(path, {"text": TEXT, "attention": LINEAR.model_dump()})
     with pytest.raises(UserError, match=r"no weights of a Elic codec"):

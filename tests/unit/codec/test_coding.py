@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import OVERHEAD, pack, unpack
-from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
+from tacolab.codec.checkerboard import Colour, anchor_mask, put, take
+from tacolab.codec.entropy_coding import OtherSymbolsError
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 
@@ -39,7 +40,8 @@ def test_file_decodes_to_what_forward_shows(
     x_hat = model.decompress(strings, shape)["x_hat"]
 
     assert x_hat.shape == x.shape
-    assert (x_hat - forward["x_hat"]).abs().max() <= 1e-4
+    # A latent at the edge of rounding may fall to the other side in the networks' exact twins.
+    assert (x_hat - forward["x_hat"]).square().mean() < 1e-3 * forward["x_hat"].square().mean()
     assert path.stat().st_size == OVERHEAD + sum(len(s[0]) for s in strings)
 
     encoded = model.encode(x, text)
@@ -48,41 +50,40 @@ def test_file_decodes_to_what_forward_shows(
     for estimated, likelihood in zip(
         (encoded.bits_y, encoded.bits_z), forward["likelihoods"].values(), strict=True
     ):
-        assert estimated == pytest.approx(-likelihood.double().log2().sum().item(), rel=1e-6)
+        assert estimated == pytest.approx(-likelihood.double().log2().sum().item(), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("published", "size"),
-    [
-        (False, (64, 64)),
-        (False, (100, 130)),
-        pytest.param(True, (64, 64), marks=pytest.mark.slow),
-    ],
-)
-def test_what_was_analysed_in_a_batch_decodes_alone_to_the_bit(
-    published: bool, size: tuple[int, int], taco: Taco, filled: Callable[[Elic], Elic]
+@pytest.mark.parametrize("size", [(64, 64), (100, 130)])
+def test_latents_that_are_coded_together_give_the_files_that_each_gives_alone(
+    taco: Taco, size: tuple[int, int], sample: Sample
 ) -> None:
-    """Also where the picture was analysed once for several captions."""
-    model = filled(Taco(text_dim=32)).eval() if published else taco
-    model.update(force=True)
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand(3, 3, *size, generator=generator)
-    texts = torch.randn(6, 7, 32, generator=generator)
-    pictures = [0, 0, 1, 1, 2, 2]
-    ys, zs = model.latents(model.features(x)[pictures], texts)
-    for y, z, picture, text in zip(ys.split(1), zs.split(1), pictures, texts, strict=True):
-        encoded = model.encode_latents(y, z, *size)
-        x_hat, checksum = model.decode(encoded.strings, encoded.shape)
-        assert checksum == encoded.checksum
-        assert x_hat.shape == (1, 3, *size)
-        # No other file than from the picture alone, but for roundings of last bits.
-        alone = model.encode(x[picture : picture + 1], text[None])
-        assert encoded.bits_y == pytest.approx(alone.bits_y, rel=1e-3)
-        assert encoded.bits_z == pytest.approx(alone.bits_z, rel=1e-3)
-    # Synthesis in a batch shows what it shows alone, but for roundings of processors' kernels.
-    y_hat = torch.cat([model.decode_latents(encoded.strings, encoded.shape)[0]] * 2)
-    difference = (model.synthesise(y_hat, *size)[:1] - x_hat).abs().max()
-    assert difference < 1e-5 * x_hat.abs().max()
+    """Also where the picture was analysed once for several captions; and they decode so."""
+    taco.update(force=True)
+    x, _ = sample(*size, batch=3)
+    texts = torch.randn(6, 7, 32, generator=torch.Generator().manual_seed(1))
+    y, z = taco.latents(taco.features(x)[[0, 0, 1, 1, 2, 2]], texts)
+    together = taco.encode_latents(y, z, *size)
+    alone = [
+        taco.encode_latents(*one, *size)[0] for one in zip(y.split(1), z.split(1), strict=True)
+    ]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.strings, one.checksum) == (other.strings, other.checksum)
+        assert one.bits_y == pytest.approx(other.bits_y, rel=1e-6)
+        assert one.bits_z == pytest.approx(other.bits_z, rel=1e-6)
+    shape = alone[0].shape
+    y_hats, checksums = taco.decode_latents([one.strings for one in together], shape)
+    assert checksums == [one.checksum for one in alone]
+    for y_hat, one in zip(y_hats, alone, strict=True):
+        assert torch.equal(y_hat[None], taco.decode_latents([one.strings], shape)[0])
+
+
+def test_a_damaged_stream_among_others_is_named(elic: Elic, sample: Sample) -> None:
+    elic.update(force=True)
+    encoded = elic.encode(sample(64, 64)[0])
+    cut = [[encoded.y_string[:-4]], [encoded.z_string]]
+    with pytest.raises(OtherSymbolsError) as refused:
+        elic.decode_latents([encoded.strings, encoded.strings, cut], encoded.shape)
+    assert refused.value.picture == 2
 
 
 def test_plain_shape_gives_the_padded_picture(elic: Elic, sample: Sample) -> None:
@@ -116,8 +117,11 @@ def test_a_picture_of_nan_is_refused(elic: Elic) -> None:
 
 
 def test_colours_are_coded_row_by_row() -> None:
-    x = torch.arange(16).view(1, 1, 4, 4)
-    assert squeeze(x, Colour.ANCHOR).flatten().tolist() == [1, 3, 4, 6, 9, 11, 12, 14]
-    assert squeeze(x, Colour.NON_ANCHOR).flatten().tolist() == [0, 2, 5, 7, 8, 10, 13, 15]
-    for colour, mask in ((Colour.ANCHOR, anchor_mask(x)), (Colour.NON_ANCHOR, ~anchor_mask(x))):
-        assert torch.equal(unsqueeze(squeeze(x, colour), colour), x * mask)
+    x = torch.arange(16).view(1, 4, 4, 1)
+    assert take(x, Colour.ANCHOR).flatten().tolist() == [1, 3, 4, 6, 9, 11, 12, 14]
+    assert take(x, Colour.NON_ANCHOR).flatten().tolist() == [0, 2, 5, 7, 8, 10, 13, 15]
+    mask = anchor_mask(x[..., 0])[..., None]
+    for colour, own in ((Colour.ANCHOR, mask), (Colour.NON_ANCHOR, ~mask)):
+        back = torch.zeros_like(x)
+        put(take(x, colour), back, colour)
+        assert torch.equal(back, x * own)

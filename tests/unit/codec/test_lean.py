@@ -5,7 +5,7 @@ import sys
 
 WITHOUT = """
 import sys
-import tacolab.codec
+import tacolab.codec.taco
 packages = ("torch_geometric", "numba", "transformers", "torchvision")
 heavy = {*packages, "torch._dynamo", "compressai.zoo"}
 print(*sorted(heavy & sys.modules.keys()))
@@ -27,6 +27,12 @@ def run(code: str) -> str:
 
 def test_a_codec_loads_no_more_than_it_uses() -> None:
     assert run(WITHOUT) == ""
+
+
+def test_latents_are_coded_without_compressai() -> None:
+    """As on machines for which there is none."""
+    code = "import sys, tacolab.codec.latent_codec as _; print('compressai' in sys.modules)"
+    assert run(code) == "False"
 
 
 def test_the_rest_is_there_for_whoever_imports_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from compressai.entropy_models import EntropyBottleneck, EntropyModel, GaussianC
 from compressai.models.base import get_scale_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from tacolab.codec.entropy_coding import LARGEST, SymbolReader, SymbolWriter
+from tacolab.codec.entropy_coding import LARGEST, SymbolReader, SymbolWriter, Tables, read_tables
 
 SCALES = get_scale_table()
 
@@ -34,25 +37,30 @@ MODELS = {"gaussian": gaussian(), "bottleneck": bottleneck()}
 def published(model: EntropyModel, symbols: list[int], indexes: list[int]) -> bytes:
     """What CompressAI writes."""
     encoder = BufferedRansEncoder()
-    tables = model.quantized_cdf.tolist(), model.cdf_length.tolist(), model.offset.tolist()
-    encoder.encode_with_indexes(symbols, indexes, *tables)
+    lists = model.quantized_cdf.tolist(), model.cdf_length.tolist(), model.offset.tolist()
+    encoder.encode_with_indexes(symbols, indexes, *lists)
     stream: bytes = encoder.flush()
     return stream
 
 
+def tables(model: EntropyModel) -> Tables:
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    return read_tables(weights, "model", len(model.cdf_length))
+
+
 def written(model: EntropyModel, symbols: list[int], indexes: list[int]) -> bytes:
-    writer = SymbolWriter(model)
+    writer = SymbolWriter(tables(model))
     middle = len(symbols) // 2  # in two passes
     for part in (slice(None, middle), slice(middle, None)):
-        writer.write(torch.tensor(symbols[part]), torch.tensor(indexes[part]))
+        writer.write(np.array(symbols[part], np.int32), np.array(indexes[part], np.int32))
     return writer.finish()
 
 
 def read(model: EntropyModel, stream: bytes, indexes: list[int]) -> list[int]:
-    reader = SymbolReader(model, stream, len(indexes))
+    reader = SymbolReader(tables(model), stream, len(indexes))
     found: list[int] = []
     for part in (indexes[: len(indexes) // 3], indexes[len(indexes) // 3 :]):
-        found += reader.read(torch.tensor(part)).tolist()
+        found += reader.read(np.array(part, np.int32)).tolist()
     reader.finish()
     return found
 
@@ -102,6 +110,24 @@ def test_a_damaged_stream_ends_in_an_error_or_in_whole_symbols(data: st.DataObje
     assert written(model, symbols, indexes) == stream
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("_quantized_cdf", lambda cdfs: cdfs[40, 5].fill_(0)),
+        ("_quantized_cdf", lambda cdfs: cdfs[0, 0].fill_(1)),
+        ("_cdf_length", lambda lengths: lengths[7].add_(1)),
+        ("_cdf_length", lambda lengths: lengths[-1].fill_(10**6)),
+        ("_offset", lambda offsets: offsets[0].fill_(-(2**30))),
+        ("_offset", lambda offsets: offsets.resize_(63)),
+    ],
+)
+def test_damaged_tables_are_refused(name: str, damage: Callable[[Tensor], Tensor]) -> None:
+    weights = {f"model.{k}": v.clone() for k, v in MODELS["gaussian"].state_dict().items()}
+    damage(weights[f"model.{name}"])
+    with pytest.raises(ValueError, match=r"tables .* are damaged"):
+        read_tables(weights, "model", 64)
+
+
 def test_few_symbols_and_none_at_all() -> None:
     for symbols in ([], [7], [0, LARGEST - 1]):
         indexes = [20] * len(symbols)
@@ -122,7 +148,7 @@ def test_a_cut_or_longer_stream_is_noticed(cut: int) -> None:
 
 def test_the_sizes_of_a_damaged_header_are_found_out_before_memory_is_taken() -> None:
     with pytest.raises(ValueError, match="cannot hold"):
-        SymbolReader(MODELS["gaussian"], bytes(100), 10**12)
+        SymbolReader(tables(MODELS["gaussian"]), bytes(100), 10**12)
 
 
 @pytest.mark.parametrize("symbol", [LARGEST, -LARGEST])
@@ -136,6 +162,6 @@ def test_published_streams_are_read_by_compressai_too() -> None:
     stream = written(model, [0, -3, 70] * 50, indexes)
     decoder = RansDecoder()
     decoder.set_stream(stream + bytes(16))
-    tables = model.quantized_cdf.tolist(), model.cdf_length.tolist(), model.offset.tolist()
-    assert decoder.decode_stream(indexes, *tables) == [0, -3, 70] * 50
+    lists = model.quantized_cdf.tolist(), model.cdf_length.tolist(), model.offset.tolist()
+    assert decoder.decode_stream(indexes, *lists) == [0, -3, 70] * 50
     assert np.frombuffer(stream, "<u4").size < len(indexes)

@@ -39,7 +39,7 @@ def test_y(elic: Elic, scale: float) -> None:
     y = torch.cat(
         [torch.where(anchor, a, n) for a, n in zip(drawn[::2], drawn[1::2], strict=True)], dim=1
     )
-    encoded = elic.encode_latents(y, z, SIDE, SIDE)
+    (encoded,) = elic.encode_latents(y, z, SIDE, SIDE)
     assert scales.std() > 0.02 * scale  # several tables of the coder are in use
     real, estimated = 8 * len(encoded.y_string), encoded.bits_y
     print(f"scale {scale}: real / estimated = {real / estimated:.4f}")
@@ -50,7 +50,7 @@ def test_z() -> None:
     elic = Elic(N=16, M=24, groups=(24,)).eval()  # CompressAI's initial distribution is a wide one
     # The tables end at the quantiles, which the auxiliary loss has not put into their places yet.
     elic.entropy_bottleneck.update(force=True, update_quantiles=True)
-    elic.update()
+    elic.update(force=True)
     medians = elic.entropy_bottleneck.quantiles[:, :, 1:2].detach()
     candidates = (medians + torch.arange(-200, 201)).transpose(0, 1)  # 1 x N x 401
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_z() -> None:
     side = SIDE // 16
     drawn = torch.multinomial(probability[0], side**2, replacement=True, generator=generator)
     z = candidates[0].gather(1, drawn).view(1, elic.N, side, side)
-    encoded = elic.encode_latents(
+    (encoded,) = elic.encode_latents(
         torch.zeros(1, elic.M, 4 * side, 4 * side), z, 64 * side, 64 * side
     )
     real, estimated = 8 * len(encoded.z_string), encoded.bits_z

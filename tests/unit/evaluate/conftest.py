@@ -18,12 +18,12 @@ from tacolab.keys import Artefact, Plan
 def write_model(plan: Plan, artefact: Artefact) -> None:
     """A codec as training leaves it, with random weights that let the caption count."""
     torch.manual_seed(len(artefact.names["arm"]))
-    tensors = build_codec(plan.study, artefact.names["arm"]).state_dict()
-    for name, weight in tensors.items():
+    codec = build_codec(plan.study, artefact.names["arm"])
+    for name, weight in codec.state_dict().items():
         if name.endswith("gamma"):  # of the adapter, almost 0 before training
             weight.fill_(5)
     model, description = artefact.files
-    atomic.write(model, lambda path: save_file(tensors, path))
+    atomic.write(model, lambda path: save_file(codec.exported(), path))
     content = {"key": artefact.key, "text": artefact.text, "sha256": intact.sha256(model)}
     atomic.write_json(description, content)
 

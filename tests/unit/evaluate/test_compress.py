@@ -11,11 +11,14 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image, ImageCms
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small_evaluation import find, plan
 
-from tacolab import cli
+from tacolab import cli, intact
 from tacolab.codec.container import unpack_container
 from tacolab.codec.files import PictureCodec
+from tacolab.codec.weights import CODING_TABLE
 from tacolab.errors import UserError
 from tacolab.evaluate.decode import Decoder
 from tacolab.packed import Packed
@@ -149,3 +152,31 @@ def test_codes_of_pictures_as_they_were_stored_are_not_measured_against_converte
     code.files[2].write_text(json.dumps(description))
     with pytest.raises(UserError, match=r"1 of 3 pictures were coded without .*delete .*again"):
         Decoder(code, cpu)
+
+
+def test_a_model_of_an_earlier_version_gets_its_coding_tables_once(
+    run: Run, picture: Path, model: Path
+) -> None:
+    """It was exported without; its weights and what it is called by stay."""
+    weights = load_file(model)
+    empty = {n: w[:0] if CODING_TABLE.fullmatch(n) else w for n, w in weights.items()}
+    save_file(empty, model, {"made_by": "step 7"})
+    description = model.with_name("model.json")
+    told = json.loads(description.read_text())
+    description.write_text(json.dumps(told | {"sha256": intact.sha256(model)}))
+    epoch = model.with_name("epoch-1.safetensors")
+    save_file(empty, epoch)
+    refused(run, "no coding tables.*tacolab upgrade", "compress", picture, "-o", "out.taco")
+    for _ in range(2):
+        cli.app(["upgrade", str(model), str(epoch)], standalone_mode=False)
+        for path in (model, epoch):
+            found = load_file(path)
+            assert found.keys() == weights.keys()
+            assert all(torch.equal(found[name], weights[name]) for name in weights)
+        told = json.loads(description.read_text())
+        assert told["sha256"] == intact.sha256(model) and "text" in told
+        with safe_open(model, "pt") as file:
+            assert file.metadata() == {"made_by": "step 7"}
+    run("compress", picture, "-o", "out.taco")
+    with pytest.raises(UserError, match=r"no model file with its model\.json"):
+        cli.app(["upgrade", str(picture)], standalone_mode=False)

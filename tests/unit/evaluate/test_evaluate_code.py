@@ -58,12 +58,13 @@ def test_every_row_has_its_file_and_the_file_decodes() -> None:
         x_hat, checksum = model.decode(*unpack(content))
         assert checksum == row["checksum"]
         assert x_hat.shape == (1, 3, height, width)
-        # The decoder shows what the encoder saw, and the estimate is that of the likelihoods.
+        # The decoder shows what the encoder saw, and the estimate is that of the likelihoods; but
+        # for latents at the edge of rounding in the networks' exact twins.
         seen = model(to_tensor(packed.rgb(i), torch.device("cpu")))
-        assert torch.allclose(x_hat, seen["x_hat"], atol=1e-4)
+        assert (x_hat - seen["x_hat"]).square().mean() < 1e-3 * x_hat.square().mean()
         for name, likelihood in seen["likelihoods"].items():
             bits = -likelihood.double().log2().sum().item()
-            assert row[f"bits_{name}"] == pytest.approx(bits, rel=1e-4)
+            assert row[f"bits_{name}"] == pytest.approx(bits, rel=1e-3)
     assert not (codes.folder / "state").exists()
 
 
@@ -226,7 +227,7 @@ def test_an_exported_epoch_is_coded_with_its_own_weights(folder: Path) -> None:
     model = early.inputs["model"]
     write_model(study, model)
     torch.manual_seed(99)
-    weights = build_codec(study.study, "image-only").state_dict()
+    weights = build_codec(study.study, "image-only").exported()
     save_file(weights, model.folder / "epoch-1.safetensors")
     codes = [make(study, "code", arm) for arm in ("image-only", "image@1")]
     assert streams(codes[0]) != streams(codes[1])

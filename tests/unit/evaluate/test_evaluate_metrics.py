@@ -168,9 +168,7 @@ def test_files_that_decode_to_other_symbols_are_refused() -> None:
     description = json.loads(codes.files[2].read_text()) | {"sha256": intact.sha256(codes.path)}
     atomic.write_json(codes.files[2], description)
     artefact = find(study, "metrics")
-    with pytest.raises(
-        StageError, match=r"coffee\.png decodes to other symbols here than were enc"
-    ):
+    with pytest.raises(StageError, match=r"coffee\.png decodes to other symbols than were encoded"):
         evaluate.run(study, artefact)
     assert not any(path.exists() for path in artefact.files)
     # Coded again, as the message says: rows of the old files are not continued.

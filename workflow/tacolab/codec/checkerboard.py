@@ -6,6 +6,7 @@ from enum import IntEnum
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Colour(IntEnum):
@@ -22,16 +23,29 @@ def anchor_mask(like: Tensor) -> Tensor:
     return (rows[:, None] + columns) % 2 == Colour.ANCHOR
 
 
-def squeeze(x: Tensor, colour: Colour) -> Tensor:
-    """One colour of (B, C, H, W) as (B, C, H, W/2), row by row; H and W are even."""
-    even_rows = x[..., 0::2, colour::2]
-    odd_rows = x[..., 1::2, 1 - colour :: 2]
-    return torch.stack((even_rows, odd_rows), dim=-2).flatten(-3, -2)
+def take(x: Tensor, colour: Colour) -> Tensor:
+    """One colour of (B, H, W, C) as (B H W/2, C), row by row; H and W are even."""
+    even_rows = x[:, 0::2, colour::2]
+    odd_rows = x[:, 1::2, 1 - colour :: 2]
+    return torch.stack((even_rows, odd_rows), dim=2).view(-1, x.shape[-1])
 
 
-def unsqueeze(x: Tensor, colour: Colour) -> Tensor:
-    """(B, C, H, W/2) back at its places in (B, C, H, W), zero at the other colour."""
-    out = x.new_zeros((*x.shape[:-1], 2 * x.shape[-1]))
-    out[..., 0::2, colour::2] = x[..., 0::2, :]
-    out[..., 1::2, 1 - colour :: 2] = x[..., 1::2, :]
-    return out
+def put(rows: Tensor, x: Tensor, colour: Colour) -> None:
+    """Write (B H W/2, C) to their places in x (B, H, W, C)."""
+    B, H, W, C = x.shape
+    split = rows.view(B, H // 2, 2, W // 2, C)
+    x[:, 0::2, colour::2] = split[:, :, 0]
+    x[:, 1::2, 1 - colour :: 2] = split[:, :, 1]
+
+
+def neighbours(B: int, H: int, W: int, taps: tuple[tuple[int, int], ...], like: Tensor) -> Tensor:
+    """(B H W/2, taps): which rows of `take(x, ANCHOR)` lie in the windows of the others.
+
+    taps: (row, column) in a window of 5 x 5. The number behind the last row stands for outside.
+    """
+    half = B * H * W // 2
+    places = torch.full((B, H, W, 1), half, device=like.device)
+    put(torch.arange(half, device=like.device)[:, None], places, Colour.ANCHOR)
+    padded = F.pad(places, (0, 0, 2, 2, 2, 2), value=half)
+    windows = [padded[:, row : row + H, column : column + W] for row, column in taps]
+    return take(torch.cat(windows, dim=3), Colour.NON_ANCHOR)

@@ -16,7 +16,7 @@ from tacolab.codec.elic import Elic, Encoded
 from tacolab.codec.entropy_coding import OtherSymbolsError
 
 MAGIC = b"tclb"
-VERSION = 1
+VERSION = 2  # 1 coded in floats, which other machines computed differently
 ID_BYTES = 8
 HEADER = struct.Struct(f">4sB{ID_BYTES}sI")  # without the crc, which covers it
 CRC = struct.Struct(">I")
@@ -49,8 +49,9 @@ def unpack_container(data: bytes, model_id: bytes) -> tuple[bytes, int]:
     _, version, made_by, checksum = HEADER.unpack_from(data)
     if version != VERSION:
         raise ValueError(
-            f"the file has version {version}, this program reads version {VERSION}: "
-            "decode it with the tacolab that wrote it"
+            f"the file has version {version}, this program reads version {VERSION}: decode it with "
+            "the tacolab that wrote it (for version 1, on the kind of machine that did) and "
+            "compress the picture again"
         )
     (crc,) = CRC.unpack_from(data, HEADER.size)
     payload = data[OVERHEAD:]
@@ -71,12 +72,11 @@ def decode_container(model: Elic, model_id: bytes, data: bytes) -> Tensor:
         x_hat, decoded = model.decode(*unpack(payload))
         if decoded == checksum:
             return x_hat
-    except OtherSymbolsError:  # its bytes are intact
+    except OtherSymbolsError:  # its bytes are those that the container was made of
         pass
     raise ValueError(
-        "the file decodes to other symbols here than where it was encoded: another device or "
-        "thread count, or other versions of torch and its libraries, compute other last bits; "
-        "decode on the same kind of machine with the settings of the encoder"
+        "the file decodes to other symbols than were encoded: a machine that coded or decoded it "
+        "made an error; try again, or compress the picture again"
     )
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
-from tacolab.codec.checkerboard import Colour, anchor_mask, squeeze, unsqueeze
-from tacolab.codec.entropy_coding import SymbolReader, SymbolWriter
+from tacolab.codec.checkerboard import Colour, anchor_mask
+from tacolab.codec.latent_codec import LatentCodec
 from tacolab.codec.layers import ChannelContext, EntropyParameters
+from tacolab.codec.lean import EntropyBottleneck, GaussianConditional
 from tacolab.codec.shape import STRIDE, LatentShape, crop, pad
 from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis
-from tacolab.codec.weights import check_fit, normalise, read_sizes
+from tacolab.codec.weights import CODING_TABLE, check_fit, normalise, read_sizes
 
 GROUPS = (16, 16, 32, 64, 192)
 
@@ -110,6 +110,7 @@ class Elic(nn.Module):
         )
         self.gaussian_conditional = GaussianConditional(None)
         self.entropy_bottleneck = EntropyBottleneck(N)
+        self._latent_codec: LatentCodec | None = None
 
     # -- estimated rate ------------------------------------------------------------------------
 
@@ -151,9 +152,8 @@ class Elic(nn.Module):
     def passes(self, hyper: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """Walks the groups and colours in coding order; returns y_hat, scales, means of y.
 
-        The only place that computes scales and means: training, encoder and decoder all come
-        through here with the same shapes, because a product of another shape may differ in its
-        last bit, flip a rounding and destroy the rest of the picture.
+        In floats, for training and estimates. What is coded goes by `LatentCodec`, which computes
+        the same in fixed point.
         """
         anchor = anchor_mask(hyper)
         y_hat = hyper[:, :0]
@@ -175,7 +175,7 @@ class Elic(nn.Module):
     # The likelihoods of CompressAI 1.2.8 (pinned) without its forward, which would draw noise of
     # its own: a run that is resumed must draw the same noise for the same sample.
 
-    def _y_likelihood(self, y: Tensor, scales: Tensor, means: Tensor) -> Tensor:
+    def _y_likelihood(self, y: Tensor, scales: Tensor, means: Tensor | None) -> Tensor:
         model = self.gaussian_conditional
         likelihood: Tensor = model.likelihood_lower_bound(model._likelihood(y, scales, means))
         return likelihood
@@ -197,11 +197,60 @@ class Elic(nn.Module):
     def update(self, force: bool = False) -> bool:
         """Makes the coding tables from the weights; true if they were made (anew).
 
-        Call `update(force=True)` before coding whenever the weights may have changed.
+        Call `update(force=True)` before coding whenever the weights may have changed, but not with
+        the weights of a model file, whose own tables are to be used (`load_tables`): made on
+        another machine they may differ, and a table that differs in one unit between encoder and
+        decoder destroys the picture.
         """
-        made: bool = self.entropy_bottleneck.update(force=force)
-        made |= self.gaussian_conditional.update_scale_table(SCALES, force=force)
-        return made
+        if not force and self.entropy_bottleneck.quantized_cdf.numel():
+            return False
+        self.load_tables(self.coding_tables())
+        return True
+
+    def coding_tables(self) -> dict[str, Tensor]:
+        """The tables that follow from the weights, as entries of a state dict."""
+        bottleneck = copy.deepcopy(self.entropy_bottleneck).cpu()
+        bottleneck.update(force=True)
+        gaussian = GaussianConditional(None)
+        gaussian.update_scale_table(SCALES, force=True)
+        made = {"entropy_bottleneck": bottleneck, "gaussian_conditional": gaussian}
+        named = {
+            f"{name}.{entry}": value
+            for name, model in made.items()
+            for entry, value in model.state_dict().items()
+        }
+        return {name: value for name, value in named.items() if CODING_TABLE.fullmatch(name)}
+
+    def load_tables(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes the coding tables in a state dict."""
+        for name, value in self.state_dict().items():
+            if CODING_TABLE.fullmatch(name):
+                model, entry = name.split(".")
+                setattr(getattr(self, model), entry, weights[name].to(value.device))
+        self._latent_codec = None
+
+    def exported(self) -> dict[str, Tensor]:
+        """The state dict of a model file: with coding tables, and proved to be fit for coding.
+
+        Raises:
+            OutOfRangeError: its weights are too large or not finite, see `fixed_point`.
+        """
+        weights = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
+        weights |= self.coding_tables()
+        LatentCodec(weights)
+        return weights
+
+    def latent_codec(self) -> LatentCodec:
+        """Codes this network's latents, where its weights are. Made at the first coding.
+
+        Raises:
+            RuntimeError: `update()` was not called.
+            OutOfRangeError: its weights are too large or not finite, see `fixed_point`.
+        """
+        device = self.entropy_bottleneck.quantiles.device
+        if self._latent_codec is None or self._latent_codec.device != device:
+            self._latent_codec = LatentCodec(self.state_dict())
+        return self._latent_codec
 
     def compress(self, x: Tensor, text: Tensor | None = None) -> dict[str, Any]:
         """One picture (1, 3, H, W) -> {"strings": [[y], [z]], "shape": (zH, zW)}."""
@@ -224,10 +273,12 @@ class Elic(nn.Module):
         """
         if x.ndim != 4 or x.shape[0] != 1:
             raise ValueError(f"one picture (1, 3, H, W) is coded at a time, not {tuple(x.shape)}")
-        return self.encode_latents(*self.latents(self.features(x), text), *x.shape[-2:])
+        y, z = self.latents(self.features(x), text)
+        (encoded,) = self.encode_latents(y, z, *x.shape[-2:])
+        return encoded
 
-    # What no decoder repeats may be computed for many pictures at once, and once for all captions
-    # of a picture. Everything from the hyperprior on is for one picture, as in the decoder.
+    # The steps of `encode` and `decode`, for pictures of one size together. Latents that are coded
+    # together give the same files as one by one.
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -248,33 +299,34 @@ class Elic(nn.Module):
         return y, self.h_a(y)
 
     @torch.no_grad()
-    def encode_latents(self, y: Tensor, z: Tensor, height: int, width: int) -> Encoded:
-        """Codes the latents (1, ...) of one picture of `height` x `width` pixels."""
-        # A slice of a batch is laid out as the decoder's tensors are, or other kernels might run.
-        y, z = y.contiguous(), z.contiguous()
-        z_string, z_hat, z_symbols = self._encode_z(z)
-        y_string, y_symbols, bits_y = self._encode_y(y, self.h_s(z_hat))
-        return Encoded(
-            y_string=y_string,
-            z_string=z_string,
-            shape=LatentShape.of(height, width),
-            checksum=_checksum([z_symbols, *y_symbols]),
-            bits_y=bits_y,
-            bits_z=_bits(self._z_likelihood(z_hat)),
-        )
+    def encode_latents(self, y: Tensor, z: Tensor, height: int, width: int) -> list[Encoded]:
+        """Codes the latents of pictures of `height` x `width` pixels."""
+        coded = self.latent_codec().encode(y, z)
+        bits_y = _bits(self._y_likelihood(coded.y_symbols, coded.y_scales, None))
+        bits_z = _bits(self._z_likelihood(coded.z_hat))
+        shape = LatentShape.of(height, width)
+        return [
+            Encoded(*strings, shape, checksum, *bits)
+            for strings, checksum, bits in zip(
+                zip(coded.y_strings, coded.z_strings, strict=True),
+                coded.checksums,
+                zip(bits_y, bits_z, strict=True),
+                strict=True,
+            )
+        ]
 
     @torch.no_grad()
     def decode(
         self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]
     ) -> tuple[Tensor, int]:
         """The picture of `strings` and the checksum of its symbols, to be compared with the
-        encoder's: a device or thread count that moves a float may decode to other symbols.
+        encoder's: that of a damaged stream may be another.
 
         Raises:
             ValueError: strings or shape are not of one picture, or do not go together.
             RuntimeError: `update()` was not called.
         """
-        y_hat, checksum = self.decode_latents(strings, shape)
+        y_hat, (checksum,) = self.decode_latents([strings], shape)
         picture = getattr(shape, "picture", None) or (STRIDE * shape[0], STRIDE * shape[1])
         return self.synthesise(y_hat, *picture), checksum
 
@@ -283,60 +335,18 @@ class Elic(nn.Module):
         """Pictures (B, 3, height, width) of decoded latents (B, M, H/16, W/16)."""
         return crop(self.g_s(y_hat), height, width)
 
-    @torch.no_grad()
     def decode_latents(
-        self, strings: Sequence[Sequence[bytes]], shape: Sequence[int]
-    ) -> tuple[Tensor, int]:
-        """As `decode`, but y_hat (1, M, H/16, W/16) in place of the picture."""
-        if [len(part) for part in strings] != [1, 1] or len(shape) != 2 or min(shape) < 1:
+        self, strings: Sequence[Sequence[Sequence[bytes]]], shape: Sequence[int]
+    ) -> tuple[Tensor, list[int]]:
+        """As `decode`, for the strings of any number of pictures of one size; y_hat
+        (B, M, H/16, W/16) and their checksums."""
+        if (
+            len(shape) != 2
+            or min(shape) < 1
+            or any([len(s) for s in one] != [1, 1] for one in strings)
+        ):
             raise ValueError("expected strings [[y], [z]] of one picture and its shape (zH, zW)")
-        (y_string,), (z_string,) = strings
-        y_count = self.M * (STRIDE // 16) ** 2 * shape[0] * shape[1]
-        reader = SymbolReader(self.gaussian_conditional, y_string, y_count)
-        z_hat, z_symbols = self._decode_z(z_string, shape)
-        y_hat, y_symbols = self._decode_y(reader, self.h_s(z_hat))
-        return y_hat, _checksum([z_symbols, *y_symbols])
-
-    def _encode_z(self, z: Tensor) -> tuple[bytes, Tensor, Tensor]:
-        writer = SymbolWriter(self.entropy_bottleneck)
-        symbols = torch.round(z - self._medians()).int()
-        writer.write(symbols, _channels(symbols))
-        return writer.finish(), symbols + self._medians(), symbols
-
-    def _decode_z(self, string: bytes, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        medians = self._medians()
-        indexes = _channels(medians.expand(1, self.N, *shape))
-        reader = SymbolReader(self.entropy_bottleneck, string, indexes.numel())
-        symbols = reader.read(indexes)
-        reader.finish()
-        return symbols + medians, symbols
-
-    def _encode_y(self, y: Tensor, hyper: Tensor) -> tuple[bytes, list[Tensor], float]:
-        writer = SymbolWriter(self.gaussian_conditional)
-        coded = []
-        y_groups = torch.split(y, list(self.groups), dim=1)
-
-        def write(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
-            means = squeeze(means, colour)
-            symbols = torch.round(squeeze(y_groups[group], colour) - means).int()
-            writer.write(symbols, self.gaussian_conditional.build_indexes(squeeze(scales, colour)))
-            coded.append(symbols)
-            return unsqueeze(symbols + means, colour)
-
-        y_hat, scales, means = self.passes(hyper, write)
-        return writer.finish(), coded, _bits(self._y_likelihood(y_hat, scales, means))
-
-    def _decode_y(self, reader: SymbolReader, hyper: Tensor) -> tuple[Tensor, list[Tensor]]:
-        coded = []
-
-        def read(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
-            symbols = reader.read(self.gaussian_conditional.build_indexes(squeeze(scales, colour)))
-            coded.append(symbols)
-            return unsqueeze(symbols + squeeze(means, colour), colour)
-
-        y_hat, _, _ = self.passes(hyper, read)
-        reader.finish()
-        return y_hat, coded
+        return self.latent_codec().decode(strings, shape)
 
     # -- weight files --------------------------------------------------------------------------
 
@@ -365,18 +375,7 @@ class Elic(nn.Module):
         return read_sizes(weights)
 
 
-def _bits(likelihood: Tensor) -> float:
-    return -likelihood.double().log2().sum().item()
-
-
-def _channels(like: Tensor) -> Tensor:
-    """(1, C, h, w) int32: the channel of each place, whose table codes it."""
-    channels = torch.arange(like.shape[1], dtype=torch.int32, device=like.device)
-    return channels[:, None, None].expand(like.shape)
-
-
-def _checksum(symbols: Sequence[Tensor]) -> int:
-    checksum = 0
-    for part in symbols:
-        checksum = zlib.crc32(part.cpu().numpy().astype("<i4").tobytes(), checksum)
-    return checksum
+def _bits(likelihood: Tensor) -> list[float]:
+    """Of each picture of a batch."""
+    bits: list[float] = (-likelihood.double().log2().flatten(1).sum(1)).tolist()
+    return bits

@@ -6,12 +6,11 @@ The compiled coder is imported at the first coding: a training never needs it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from compressai.entropy_models import EntropyModel
 from torch import Tensor
 
 PRECISION = 16  # bits of a probability
@@ -24,7 +23,10 @@ Ints = npt.NDArray[np.int32]
 
 
 class OtherSymbolsError(ValueError):
-    """A stream does not hold what was written: damage, or another machine's scales and means."""
+    """A stream does not hold what was written."""
+
+    picture = 0
+    """Which one of several that are decoded together."""
 
 
 class Tables(NamedTuple):
@@ -36,33 +38,47 @@ class Tables(NamedTuple):
     offsets: Ints
 
 
-def coding_tables(model: EntropyModel) -> Tables:
-    """The tables of an entropy model.
+def read_tables(weights: Mapping[str, Tensor], model: str, count: int) -> Tables:
+    """The `count` tables of an entropy model, from the state dict that it stands in.
 
     Raises:
-        RuntimeError: `update()` was never called, so there is nothing to code with.
+        RuntimeError: they were never made, so there is nothing to code with.
+        ValueError: they are damaged.
     """
-    if model.quantized_cdf.numel() == 0:
+    names = ("_quantized_cdf", "_cdf_length", "_offset")
+    arrays = [weights[f"{model}.{name}"].cpu().numpy().astype(np.int32) for name in names]
+    cdfs, lengths, offsets = tables = Tables(*map(np.ascontiguousarray, arrays))
+    if cdfs.size == 0:
         raise RuntimeError(
             "the coding tables have not been made: call update(force=True) on the model "
             "before it codes, and again whenever its weights have changed"
         )
-    cdfs: Ints = model.quantized_cdf.cpu().contiguous().numpy()
-    return Tables(cdfs, _flat(model.cdf_length), _flat(model.offset))
+    if not (
+        (len(cdfs), lengths.shape, offsets.shape) == (count, (count,), (count,))
+        and lengths.min() >= 3
+        and lengths.max() <= cdfs.shape[1]
+        and abs(offsets).max() < LARGEST
+        and all(
+            row[0] == 0 and row[length - 1] == 2**PRECISION and (np.diff(row[:length]) > 0).all()
+            for row, length in zip(cdfs, lengths, strict=True)
+        )
+    ):
+        raise ValueError(f"its coding tables ({model}) are damaged")
+    return tables
 
 
 class SymbolWriter:
     """Gathers symbols of several passes and writes them as one stream."""
 
-    def __init__(self, model: EntropyModel) -> None:
-        self._tables = coding_tables(model)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._symbols: list[Ints] = []
         self._indexes: list[Ints] = []
 
-    def write(self, symbols: Tensor, indexes: Tensor) -> None:
-        """Appends int32 symbols; `indexes` of the same shape say which table each one uses."""
-        self._symbols.append(_flat(symbols))
-        self._indexes.append(_flat(indexes))
+    def write(self, symbols: Ints, indexes: Ints) -> None:
+        """Appends symbols; `indexes` of the same shape say which table each one uses."""
+        self._symbols.append(symbols.ravel())
+        self._indexes.append(indexes.ravel())
 
     def finish(self) -> bytes:
         """The stream of all symbols so far.
@@ -90,8 +106,8 @@ class SymbolReader:
             header are found out here, before tensors of that size are made.
     """
 
-    def __init__(self, model: EntropyModel, stream: bytes, count: int) -> None:
-        self._tables = coding_tables(model)
+    def __init__(self, tables: Tables, stream: bytes, count: int) -> None:
+        self._tables = tables
         if 8 * len(stream) < count * LEAST_BITS:
             raise ValueError(
                 f"{len(stream)} bytes cannot hold {count} symbols: the sizes of the picture are "
@@ -105,15 +121,15 @@ class SymbolReader:
         if not LEAST <= self._state < LEAST << 32:
             raise ValueError("the stream is damaged: it does not begin as one")
 
-    def read(self, indexes: Tensor) -> Tensor:
-        """The next int32 symbols, one for each of `indexes`, in their shape and on their device.
+    def read(self, indexes: Ints) -> Ints:
+        """The next symbols, one for each of `indexes`, in their shape.
 
         Raises:
             OtherSymbolsError: the stream ends before, or holds what no encoder writes.
         """
         from tacolab.codec import rans
 
-        flat = _flat(indexes)
+        flat = indexes.ravel()
         symbols = np.empty_like(flat)
         whole, state, self._at = rans.decode(
             self._words, self._state, self._at, flat, *self._tables, symbols
@@ -121,7 +137,7 @@ class SymbolReader:
         self._state = np.uint64(state)
         if not whole:
             raise OtherSymbolsError("the stream is damaged: it holds no such symbols")
-        return torch.from_numpy(symbols).view(indexes.shape).to(indexes.device)
+        return symbols.reshape(indexes.shape)
 
     def finish(self) -> None:
         """Call it when all is read.
@@ -133,8 +149,3 @@ class SymbolReader:
             raise OtherSymbolsError(
                 "the stream is damaged: something is left behind its last symbol"
             )
-
-
-def _flat(values: Tensor) -> Ints:
-    array: Ints = values.detach().to("cpu", torch.int32).flatten().numpy()
-    return array

@@ -1,8 +1,8 @@
 """CompressAI's entropy models, coder and layers, without the rest of its package.
 
 CompressAI imports all of itself at once: point clouds with torch-geometric, data sets, a zoo. That
-is half of the seconds in which a job only starts, and a study has thousands of jobs. Imported here,
-it comes without; whoever imports the rest later gets it.
+is half of the seconds in which a job only starts, and a study has thousands of jobs. From here it
+comes without; whoever imports the rest later gets it.
 """
 
 import importlib
@@ -38,3 +38,9 @@ def load() -> None:
 
 
 load()
+
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional  # noqa: E402
+from compressai.layers import AttentionBlock  # noqa: E402
+from compressai.models.utils import conv, deconv  # noqa: E402
+
+__all__ = ["AttentionBlock", "EntropyBottleneck", "GaussianConditional", "conv", "deconv"]

@@ -4,17 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
 
+from tacolab import atomic, intact
 from tacolab.codec.elic import Elic
 from tacolab.codec.taco import Taco
+from tacolab.codec.weights import CODING_TABLE
 from tacolab.config import Attention
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 
-def load_network(path: Path, spec: Mapping[str, Any]) -> Elic:
-    """In eval mode, with coding tables. Raises UserError naming the file when it does not fit.
+def load_network(path: Path, spec: Mapping[str, Any], device: torch.device | str = "cpu") -> Elic:
+    """In eval mode, ready to code. Raises UserError naming the file when it does not fit.
 
     spec: what the model's key covers (`text.spec` of model.json). It tells whether the codec reads
     text and how it attends, since `softmax` and `sdpa` have the same weights.
@@ -23,9 +28,60 @@ def load_network(path: Path, spec: Mapping[str, Any]) -> Elic:
     try:
         attention = Attention.model_validate(spec.get("attention", "softmax"))
         known = {"attention": attention} if kind is Taco else {}
-        network = kind.from_state_dict(load_file(path), **known).eval()
+        weights = load_file(path)
+        network = kind.from_state_dict(weights, **known).eval()
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: no weights of a {kind.__name__} codec ({reason})") from None
-    network.update(force=True)
+        raise UserError(
+            f"{path}: no weights of a {kind.__name__} codec ({_reason(error)})"
+        ) from None
+    # The convolutions of a CPU, and of a GPU's tensor cores, want the channels last.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        if not has_tables(weights):
+            raise ValueError(
+                "has no coding tables: an earlier version exported it; add them once, with "
+                f"tacolab upgrade {path}"
+            )
+        network.load_tables(weights)
+        network.latent_codec()
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"{path}: {_reason(error)}") from None
     return network
+
+
+def has_tables(weights: Mapping[str, Tensor]) -> bool:
+    """Whether all coding tables stand in a state dict."""
+    tables = [tensor for name, tensor in weights.items() if CODING_TABLE.fullmatch(name)]
+    return bool(tables) and all(tensor.numel() for tensor in tables)
+
+
+def upgrade(path: Path) -> bool:
+    """Add coding tables to a model file of an earlier version; whether there were none.
+
+    A training's model.json beside it learns the new sha256. Raises UserError.
+    """
+    description = path.with_name("model.json")
+    try:
+        spec = loads(description.read_text(encoding="utf-8"))["text"]["spec"]
+        weights = load_file(path)
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: no model file with its model.json beside it ({_reason(error)})"
+        ) from None
+    added = not has_tables(weights)
+    if added:
+        kind = Taco if spec["text"] else Elic
+        try:
+            weights = kind.from_state_dict(weights).exported()
+        except ValueError as error:
+            raise UserError(f"{path}: {_reason(error)}") from None
+        atomic.write_bytes(path, save(weights, metadata))
+    if path.name in (told := loads(description.read_text(encoding="utf-8"))).get("sha256", {}):
+        atomic.write_json(description, told | {"sha256": intact.sha256(path)})
+    return added
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

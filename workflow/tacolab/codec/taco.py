@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compressai.layers import AttentionBlock
-from compressai.models.utils import conv
 from torch import Tensor, nn
 
 from tacolab.codec.adapter import SOFTMAX, Extractor, Injector
 from tacolab.codec.attention import HEADS
 from tacolab.codec.elic import GROUPS, Elic
 from tacolab.codec.layers import ResidualBottleneck
+from tacolab.codec.lean import AttentionBlock, conv
 from tacolab.codec.weights import read_attention, read_text_dim
 from tacolab.config import Attention
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from compressai.layers import AttentionBlock
-from compressai.models.utils import conv, deconv
 from torch import Tensor, nn
 
 from tacolab.codec.layers import ResidualBottleneck
+from tacolab.codec.lean import AttentionBlock, conv, deconv
 
 
 class Analysis(nn.Module):

@@ -26,10 +26,9 @@ NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict under today's names, its coding tables emptied.
 
-    The tables (CDFs, scale table) follow from the weights. A file's own come from whichever
-    CompressAI, machine and number of epochs called `update()` on it, and a table that differs
-    in one unit between encoder and decoder destroys the picture. So they are never believed:
-    `update(force=True)` makes them anew before anything is coded.
+    The tables (CDFs, scale table) of a file of others come from whichever CompressAI, machine and
+    number of epochs called `update()` on it, before or after the weights had changed: they are
+    never believed. Those of our own model files are, see `Elic.load_tables`.
 
     Raises:
         ValueError: this is not a state dict but a checkpoint that holds one, or two of its names

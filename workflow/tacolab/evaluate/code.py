@@ -56,7 +56,7 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
     else:
         remedy = f"restore it, or delete {path} and it is made again"
         intact.check(path, model.files[1], remedy)
-    return load_network(path, model.spec).to(device)
+    return load_network(path, model.spec, device)
 
 
 def run(plan: Plan, artefact: Artefact) -> None:
@@ -112,12 +112,8 @@ def listed(artefact: Artefact, images: Images) -> list[Job]:
 
 
 class Encode:
-    """Codes images of one part: g_a up to the text once per image, the rest once per caption.
-
-    Only what the decoder does not repeat is computed in batches. Scales and means are computed for
-    one picture at a time, as they are in the decoder: in another shape they might differ in a last
-    bit, and the file would decode to another picture.
-    """
+    """Codes images of one part, equal sizes together: g_a up to the text once per image, the rest
+    once per caption."""
 
     def __init__(self, model: Elic, text: FrozenText | None, device: torch.device) -> None:
         self.model = model
@@ -143,14 +139,12 @@ class Encode:
                 some = codings[start : start + len(together)]
                 started = time.perf_counter()
                 hidden = self._read([(together[at], index) for at, index in some])
-                ys, zs = self.model.latents(features[[at for at, _ in some]], hidden)
-                self._wait()
-                steered = (time.perf_counter() - started) / len(some)
-                for (at, index), y, z in zip(some, ys.split(1), zs.split(1), strict=True):
-                    job = together[at]
-                    started = time.perf_counter()
-                    encoded = self.model.encode_latents(y, z, height, width)
-                    content = pack(encoded.strings, encoded.shape)
+                y, z = self.model.latents(features[[at for at, _ in some]], hidden)
+                encoded = self.model.encode_latents(y, z, height, width)
+                # Of one coding alone: its share of what was computed together.
+                seconds = shared + (time.perf_counter() - started) / len(some)
+                for (at, index), one in zip(some, encoded, strict=True):
+                    job, content = together[at], pack(one.strings, one.shape)
                     files[stream_name(job.image_id, index)] = content
                     rows.append(
                         {
@@ -160,11 +154,10 @@ class Encode:
                             "height": height,
                             "width": width,
                             "bytes": len(content),
-                            "bits_y": encoded.bits_y,
-                            "bits_z": encoded.bits_z,
-                            "checksum": encoded.checksum,
-                            # Of one coding alone: its share of what was computed together.
-                            "encode_seconds": shared + steered + time.perf_counter() - started,
+                            "bits_y": one.bits_y,
+                            "bits_z": one.bits_z,
+                            "checksum": one.checksum,
+                            "encode_seconds": seconds,
                         }
                     )
         return Part(rows, files)

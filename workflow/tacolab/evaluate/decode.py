@@ -47,53 +47,55 @@ class Decoder:
 
     @torch.no_grad()
     def __call__(self, rows: Sequence[dict[str, Any]]) -> Iterator[Decoded]:
-        """In their order. Latents are decoded one by one, as they were coded; g_s, on which no bit
-        depends, takes equal sizes together.
+        """In their order; equal sizes are computed together, which changes no symbol.
 
         Raises StageError where a file decodes to other symbols than were encoded.
         """
-        # Without a GPU g_s of several pictures loses the cache: a third slower at ten crops.
-        sides = [(row["height"], row["width"]) for row in rows]
-        gpu = self._device.type == "cuda"
-        for batch in batches(sides) if gpu else [range(i, i + 1) for i in range(len(rows))]:
+        for batch in batches([(row["height"], row["width"]) for row in rows]):
             together = [rows[i] for i in batch]
-            latents, seconds, sizes = [], [], []
-            for row in together:
-                with intact.reading(self._code.files[1], self._remedy):
-                    content = self._streams.read(stream_name(row["image_id"], row["index"]))
-                    strings = unpack(content)
-                started = time.perf_counter()
-                y_hat = self._latents(strings, row)
-                latents.append(y_hat)
-                sizes.append(len(content))
-                seconds.append(time.perf_counter() - started)
+            contents = [self._read(row) for row in together]
             started = time.perf_counter()
-            x_hat = self._model.synthesise(
-                torch.cat(latents), together[0]["height"], together[0]["width"]
-            )
-            if gpu:
+            latents = self._latents(together, contents)
+            pictures = self._synthesise(latents, together[0]["height"], together[0]["width"])
+            if self._device.type == "cuda":
                 torch.cuda.synchronize()  # it works on after the call
             shared = (time.perf_counter() - started) / len(together)
-            for row, n_bytes, picture, own in zip(
-                together, sizes, x_hat.split(1), seconds, strict=True
-            ):
-                yield Decoded(row, n_bytes, picture, own + shared)
+            for row, content, picture in zip(together, contents, pictures, strict=True):
+                yield Decoded(row, len(content), picture, shared)
 
-    def _latents(
-        self, strings: tuple[list[list[bytes]], LatentShape], row: dict[str, Any]
-    ) -> Tensor:
+    def _read(self, row: dict[str, Any]) -> bytes:
+        with intact.reading(self._code.files[1], self._remedy):
+            return self._streams.read(stream_name(row["image_id"], row["index"]))
+
+    def _latents(self, rows: Sequence[dict[str, Any]], contents: Sequence[bytes]) -> Tensor:
         """Raises StageError where they are not those that were coded."""
+        with intact.reading(self._code.files[1], self._remedy):
+            streams = [unpack(content) for content in contents]
+            shape = LatentShape.of(rows[0]["height"], rows[0]["width"])
+            if any(unpacked != shape for _, unpacked in streams):
+                raise ValueError("a stream is of a picture of another size")
         try:
-            y_hat, checksum = self._model.decode_latents(*strings)
-            if checksum == row["checksum"]:
-                return y_hat
-        except OtherSymbolsError:
-            pass
-        raise StageError(
-            f"{self._code.files[1]}: {row['image_id']} decodes to other symbols here than were "
-            "encoded (another kind of device, thread count or library version); run coding and "
-            "metrics on the same kind of machine, or delete the codes to code again"
-        )
+            y_hat, checksums = self._model.decode_latents(
+                [strings for strings, _ in streams], shape
+            )
+            others = [
+                row for row, found in zip(rows, checksums, strict=True) if found != row["checksum"]
+            ]
+        except OtherSymbolsError as error:
+            others = [rows[error.picture]]
+        if others:
+            raise StageError(
+                f"{self._code.files[1]}: {others[0]['image_id']} decodes to other symbols than "
+                f"were encoded: it is damaged, or made with another model; {self._remedy}"
+            )
+        return y_hat
+
+    def _synthesise(self, y_hat: Tensor, height: int, width: int) -> Sequence[Tensor]:
+        # Without a GPU g_s of several pictures loses the cache: a third slower at ten crops.
+        step = len(y_hat) if self._device.type == "cuda" else 1
+        parts = [self._model.synthesise(part, height, width) for part in y_hat.split(step)]
+        pictures: Sequence[Tensor] = torch.cat(parts).split(1)
+        return pictures
 
 
 def require_same_pictures(code: Artefact) -> None:

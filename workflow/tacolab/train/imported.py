@@ -14,6 +14,7 @@ from torch import Tensor
 from tacolab import atomic, fileref, intact, weightfile
 from tacolab.codec import Elic
 from tacolab.codec.build import build_codec
+from tacolab.codec.fixed_point import OutOfRangeError
 from tacolab.codec.weights import normalise
 from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
@@ -35,7 +36,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
     content, sha256 = fileref.read(ref, study.data_root)
     model = _load(read_state_dict(content, path), build_codec(study, artefact.names["arm"]), path)
 
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    try:
+        weights = model.exported()
+    except OutOfRangeError as error:
+        raise UserError(f"{path}: {error}; nothing can be coded with it") from None
     metadata = {"made_by": f"{artefact}, sha256 {sha256}"}
     target, description = artefact.files
     atomic.write(target, lambda temporary: save_file(weights, temporary, metadata))

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from tacolab import atomic, disk
+from tacolab.codec.fixed_point import OutOfRangeError
 from tacolab.codec.text import weigh
 from tacolab.config import Training
 from tacolab.errors import StageError
@@ -176,8 +177,14 @@ def validate(run: Run) -> dict[str, float]:
 
 
 def export(run: Run, path: Path) -> None:
-    """Write the weights of this instant for coding."""
-    weights = {k: v.contiguous() for k, v in run.state.model.state_dict().items()}
+    """Write the weights of this instant for coding.
+
+    Raises StageError where nothing can be coded with them.
+    """
+    try:
+        weights = run.state.model.exported()
+    except OutOfRangeError as error:
+        raise StageError(f"{path}: {error}; the recipe lets them grow: train otherwise") from None
     # One entry only: safetensors writes several in an order that changes from run to run.
     metadata = {"made_by": f"{run.artefact}, step {run.state.step}"}
     atomic.write_bytes(path, to_bytes(weights, metadata))

@@ -1,0 +1,154 @@
+"""Layers whose results are the same to the bit on every machine: fixed point, held in float64.
+
+A float64 holds every integer up to 2^53. Activations are integers (in units of 2^-12) of at most
+2^24, weights are multiples of 2^-16: then each product, and each sum of some of them, is a
+multiple of 2^-16, and as long as it stays below 2^37 nothing is ever rounded. So the order of a
+sum does not matter, nor do threads, instruction sets, libraries, batches, shapes and devices. That
+it stays below is proved for each layer from its weights, before anything is coded. All is matrix
+products: the algorithms of Winograd and FFT, which libraries choose for convolutions, are not
+exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+ACTIVATION_BITS = 12  # behind the point
+WEIGHT_BITS = 16
+UNIT = 2.0**-ACTIVATION_BITS
+LIMIT = 2.0**24  # of an activation, in units: 4096
+MANTISSA = 53
+
+# No sum may reach this, in units: multiples of 2^-16 are exact below.
+ROOM = 2.0 ** (MANTISSA - WEIGHT_BITS)
+
+
+class OutOfRangeError(ValueError):
+    """A layer's weights are too large to be computed with exactly."""
+
+
+def to_units(x: Tensor) -> Tensor:
+    """The integers (float64) nearest to x in units of 2^-12."""
+    return (x.double() / UNIT).round_()
+
+
+class Affine:
+    """A bias and weights in fixed point, with the proof that no sum of them loses a bit.
+
+    weight (taps, in, out), bias (out): float32. Raises OutOfRangeError naming the layer.
+    """
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, rectified: bool) -> None:
+        fixed = (weight.double() * 2**WEIGHT_BITS).round_() / 2**WEIGHT_BITS
+        self.weight = fixed.contiguous()
+        self.bias = (bias.double() / UNIT * 2**WEIGHT_BITS).round_() / 2**WEIGHT_BITS
+        largest = LIMIT * self.weight.abs().sum((0, 1)) + self.bias.abs()
+        if not bool((largest < ROOM).all()):  # nor NaN
+            raise OutOfRangeError(
+                f"{name}: its weights are too large or not finite (their magnitudes sum to "
+                f"{(largest.max() / LIMIT).item():.4g}, must be below {ROOM / LIMIT:.0f}), so that "
+                "other machines could not decode what is coded with them"
+            )
+        self._lowest = 0.0 if rectified else -LIMIT
+
+    def settle(self, sums: Tensor) -> Tensor:
+        """Sums to activations again: rounded, within the range, rectified. In place."""
+        return sums.round_().clamp_(self._lowest, LIMIT)
+
+
+class Pointwise(Affine):
+    """A convolution of 1 x 1 on rows: (n, in) -> (n, out)."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.settle(torch.addmm(self.bias, x, self.weight[0]))
+
+
+class Convolution(Affine):
+    """A convolution of odd size, which keeps the sides: (B, h, w, in) -> (B, h, w, out).
+
+    weight (k, k, in, out): row, column. Each row's columns lie side by side once; then the k rows
+    of a window are k slices, and as many matrix products sum them up.
+    """
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, rectified: bool) -> None:
+        self.side = weight.shape[0]
+        super().__init__(name, weight.flatten(0, 1), bias, rectified)
+        self.weight = self.weight.view(self.side, -1, self.weight.shape[-1])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        B, h, w, channels = x.shape
+        side, margin = self.side, self.side // 2
+        # Rows of zeros before each picture and after the last.
+        wide = x.new_zeros(B * (h + margin) + margin, w, side, channels)
+        inside = wide[margin:].view(B, h + margin, w, side, channels)[:, :h]
+        for column in range(side):
+            first, last = max(0, margin - column), min(w, w + margin - column)
+            if first < last:
+                shift = column - margin
+                inside[:, :, first:last, column] = x[:, :, first + shift : last + shift]
+        rows = wide.view(-1, side * channels)
+        out = x.new_empty(B * (h + margin) * w, self.weight.shape[-1])
+        sums = out[: out.shape[0] - margin * w]
+        torch.addmm(self.bias, rows[: len(sums)], self.weight[0], out=sums)
+        for row in range(1, side):
+            sums.addmm_(rows[row * w : row * w + len(sums)], self.weight[row])
+        self.settle(sums)
+        return out.view(B, h + margin, w, -1)[:, :h]
+
+
+class Upsampling(Convolution):
+    """A transposed convolution, 5 x 5 with stride 2: (B, h, w, in) -> (B, 2h, 2w, out).
+
+    As a convolution of 3 x 3 to the four places of the output that an input stands for. At an even
+    one kernel 4, 2, 0 meet the neighbours before, here and after; at an odd one 3 and 1 meet those
+    here and after.
+
+    weight (in, out, 5, 5) as torch has it.
+    """
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, rectified: bool) -> None:
+        channels, outputs = weight.shape[:2]
+        phases = weight.new_zeros(3, 3, channels, 2, 2, outputs)
+        kernels = [(tap, phase, 4 - 2 * tap + phase) for tap in range(3) for phase in range(2)]
+        kernels = [place for place in kernels if place[2] < 5]
+        for row, below, i in kernels:
+            for column, right, j in kernels:
+                phases[row, column, :, below, right] = weight[:, :, i, j]
+        super().__init__(name, phases.flatten(3), bias.repeat(4), rectified)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        phases = super().__call__(x)
+        B, h, w, _ = x.shape
+        split = phases.unflatten(3, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
+        out: Tensor = split.reshape(B, 2 * h, 2 * w, -1)
+        return out
+
+
+class Neighbours(Affine):
+    """A convolution of 5 x 5 that is wanted at one colour of a checkerboard and reads the other.
+
+    weight (out, in, 5, 5) as torch has it; half of its taps are used.
+    """
+
+    TAPS = tuple((row, column) for row in range(5) for column in range(5) if (row + column) % 2)
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor) -> None:
+        taps = torch.stack([weight[:, :, row, column].T for row, column in self.TAPS])
+        super().__init__(name, taps, bias, rectified=False)
+        self.weight = self.weight.flatten(0, 1)
+
+    def __call__(self, x: Tensor, table: Tensor) -> Tensor:
+        """x (m, in), table (n, 12): the rows of x that each output reads, m where there is none."""
+        x = F.pad(x, (0, 0, 0, 1))
+        return self.settle(torch.addmm(self.bias, x[table].flatten(1), self.weight))
+
+
+def through(layers: Sequence[Pointwise] | Sequence[Convolution], x: Tensor) -> Tensor:
+    """x after one layer after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
