@@ -620,6 +620,24 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write.
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
+class Precision(StrEnum):
+    """Of g_a and g_s."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+CodingPrecision = Annotated[
+    Precision,
+    typer.Option(
+        help="Numbers of the large networks. auto: bf16 where the processor has it, else fp32. "
+        "Any precision reads any file."
+    ),
+]
+
+
 @app.command()
 def compress(
     picture: Annotated[Path, typer.Argument(help="PNG, JPEG ...")],
@@ -627,12 +645,13 @@ def compress(
     output: Output,
     caption: Annotated[str | None, typer.Option(help="What steers the encoder.")] = None,
     overwrite: Overwrite = False,
+    precision: CodingPrecision = Precision.AUTO,
 ) -> None:
     """Compress one picture with a trained model. The caption is not stored."""
     from tacolab.codec.files import PictureCodec, require_free
 
     require_free(output, [picture, model, model.with_name("model.json")], overwrite)
-    codec, weights = PictureCodec(model), None
+    codec, weights = PictureCodec(model, precision.value), None
     if codec.weights_key and caption is not None:
         from tacolab.weights.single import weigh
 
@@ -647,12 +666,13 @@ def decompress(
     model: Model,
     output: Output,
     overwrite: Overwrite = False,
+    precision: CodingPrecision = Precision.AUTO,
 ) -> None:
     """Decode a picture, with the model that compressed it."""
     from tacolab.codec.files import PictureCodec, require_free
 
     require_free(output, [file, model, model.with_name("model.json")], overwrite)
-    PictureCodec(model).decompress(file, output)
+    PictureCodec(model, precision.value).decompress(file, output)
     typer.echo(output)
 
 

@@ -365,7 +365,9 @@ class Plan:
             inputs |= self._weighted(arm, inputs)
         names = inputs["model"].names | {"arm": arm, "dataset": dataset, "control": control}
         captions = how.captions_by_arm.get(arm, how.captions) if "captions" in inputs else 1
-        spec = {"crop": how.crop, "captions": captions}
+        spec: dict[str, Any] = {"crop": how.crop, "captions": captions}
+        if study.protocol.precision != "fp32":
+            spec["precision"] = study.protocol.precision
         if control != OWN and how.control_images is not None:
             spec |= {"captions": 1, "images": how.control_images}
         if of := study.arms[arm].of:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from tacolab import atomic
 from tacolab.codec.container import decode_container, pack_container
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_pixels, to_tensor
+from tacolab.codec.precision import Precision, native
 from tacolab.codec.text import FrozenText, Weighting, build
 from tacolab.config import TextEncoder
 from tacolab.errors import UserError
@@ -50,8 +52,8 @@ def _write(output: Path, save: Callable[[Path], object]) -> None:
 class PictureCodec:
     """A trained model, its identity, and (to compress) its text encoder."""
 
-    def __init__(self, model: Path) -> None:
-        """`model`: a model.safetensors with its model.json beside it."""
+    def __init__(self, model: Path, precision: Precision | Literal["auto"] = "auto") -> None:
+        """`model`: a model.safetensors with its model.json beside it. `auto`: what is quickest."""
         try:
             content = model.read_bytes()
             description = loads(model.with_name("model.json").read_text(encoding="utf-8"))
@@ -70,7 +72,9 @@ class PictureCodec:
             self.weights_key = description["text"]["inputs"].get("weights")
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{model.with_name('model.json')}: describes no model") from None
-        self.network = load_network(model, spec)
+        device = torch.device("cpu")
+        how = native(device) if precision == "auto" else precision
+        self.network = load_network(model, spec, device, how)
 
     def compress(
         self,

@@ -82,14 +82,19 @@ class Convolution(Affine):
     def __call__(self, x: Tensor) -> Tensor:
         B, h, w, channels = x.shape
         side, margin = self.side, self.side // 2
-        # Rows of zeros before each picture and after the last.
-        wide = x.new_zeros(B * (h + margin) + margin, w, side, channels)
-        inside = wide[margin:].view(B, h + margin, w, side, channels)[:, :h]
+        # Rows of zeros before each picture and after the last; columns of zeros at both sides.
+        wide = x.new_empty(B * (h + margin) + margin, w, side, channels)
+        wide[:margin] = 0
+        pictures = wide[margin:].view(B, h + margin, w, side, channels)
+        pictures[:, h:] = 0
         for column in range(side):
-            first, last = max(0, margin - column), min(w, w + margin - column)
-            if first < last:
-                shift = column - margin
-                inside[:, :, first:last, column] = x[:, :, first + shift : last + shift]
+            shift = column - margin
+            first = min(max(0, -shift), w)
+            last = max(min(w, w - shift), first)
+            inside = pictures[:, :h, :, column]
+            inside[:, :, :first] = 0
+            inside[:, :, first:last] = x[:, :, first + shift : last + shift]
+            inside[:, :, last:] = 0
         rows = wide.view(-1, side * channels)
         out = x.new_empty(B * (h + margin) * w, self.weight.shape[-1])
         sums = out[: out.shape[0] - margin * w]

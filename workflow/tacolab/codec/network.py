@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tacolab import atomic, intact
 from tacolab.codec.elic import Elic
+from tacolab.codec.precision import Precision, lower
 from tacolab.codec.taco import Taco
 from tacolab.codec.weights import CODING_TABLE
 from tacolab.config import Attention
@@ -18,7 +19,12 @@ from tacolab.errors import UserError
 from tacolab.texts import loads
 
 
-def load_network(path: Path, spec: Mapping[str, Any], device: torch.device | str = "cpu") -> Elic:
+def load_network(
+    path: Path,
+    spec: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    precision: Precision = "fp32",
+) -> Elic:
     """In eval mode, ready to code. Raises UserError naming the file when it does not fit.
 
     spec: what the model's key covers (`text.spec` of model.json). It tells whether the codec reads
@@ -46,6 +52,7 @@ def load_network(path: Path, spec: Mapping[str, Any], device: torch.device | str
         network.latent_codec()
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(f"{path}: {_reason(error)}") from None
+    lower(network, precision)
     return network
 
 

@@ -422,6 +422,9 @@ class Protocol(Strict):
         Literal["jpeg", "webp", "avif"],
         Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
     ] = Field({}, description="qualities of the classical codecs measured on the same images")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of g_a and g_s in coding; 16 bits are quicker where a GPU has them"
+    )
     examples: int = Field(4, ge=0, description="images per data set shown in the report")
     fid_min_samples: int = Field(
         10_000, ge=3, description="FID of fewer samples says nothing and is left empty"

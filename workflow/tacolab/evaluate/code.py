@@ -56,7 +56,7 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
     else:
         remedy = f"restore it, or delete {path} and it is made again"
         intact.check(path, model.files[1], remedy)
-    return load_network(path, model.spec, device)
+    return load_network(path, model.spec, device, code.spec.get("precision", "fp32"))
 
 
 def run(plan: Plan, artefact: Artefact) -> None:
