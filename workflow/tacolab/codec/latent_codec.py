@@ -193,6 +193,12 @@ class LatentCodec:
         checksums = [_checksum([symbols[picture] for symbols in coded]) for picture in range(B)]
         return _planes(y_hat * UNIT), checksums
 
+    @torch.inference_mode()
+    def networks(self, z: Tensor) -> Tensor:
+        """y_hat (B, h, w, M) if all symbols of y were 0: for measuring what the networks cost."""
+        z_hat = to_units(z.permute(0, 2, 3, 1))
+        return self._passes(z_hat, lambda group, colour, scales, means: torch.zeros_like(means))
+
     def _passes(self, z_hat: Tensor, step: Step) -> Tensor:
         """Walks the groups and colours in coding order; y_hat (B, h, w, M) in units."""
         hyper = through(self._hyper_synthesis, z_hat.clamp(-LIMIT, LIMIT))

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tacolab import atomic, intact
+from tacolab.codec.attention import FullAttention
 from tacolab.codec.elic import Elic
 from tacolab.codec.precision import Precision, lower
 from tacolab.codec.taco import Taco
@@ -28,7 +29,7 @@ def load_network(
     """In eval mode, ready to code. Raises UserError naming the file when it does not fit.
 
     spec: what the model's key covers (`text.spec` of model.json). It tells whether the codec reads
-    text and how it attends, since `softmax` and `sdpa` have the same weights.
+    text and how it attends. `softmax` codes as `sdpa` does, which is the same function.
     """
     kind = Taco if spec["text"] else Elic
     try:
@@ -40,6 +41,9 @@ def load_network(
         raise UserError(
             f"{path}: no weights of a {kind.__name__} codec ({_reason(error)})"
         ) from None
+    for layer in network.modules():
+        if isinstance(layer, FullAttention):  # the same function, without the matrix of weights
+            layer.fused = True
     # The convolutions of a CPU, and of a GPU's tensor cores, want the channels last.
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:

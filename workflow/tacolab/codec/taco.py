@@ -12,10 +12,15 @@ from tacolab.codec.attention import HEADS
 from tacolab.codec.elic import GROUPS, Elic
 from tacolab.codec.layers import ResidualBottleneck
 from tacolab.codec.lean import AttentionBlock, conv
+from tacolab.codec.tiles import tiled
 from tacolab.codec.weights import read_attention, read_text_dim
 from tacolab.config import Attention
 
 INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the stack below
+MARGIN = 24  # what the layers before the text see beside a pixel: 2 + 6 + 4 + 12 pixels
+# The text's first layers, down to an eighth of the sides, and what they see beside a place at a
+# quarter of them: an attention block (3) and a convolution (2).
+FINE, FINE_MARGIN = 11, 6
 
 
 class TextGuidedAnalysis(nn.Module):
@@ -53,8 +58,7 @@ class TextGuidedAnalysis(nn.Module):
 
     def before_text(self, x: Tensor) -> Tensor:
         """The layers that see no text: (B, 3, H, W) -> (B, N, H/4, W/4), the larger part of g_a."""
-        features: Tensor = self.analysis_transform[:INJECT_EARLY](x)
-        return features
+        return tiled(self.analysis_transform[:INJECT_EARLY], x, stride=1, margin=MARGIN)
 
     def with_text(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """The rest, with a text for each picture."""
@@ -65,9 +69,13 @@ class TextGuidedAnalysis(nn.Module):
                 f"text is {tuple(text.shape)}, must be ({x.shape[0]}, tokens, {self.text_dim}): "
                 "a row per picture, as wide as the text encoder that the model was trained with"
             )
-        layers = self.analysis_transform
-        x = layers[INJECT_EARLY](x, text)
-        x = layers[INJECT_EARLY + 1 : EXTRACT](x)
+        layers, words = self.analysis_transform, text
+
+        def fine(x: Tensor) -> Tensor:
+            halved: Tensor = layers[INJECT_EARLY + 1 : FINE](layers[INJECT_EARLY](x, words))
+            return halved
+
+        x = layers[FINE:EXTRACT](tiled(fine, x, stride=4, margin=FINE_MARGIN))
         text = layers[EXTRACT](text, x)
         x = layers[INJECT_LATE](x, text)
         y: Tensor = layers[INJECT_LATE + 1 :](x)

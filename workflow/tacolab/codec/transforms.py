@@ -6,6 +6,14 @@ from torch import Tensor, nn
 
 from tacolab.codec.layers import ResidualBottleneck
 from tacolab.codec.lean import AttentionBlock, conv, deconv
+from tacolab.codec.tiles import tiled
+
+# Layers of g_a down to an eighth of the sides, and what they see beside a pixel, a multiple of 8:
+# 2 + 6 + 4 + 12 + 12 + 8 pixels.
+FINE, FINE_MARGIN = 10, 48
+# Of g_s the layers up to an eighth of the sides; and what the others see beside a place there:
+# 1 + 1.5 + 1.5 + 0.5 + 0.75 + 0.25.
+COARSE, COARSE_MARGIN = 5, 6
 
 
 class Analysis(nn.Module):
@@ -37,7 +45,8 @@ class Analysis(nn.Module):
 
     def before_text(self, x: Tensor) -> Tensor:
         """All of g_a: no text comes."""
-        y: Tensor = self.analysis_transform(x)
+        fine, coarse = self.analysis_transform[:FINE], self.analysis_transform[FINE:]
+        y: Tensor = coarse(tiled(fine, x, stride=1, margin=FINE_MARGIN))
         return y
 
     def with_text(self, features: Tensor, text: Tensor | None = None) -> Tensor:
@@ -70,8 +79,8 @@ class Synthesis(nn.Module):
 
     def forward(self, y_hat: Tensor) -> Tensor:
         """The picture is not clamped: 0..1 is the nominal range."""
-        x_hat: Tensor = self.synthesis_transform(y_hat)
-        return x_hat
+        x = self.synthesis_transform[:COARSE](y_hat)
+        return tiled(self.synthesis_transform[COARSE:], x, stride=8, margin=COARSE_MARGIN)
 
 
 class HyperAnalysis(nn.Module):
