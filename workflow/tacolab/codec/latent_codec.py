@@ -50,7 +50,7 @@ class Coded:
     checksums: list[int]
     """crc32 of all symbols of a picture (int32, little-endian) in coding order: z, then y."""
     y_symbols: Tensor
-    """(B, M, h, w) float32, as are the scales of their Gaussians."""
+    """(B, M h w) float32 in passes, as are the scales of their Gaussians."""
     y_scales: Tensor
     z_hat: Tensor
     """(B, N, h/4, w/4) float32."""
@@ -107,12 +107,14 @@ class LatentCodec:
         self._medians = to_units(medians)  # (N,)
         self._z_tables = read_tables(weights, "entropy_bottleneck", len(medians))
         scale_table = weights["gaussian_conditional.scale_table"].to(self.device)
-        if not (scale_table.diff() > 0).all():
+        if not (scale_table.diff() > 0).all() or not 2 <= len(scale_table) <= 256:
             raise ValueError("its table of scales is damaged")
         self._y_tables = read_tables(weights, "gaussian_conditional", len(scale_table))
-        # A scale up to the first is coded with the first table, any above the last but one with the
-        # last. In units; not rounded, so that comparisons are those of the numbers themselves.
-        self._thresholds = scale_table[:-1].double() / UNIT
+        # A scale up to the first is coded with the first table, one above the last but one with the
+        # last. Looked up for each scale in units, up to where all have the last.
+        thresholds = scale_table[:-1].double() / UNIT
+        units = torch.arange(int(thresholds.max()) + 2, device=self.device)
+        self._tables_of = torch.bucketize(units.double(), thresholds).to(torch.uint8)
 
     @torch.inference_mode()
     def encode(self, y: Tensor, z: Tensor) -> Coded:
@@ -126,21 +128,26 @@ class LatentCodec:
         rows = {colour: take(y.permute(0, 2, 3, 1), colour).double() for colour in Colour}
         coded: list[Ints] = []
         indexes: list[Ints] = []
-        B, _, h, w = y.shape
-        all_symbols = torch.empty((B, h, w, y.shape[1]), device=y.device)
-        all_scales = torch.empty_like(all_symbols)
+        B = len(y)
+        all_symbols: list[Tensor] = []
+        all_scales: list[Tensor] = []
 
         def write(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
             where = self._channels(group)
             symbols = (rows[colour][:, where] - means * UNIT).round_()
-            coded.append(_by_picture(symbols, B))
-            indexes.append(_by_picture(self._table_of(scales), B))
-            put(symbols.float(), all_symbols[..., where], colour)
-            put((scales * UNIT).float(), all_scales[..., where], colour)
+            coded.append(_int32(_by_picture(symbols, B)))
+            indexes.append(self._table_of(scales, B))
+            all_symbols.append(symbols.view(B, -1))
+            all_scales.append(scales.reshape(B, -1))
             return symbols
 
         self._passes(z_hat, write)
-        found = Coded([], [], [], _planes(all_symbols), _planes(all_scales), _planes(z_hat * UNIT))
+        found = Coded(
+            *([], [], []),
+            torch.cat(all_symbols, dim=1).float(),
+            (torch.cat(all_scales, dim=1) * UNIT).float(),
+            _planes(z_hat * UNIT),
+        )
         for picture in range(B):
             writer = SymbolWriter(self._z_tables)
             writer.write(z_coded[picture], channels)
@@ -177,7 +184,7 @@ class LatentCodec:
         coded = [z_symbols]
 
         def read(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
-            indexes = _by_picture(self._table_of(scales), B)
+            indexes = self._table_of(scales, B)
             symbols = np.empty_like(indexes)
             for picture, reader in enumerate(readers):
                 with _stream_of(picture):
@@ -227,8 +234,12 @@ class LatentCodec:
         start = sum(self.groups[:group])
         return slice(start, start + self.groups[group])
 
-    def _table_of(self, scales: Tensor) -> Tensor:
-        return torch.bucketize(scales.contiguous(), self._thresholds, out_int32=True)
+    def _table_of(self, scales: Tensor, B: int) -> Ints:
+        """(B, c, n): which table codes the symbols of these scales (B n, c)."""
+        places = scales.clamp(0, len(self._tables_of) - 1).long()
+        tables = _by_picture(self._tables_of[places], B).contiguous().cpu().numpy()
+        found: Ints = tables.astype(np.int32)
+        return found
 
 
 @contextmanager
@@ -243,7 +254,8 @@ def _stream_of(picture: int) -> Iterator[None]:
 
 def _int32(symbols: Tensor) -> Ints:
     """Raises ValueError where one is too large for the coder, before it would become another."""
-    if not symbols.abs().max() < LARGEST:  # nor NaN
+    low, high = symbols.aminmax()
+    if not (low > -LARGEST and high < LARGEST):  # nor NaN
         raise ValueError(
             f"a latent is beyond {LARGEST} and cannot be coded: check picture and weights"
         )
@@ -251,9 +263,9 @@ def _int32(symbols: Tensor) -> Ints:
     return found
 
 
-def _by_picture(rows: Tensor, B: int) -> Ints:
+def _by_picture(rows: Tensor, B: int) -> Tensor:
     """(B n, c) to (B, c, n): channel by channel, as the stream has them."""
-    return _int32(rows.view(B, -1, rows.shape[-1]).transpose(1, 2))
+    return rows.view(B, -1, rows.shape[-1]).transpose(1, 2)
 
 
 def _to_rows(symbols: Tensor) -> Tensor:
