@@ -138,7 +138,7 @@ def test_resamples_are_the_same_in_every_run_and_block(monkeypatch: pytest.Monke
         np.nanstd(values, axis=0) / np.sqrt(np.isfinite(values).sum(axis=0)), rel=0.2
     )
     assert (resampled_means(values, 400) == found).all()
-    monkeypatch.setattr(bootstrap, "_BLOCK", 50 * 7)
+    monkeypatch.setattr(bootstrap, "BLOCK", 50 * 7)
     assert resampled_means(values, 400) == pytest.approx(found, abs=1e-12)
 
 
