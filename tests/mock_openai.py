@@ -80,6 +80,16 @@ class MockOpenAI:
         self.batches: dict[str, dict[str, Any]] = {}
         self._ids = itertools.count(1)
 
+    def restart(self) -> None:
+        """All batches are forgotten, and numbers are given once more."""
+        self.batches.clear()
+        self._ids = itertools.count(1)
+
+    def finish(self, seconds: float = 0.0) -> None:
+        """Every batch will have its answers in so many seconds."""
+        for batch in self.batches.values():
+            batch["_ready"] = time.monotonic() + seconds
+
     # -- requests --------------------------------------------------------------------------------
 
     async def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:

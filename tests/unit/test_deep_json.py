@@ -10,6 +10,7 @@ from transformers import AutoConfig
 from tacolab.captions import part
 from tacolab.codec.files import PictureCodec
 from tacolab.errors import UserError
+from tacolab.intact import check
 from tacolab.packed import Packed
 from tacolab.pretrained import pretrained
 from tacolab.report.inputs import json_of
@@ -26,6 +27,7 @@ DEEP = '{"text": ' + "[" * 100_000
         ("key.json", lambda folder: weigh("a dog", folder / "model.safetensors", "key")),
         ("words.json", lambda folder: vocabulary.load(folder / "words.json")),
         ("manifest.json", Packed),
+        ("codes.json", lambda folder: check(folder / "codes", folder / "codes.json", "remedy")),
         ("part.json", lambda folder: part.read(folder / "part.json")),
         ("own.json", lambda folder: json_of(folder / "own.json")),
         ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),

@@ -1,7 +1,6 @@
 """A disk that is full or read-only: one line with the path and the remedy, whoever wrote."""
 
 import errno
-import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.numpy import save_file
 
+from small_disk import mounted, remount
 from tacolab import atomic, disk
 from tacolab.errors import StageError
 
@@ -23,18 +23,9 @@ NOISE = np.random.default_rng(0).integers(0, 256, (1024, 1024), dtype=np.uint8) 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own with room for half of NOISE."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def read_only(place: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    """A disk with room for half of NOISE."""
+    with mounted(tmp_path / "small", "size=512k") as place:
+        yield place
 
 
 def _zip(path: Path) -> None:
@@ -72,7 +63,7 @@ def test_whoever_wrote_the_line_names_the_file_and_the_remedy(small: Path, name:
     assert line.endswith("; make room, and the same command goes on")
     assert refused.value.errno == errno.ENOSPC
     assert list(path.parent.iterdir()) == []
-    read_only(small)
+    remount(small, "ro")
     with pytest.raises(disk.RefusedError) as refused:
         atomic.write(path, WRITERS[name])
     line = str(disk.explained(refused.value))
@@ -82,7 +73,7 @@ def test_whoever_wrote_the_line_names_the_file_and_the_remedy(small: Path, name:
 def test_what_is_needed_and_what_is_free_stands_in_the_line(small: Path) -> None:
     with pytest.raises(disk.RefusedError, match=r"full: 1\.0 MiB are needed, 0\.5 MiB are free; "):
         atomic.write_bytes(small / "noise", NOISE.tobytes())
-    subprocess.run(["mount", "-o", "remount,nr_inodes=2", small], check=True)
+    remount(small, "nr_inodes=2")
     (small / "one").touch()
     with pytest.raises(disk.RefusedError, match="no more files fit"):
         atomic.write_bytes(small / "two", b"")

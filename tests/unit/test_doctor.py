@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_disk import mounted
 from tacolab import config
 from tacolab.doctor import Finding, Profile, cluster, disk, examine, machine
 from tacolab.keys import Plan
@@ -30,10 +31,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def doctor(*options: str, within: tuple[str, ...] = (), **environment: str) -> tuple[int, str]:
-    """Exit code and table of a real process; `within`: a command that starts it."""
+def doctor(*options: str, **environment: str) -> tuple[int, str]:
+    """Exit code and table of a real process."""
     done = subprocess.run(
-        [*within, str(TACOLAB), "doctor", "-c", "config/demo.yaml", *options],
+        [str(TACOLAB), "doctor", "-c", "config/demo.yaml", *options],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -91,27 +92,17 @@ def test_every_broken_thing_is_named_with_its_remedy_in_one_go(project: Path) ->
     assert f"{len(rows(table, 'failure'))} to be mended" in table
 
 
-def mounted(options: str) -> tuple[str, ...]:
-    """Starts a command with a small disk of its own at results/."""
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
-        pytest.skip("needs the right to mount a disk")
-    script = f'mount -t tmpfs -o {options} none results && exec "$0" "$@"'
-    return "unshare", "--mount", "sh", "-c", script
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "broken", "message"),
     [("size=9m", "disk", "results: 0.0 GB free"), ("ro", "results", "Read-only file system")],
 )
 def test_a_disk_without_room_or_that_is_read_only(
-    project: Path, options: str, broken: str, message: str
+    project: Path, monkeypatch: pytest.MonkeyPatch, options: str, broken: str, message: str
 ) -> None:
-    (project / "results").mkdir()
-    code, table = doctor(*LOCAL, within=mounted(options))
-    assert code == 1
-    assert rows(table, "failure") == [broken]
-    assert message in table
+    with mounted(project / "results", options):
+        found = examined(monkeypatch, "profiles/local")
+    assert [name for name, one in found.items() if one.verdict == "failure"] == [broken]
+    assert message in found[broken].found
 
 
 @pytest.mark.slow

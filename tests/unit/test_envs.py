@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -70,6 +72,12 @@ def imported(path: Path, everywhere: bool) -> set[str]:
     return names
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """What brings each module that can be imported here."""
+    return metadata.packages_distributions()
+
+
 def needed(rule: str) -> set[str]:
     """Distributions that the command of a rule may import, however deep."""
     stage = STAGE_OF.get(rule, rule)
@@ -89,7 +97,7 @@ def needed(rule: str) -> set[str]:
             part = name.split(".")[1:2]
             foreign = part and part != [stage] and part[0] in COMMANDS | STAGES
             todo |= imported(file, everywhere=not foreign) - modules - NOT_BY.get(rule, set())
-    of = metadata.packages_distributions()
+    of = distributions()
     tops = {name.split(".")[0] for name in modules} - {"tacolab"}
     names = {re.sub(r"[_.]", "-", of[top][0]).lower() for top in tops if top in of}
     return names - {"pydantic-core"} - NOT_IN_JOBS  # pydantic brings its core

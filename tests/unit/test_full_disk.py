@@ -1,12 +1,12 @@
 """Commands on a disk that is full or read-only: one line, and once there is room all goes on."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from small_disk import mounted, remount
 from tacolab import cli
 
 STUDY = """
@@ -27,22 +27,13 @@ protocol:
 """
 
 
-def remount(options: str, place: Path) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
-
-
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """`results/` of a study, a disk of its own that is full."""
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(STUDY)
-    place = tmp_path / "results"
-    place.mkdir()
-    disk = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(place)]
-    if subprocess.run(disk, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with mounted(tmp_path / "results", "size=8k") as place:
+        yield place
 
 
 def tacolab(
@@ -77,7 +68,7 @@ def test_every_stage_says_it_in_one_line_and_goes_on(
         assert lines[0].startswith("tacolab: results/")
         assert "the disk or the quota is full: " in lines[0]
         assert lines[0].endswith("make room, and the same command goes on")
-        remount("size=20m", results)
+        remount(results, "size=20m")
         (results / "full").unlink()
         assert tacolab(monkeypatch, capsys, *command) == (0, [])
 
@@ -85,7 +76,7 @@ def test_every_stage_says_it_in_one_line_and_goes_on(
 def test_a_read_only_disk_is_named(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    remount("ro", results)
+    remount(results, "ro")
     code, lines = tacolab(monkeypatch, capsys, "data", "photos")
     assert code == 1 and len(lines) == 1
     assert "results/data: the disk is read-only; mount it for writing" in lines[0]

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,14 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_clip_tokenizer(tmp_path_factory.mktemp("clip"))
 
 
+@cache
 def minilm(max_tokens: int = 12) -> Tokenizer:
     return tokenizer_of(
         TransformersText(kind="transformers", model=MINILM, max_tokens=max_tokens, width=384)
     )
 
 
+@cache
 def clip(folder: str, max_tokens: int = 12, windows: int = 1) -> Tokenizer:
     return tokenizer_of(ClipText(kind="clip", model=folder, max_tokens=max_tokens, windows=windows))
 

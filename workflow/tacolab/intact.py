@@ -5,12 +5,12 @@ files beside them.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tacolab.errors import UserError
+from tacolab.texts import loads
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def sha256(path: Path) -> dict[str, str]:
 def check(path: Path, description: Path, remedy: str) -> None:
     """Raises UserError unless the file is as it was written; older descriptions do not tell."""
     with reading(description, remedy):
-        told = json.loads(description.read_text(encoding="utf-8")).get("sha256", {}).get(path.name)
+        told = loads(description.read_text(encoding="utf-8")).get("sha256", {}).get(path.name)
     with reading(path, remedy):
         if told and sha256(path)[path.name] != told:
             raise ValueError("other bytes than were written")

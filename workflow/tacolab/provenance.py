@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def provenance() -> dict[str, str | None]:
     }
 
 
+@cache  # reading it takes a few milliseconds, and what is loaded stays
 def _version(package: str) -> str | None:
     """None where a stage needs none of it: its environment may be a smaller one."""
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from mock_openai import MockOpenAI
 from tacolab import captions, config, data
 from tacolab.keys import Artefact, Plan
 
@@ -27,6 +29,15 @@ def pictures(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(folder / f"{n:03}.jpg")
     names = [f"{n:03}.jpg" for n in range(count)]
     (folder.parent / "list.json").write_text(json.dumps(names))
+
+
+def asked(mock: MockOpenAI) -> int:
+    return mock.requests["POST /chat/completions"]
+
+
+def answered(mock: MockOpenAI) -> int:
+    """Answers that the server would charge for."""
+    return sum(mock.paid.values())
 
 
 class ChatStudy:
@@ -98,3 +109,7 @@ class ChatStudy:
             for line in path.read_bytes().decode().splitlines(keepends=True)
             if line.endswith("\n")
         ]
+
+
+Server = tuple[MockOpenAI, str]
+Chat = Callable[..., ChatStudy]

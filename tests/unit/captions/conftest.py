@@ -64,6 +64,8 @@ def chat(
     """chat(count, **source): a study whose captions the server writes; quick to try again."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    # Where no server has a certificate, the system's need not be read by each client anew.
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(sync, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(batch, "FIRST_PAUSE", 0.02)

@@ -1,7 +1,7 @@
 """Captions by batches: no batch is created twice, no answer lost, whatever ends or breaks when."""
 
-import itertools
 import json
+import os
 import shutil
 import signal
 import time
@@ -81,8 +81,7 @@ def test_captions_with_characters_that_end_a_line_elsewhere(
 def test_numbers_of_batches_that_a_server_gives_twice(server: Server, study: ChatStudy) -> None:
     mock, _ = server
     study.run()
-    mock._ids = itertools.count(1)  # started anew
-    mock.batches.clear()
+    mock.restart()
     study.source["per_image"] = {"set": 3}
     assert len(CaptionTable(study.run().path)) == 30
     assert set(by_request(mock)) == {1}
@@ -114,16 +113,14 @@ def test_it_waits_for_room_that_another_table_takes(
 ) -> None:
     """The queue is full with a batch of another table of the same question."""
     mock, _ = server
-    mock.batch_seconds = 1000
     study.api["queued_tokens"] = 2500  # all 20 requests of it
-    _stopped_while_waiting(study, mock)
+    stopped_while_waiting(study, mock)
     (study.folder / "data/more").mkdir()
     Image.new("RGB", (64, 64), "red").save(study.folder / "data/more/red.jpg")
     (study.folder / "data/list.json").write_text(json.dumps(["red.jpg"]))
     study.images = "more"
-    mock.batch_seconds = 2
-    for waiting in mock.batches.values():
-        waiting["_ready"] = time.monotonic() + 2
+    mock.batch_seconds = 1
+    mock.finish(1)
     assert len(CaptionTable(study.run().path)) == 2
     assert by_request(mock) == 22 * [1]
 
@@ -265,8 +262,7 @@ def test_a_batch_that_never_ends_is_left_after_its_day(
     study.api["patience_minutes"] = 0.01
     with pytest.raises(Interrupted, match=r"should have ended .*execution\.api\.patience_minutes"):
         study.run()
-    for waiting in mock.batches.values():
-        waiting["_ready"] = 0.0
+    mock.finish()
     assert len(CaptionTable(study.run().path)) == 20
     assert (created(mock), by_request(mock)) == (1, 20 * [1])
 
@@ -353,8 +349,7 @@ def test_a_batch_at_another_server_is_not_forgotten(
     server: Server, study: ChatStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mock, url = server
-    mock.batch_seconds = 1000
-    _stopped_while_waiting(study, mock)
+    stopped_while_waiting(study, mock)
     study.api["base_url"] = "http://127.0.0.1:9/v1"
     with pytest.raises(UserError, match=f"20 requests are on their way at {url}; set execution"):
         study.run()
@@ -379,10 +374,8 @@ def test_what_is_on_its_way_is_collected_where_no_more_is_allowed(
     server: Server, study: ChatStudy
 ) -> None:
     mock, _ = server
-    mock.batch_seconds = 1000
-    _stopped_while_waiting(study, mock)
-    for waiting in mock.batches.values():
-        waiting["_ready"] = 0.0
+    stopped_while_waiting(study, mock)
+    mock.finish()
     study.source["per_image"] = {"set": 3}
     with pytest.raises(UserError, match="more than --max-cost"):
         study.run(max_cost=0.01)
@@ -393,15 +386,12 @@ def test_what_is_on_its_way_is_collected_where_no_more_is_allowed(
 # -- stopped and killed --------------------------------------------------------------------------
 
 
-def _stopped_while_waiting(study: ChatStudy, mock: MockOpenAI) -> None:
-    before = created(mock)
-    process = study.start()
-    while created(mock) == before or mock.requests["GET /batches/ID"] == 0:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 75, errors
-    assert "the same command goes on" in errors and KEY not in errors
+def stopped_while_waiting(study: ChatStudy, mock: MockOpenAI) -> None:
+    """A run that asks how far a batch is, and is told to end by then."""
+    mock.batch_seconds = 1000
+    mock.before["GET /batches/ID"] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        study.run()
 
 
 @pytest.mark.slow
@@ -409,9 +399,14 @@ def test_stopped_while_it_waits_it_goes_on_in_either_mode(server: Server, study:
     """What a batch asks for is paid; sync asks only for the third captions."""
     mock, _ = server
     mock.batch_seconds = 1000
-    _stopped_while_waiting(study, mock)
-    for waiting in mock.batches.values():
-        waiting["_ready"] = time.monotonic() + 0.5
+    process = study.start()
+    while mock.requests["GET /batches/ID"] == 0:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 75, errors
+    assert "the same command goes on" in errors and KEY not in errors
+    mock.finish(0.5)
     study.api["mode"] = "sync"
     study.source["per_image"] = {"set": 3}
     assert len(CaptionTable(study.run().path)) == 30

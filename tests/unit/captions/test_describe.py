@@ -4,6 +4,7 @@ The weights are random and the folder's name says so: no caption here describes 
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 
 import random_ofa
-from tacolab import captions, config, data
+from tacolab import captions, cli, config, data
 from tacolab.captions import describe, ofa
 from tacolab.captions.describe import BATCH, partial
 from tacolab.captions.table import SCHEMA
@@ -29,6 +30,7 @@ from tacolab.keys import Artefact, Plan
 
 COUNT = BATCH + 1
 RANDOM = "random-weights-ofa"
+SIDE = 96  # of pictures as the network sees them: a fifth of the published one
 
 
 @pytest.fixture
@@ -68,11 +70,13 @@ def artefact() -> Artefact:
     return Plan(config.load(Path("study.json"))).find("captions", dataset="set", source="ofa")
 
 
-KILLED = """
+KILLED = f"""
 import killing
 from tacolab import cli
+from tacolab.captions import ofa
 from tacolab.ledger import Ledger
 
+ofa.SIDE = {SIDE}
 add, second = Ledger.add, killing.nth(2)  # the first is the header
 
 def killed(self, *rows):
@@ -83,38 +87,34 @@ def killed(self, *rows):
 Ledger.add = killed
 cli.main()
 """
-
-
-def command(*python: str) -> subprocess.CompletedProcess[str]:
-    """`tacolab captions set ofa`, or its command line run by a Python that dies on the way."""
-    start = (
-        [sys.executable, *python] if python else [str(Path(sys.executable).with_name("tacolab"))]
-    )
-    return subprocess.run(
-        [*start, "captions", "set", "ofa", "--config", "study.json", "--threads", "1"],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+COMMAND = ["captions", "set", "ofa", "--config", "study.json", "--threads", "1"]
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_after_sigkill_to_the_same_table(study: Path) -> None:
+def test_the_command_goes_on_after_sigkill_to_the_same_table(
+    study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = artefact()
     begun = partial(wanted)
-    assert command("-c", KILLED).returncode == -signal.SIGKILL
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, *COMMAND],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        timeout=600,
+    )
+    assert died.returncode == -signal.SIGKILL
     assert not wanted.path.exists()
     assert len(begun.read_text().splitlines()) == 1 + BATCH
-    resumed = command()
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"{1 + BATCH} rows are already there" in resumed.stderr
+    monkeypatch.setattr(ofa, "SIDE", SIDE)
+    caplog.set_level(logging.INFO)
+    cli.app(COMMAND, standalone_mode=False)
+    assert f"{1 + BATCH} rows are already there" in caplog.text
     assert not begun.exists()
     table = pq.read_table(wanted.path)
     wanted.path.unlink()
-    uninterrupted = command()
-    assert uninterrupted.returncode == 0, uninterrupted.stderr
-    assert "already there" not in uninterrupted.stderr
+    caplog.clear()
+    cli.app(COMMAND, standalone_mode=False)
+    assert "already there" not in caplog.text
     assert pq.read_table(wanted.path).equals(table)
 
     assert table.schema.equals(SCHEMA)
@@ -128,7 +128,7 @@ def test_the_command_goes_on_after_sigkill_to_the_same_table(study: Path) -> Non
 def test_wherever_a_kill_tears_the_rows_the_table_is_the_same(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ofa, "SIDE", 96)
+    monkeypatch.setattr(ofa, "SIDE", SIDE)
     plan, wanted = Plan(config.load(study)), artefact()
     kept = Path("kept.jsonl")
     with monkeypatch.context() as patch:
@@ -144,7 +144,7 @@ def test_wherever_a_kill_tears_the_rows_the_table_is_the_same(
 
 
 def test_a_batch_changes_no_caption(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ofa, "SIDE", 96)
+    monkeypatch.setattr(ofa, "SIDE", SIDE)
     captioner = describe.build(Ofa(kind="ofa"), Path(RANDOM), torch.device("cpu"))
     images = [np.asarray(Image.open(path)) for path in sorted(Path("images").iterdir())]
     together = captioner(images)

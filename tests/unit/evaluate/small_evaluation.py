@@ -23,7 +23,9 @@ IDS = ["chelsea.png", "coffee.png", "china.jpg"]
 CALLS = "calls.log"  # a line per coded or decoded image
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build"])
+# What else an evaluation imports where it is used.
+_LATER = ["tacolab.pretrained", "transformers.models.bert.modeling_bert"]
+_processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build", *_LATER])
 
 
 def plan(

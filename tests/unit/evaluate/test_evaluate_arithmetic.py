@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from tacolab.evaluate import cmmd as kernel
 from tacolab.evaluate.cmmd import cmmd
+from tacolab.evaluate.distribution import summary
 from tacolab.evaluate.frechet import fid
 from tacolab.jackknife import grouped, interval
 
@@ -82,6 +83,27 @@ def test_values_without_a_group_are_those_of_the_rest(
     rest = [groups != g for g in range(20)]
     assert cmmd(a, b, groups, CPU)[1] == pytest.approx([plain_cmmd(a[r], b[r]) for r in rest])
     assert fid(a, b, groups)[1] == pytest.approx([plain_fid(a[r], b[r]) for r in rest], rel=1e-4)
+
+
+def test_a_tables_numbers_come_with_their_intervals(sets: tuple[Floats, Floats]) -> None:
+    """Of 26 images with five patches each: groups are of images, all patches of one together."""
+    a, b = sets
+    samples = np.full(26, 5)
+    of, found = ({"samples": samples, "inception": x, "clip": x[::5]} for x in (a, b))
+    row = summary(of, found, {"fid_min_samples": 130}, stand_in=False, device=CPU)
+    assert (row["images"], row["groups"], row["fid_samples"]) == (26, 20, 130)
+    assert row["group_sizes"] == [2] * 6 + [1] * 14
+    groups = grouped(26)
+    fids, cmmds = fid(a, b, np.repeat(groups, 5)), cmmd(a[::5], b[::5], groups, CPU)
+    for name, (value, without) in (("fid", fids), ("cmmd", cmmds)):
+        ends = interval(value, without, row["group_sizes"])
+        assert (row[name], row[f"{name}_without"]) == (value, without)
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == ends
+        assert row[f"{name}_low"] < value < row[f"{name}_high"]
+    few = summary(of, found, {"fid_min_samples": 131}, stand_in=True, device=CPU)
+    assert few["fid"] is few["fid_low"] is few["fid_high"] is few["cmmd"] is None
+    assert few["stand_in_for_cmmd"] == row["cmmd"]
+    assert few["stand_in_for_cmmd_low"] == row["cmmd_low"]
 
 
 def test_the_interval_of_a_mean_is_students(sets: tuple[Floats, Floats]) -> None:

@@ -4,8 +4,6 @@ import hashlib
 import json
 import shutil
 import struct
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from safetensors.torch import save_file
 from small_evaluation import IDS, find, make, plan
 
 from conftest import write_model
+from tacolab import cli
 from tacolab.captiontable import CaptionTable
 from tacolab.codec.bitstream import pack, unpack
 from tacolab.codec.build import build_codec, build_text
@@ -138,10 +137,13 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     caption = CaptionTable(codes.inputs["captions"].path).for_image(IDS[0])[0]
     Image.fromarray(Images(codes.inputs["data"], None).rgb(0)).save("picture.png")
     model = codes.inputs["model"].path
-    command = ["tacolab", "compress", "picture.png", "-o", "out.taco", "--caption", caption]
-    command.append("--overwrite")
-    tacolab = str(Path(sys.executable).with_name("tacolab"))
-    subprocess.run([tacolab, *command[1:], "--model", model], check=True)
+    model = codes.inputs["model"].path
+
+    def compress(by: Path) -> None:
+        command = ["compress", "picture.png", "-o", "out.taco", "--caption", caption, "--overwrite"]
+        cli.app([*command, "--model", str(by)], standalone_mode=False)
+
+    compress(model)
     identity = hashlib.sha256(model.read_bytes()).digest()[:8]
     payload, _ = unpack_container(Path("out.taco").read_bytes(), identity)
     assert payload == streams(codes)[f"{IDS[0]}.0.bin"]
@@ -149,13 +151,14 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     alone = folder / "alone"
     shutil.copytree(model.parent, alone)
     copied = alone / model.name
-    refused = subprocess.run(
-        [tacolab, *command[1:], "--model", copied], capture_output=True, text=True
-    )
-    assert refused.returncode == 2 and "copy them beside the model" in refused.stderr
+    with pytest.raises(UserError, match="copy them beside the model"):
+        compress(copied)
     for path in codes.inputs["model"].inputs["weights"].folder.glob("*.json"):
         shutil.copy(path, alone)
-    subprocess.run([tacolab, *command[1:], "--model", copied], check=True)
+    Path("out.taco").unlink()
+    compress(copied)
+    again, _ = unpack_container(Path("out.taco").read_bytes(), identity)
+    assert again == payload
 
 
 def test_controls_code_their_own_captions() -> None:

@@ -34,6 +34,15 @@ def take_out(path: Path) -> None:
             archive.writestr(name, content)
 
 
+def deepen(path: Path) -> None:
+    """Brackets within brackets, more than a parser goes down."""
+    path.write_text('{"text": ' + "[" * 100_000)
+
+
+def other_json(path: Path) -> None:
+    path.write_text("[]")
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -49,7 +58,7 @@ def refused(path: Path, step: Callable[[], object]) -> None:
     [
         *(("streams.zip", damage) for damage in (cut, change, take_out, empty)),
         *(("codes.parquet", damage) for damage in (cut, change, empty)),
-        ("codes.json", cut),
+        *(("codes.json", damage) for damage in (cut, deepen, other_json)),
     ],
 )
 def test_a_coding_that_is_damaged(

@@ -1,5 +1,6 @@
 """Fixtures of the report's tests."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from report_study import fill, study
+from report_study import SMALL, fill, study
 from tacolab import config, report
 from tacolab.keys import Plan
 from tacolab.report import tables
@@ -27,16 +28,37 @@ def make_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return make
 
 
-@pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
-    """A working folder in which the synthetic study has its report; not to be changed."""
-    folder = tmp_path_factory.mktemp("reported")
+def report_of(folder: Path, **changes: Any) -> tuple[Path, Plan]:
+    """A working folder in which a synthetic study has its report."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        plan = Plan(config.validate(study(), "test"))
+        plan = Plan(config.validate(study(**changes), "test"))
         fill(plan)
         report.run(plan, plan.report())
     return folder, plan
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
+    """The whole study; not to be changed."""
+    return report_of(tmp_path_factory.mktemp("reported"))
+
+
+@pytest.fixture(scope="session")
+def small_reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
+    """The small one; not to be changed."""
+    return report_of(tmp_path_factory.mktemp("small"), **SMALL)
+
+
+@pytest.fixture
+def drawn(
+    small_reported: tuple[Path, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Plan:
+    """The small study in a folder of its own, with a report that may be changed."""
+    folder, plan = small_reported
+    shutil.copytree(folder / "results", tmp_path / "results", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    return plan
 
 
 @pytest.fixture

@@ -121,56 +121,51 @@ def test_a_report_of_the_first_phase_speaks_of_its_arms_alone(make_plan: Make) -
     assert set(pd.read_csv(folder / "tables/bd.csv")["arm"]) == {"image-only"}
 
 
-def test_old_files_do_not_linger_and_a_foreign_latest_is_kept(make_plan: Make) -> None:
-    plan = make_plan(**report_study.SMALL)
-    report.run(plan, plan.report())
-    folder = plan.report().folder
+def test_a_second_run_draws_the_same_bytes_and_old_files_do_not_linger(drawn: Plan) -> None:
+    folder = drawn.report().folder
+
+    def digests() -> dict[str, str]:
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    first = digests()
     (folder / "figures/of-yesterday.svg").write_text("old")
-    report.run(plan, plan.report())
-    assert not (folder / "figures/of-yesterday.svg").exists()
+    report.run(drawn, drawn.report())
+    assert digests() == first
     links = {path.name for path in folder.parent.iterdir() if path.is_symlink()}
     (drawing,) = (path for path in folder.parent.iterdir() if not path.is_symlink())
     assert links == {folder.name, "latest"} and folder.resolve() == drawing.absolute()
+
+
+def test_a_foreign_latest_is_kept(drawn: Plan) -> None:
+    folder = drawn.report().folder
     (folder.parent / "latest").unlink()
     (folder.parent / "latest").mkdir()
     with pytest.raises(UserError, match="latest is no link"):
-        report.run(plan, plan.report())
+        report.run(drawn, drawn.report())
     assert (folder.parent / "latest").is_dir()
 
 
 def test_a_report_is_stale_when_its_code_or_what_it_shows_is_another(
-    make_plan: Make, monkeypatch: pytest.MonkeyPatch
+    drawn: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan(**report_study.SMALL)
-    artefact = plan.report()
-    report.run(plan, artefact)
+    artefact = drawn.report()
     assert not origin.stale(artefact)
+    assert "measured by other code" not in Page(artefact.path).text
     metrics = next(a for a in artefact.inputs.values() if a.stage == "metrics")
     before = metrics.files[1].read_text()
     metrics.files[1].write_text(json.dumps(json.loads(before) | {"fingerprint": "another0"}))
     assert origin.stale(artefact)
-    report.run(plan, artefact)
+    report.run(drawn, artefact)
     assert not origin.stale(artefact)
     assert "1 of 6 results were measured by other code" in " ".join(
         Page(artefact.path).text.split()
     )
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "report", lambda: "another0")
+        assert origin.stale(artefact)
     metrics.files[1].write_text(before)
-    report.run(plan, artefact)
-    assert "measured by other code" not in Page(artefact.path).text
-    monkeypatch.setattr(fingerprint, "report", lambda: "another0")
     assert origin.stale(artefact)
-
-
-def test_two_runs_draw_the_same_bytes(make_plan: Make) -> None:
-    plan = make_plan(**report_study.SMALL)
-
-    def digests() -> dict[str, str]:
-        report.run(plan, plan.report())
-        folder = plan.report().folder
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-    assert digests() == digests()
 
 
 def test_figures_are_as_wide_as_a_column_in_print(made: Plan) -> None:

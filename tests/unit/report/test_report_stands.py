@@ -8,21 +8,16 @@ from typing import Any
 
 import pytest
 
-import report_study
 from tacolab import report
 from tacolab.errors import UserError
 from tacolab.keys import Plan
 from tacolab.report import figures, latest
 
-Make = Callable[..., Plan]
-
 
 def test_an_error_in_a_figure_leaves_the_old_report(
-    make_plan: Make, monkeypatch: pytest.MonkeyPatch
+    drawn: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan(**report_study.SMALL)
-    artefact = plan.report()
-    report.run(plan, artefact)
+    artefact = drawn.report()
     page = artefact.path.read_text()
     drawing = artefact.folder.resolve()
 
@@ -33,7 +28,7 @@ def test_an_error_in_a_figure_leaves_the_old_report(
         patch.setattr(figures, "draw", slip)
         artefact.folder.unlink()  # as Snakemake does before the job
         with pytest.raises(ValueError, match="a slip"):
-            report.run(plan, artefact)
+            report.run(drawn, artefact)
     for link in (artefact.folder, artefact.folder.with_name("latest")):
         assert link.resolve() == drawing and (link / "index.html").read_text() == page
     assert len(list(drawing.parent.iterdir())) == 3  # nothing half-drawn

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from conftest import tables_of
-from report_study import measured_as
+from report_study import SMALL, measured_as
 from tacolab import report
 from tacolab.errors import UserError
 from tacolab.evaluate import score as evaluate
@@ -146,8 +146,8 @@ def test_controls_compare_the_images_that_both_coded(make_plan: Make) -> None:
 @pytest.mark.parametrize("number", [0, 1, 2], ids=["rows", "summary", "examples"])
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
 def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str, number: int) -> None:
-    plan = make_plan()
-    broken = plan.find("metrics", arm="image-only", lmbda="0.004", dataset="photos").files[number]
+    plan = make_plan(**SMALL)
+    broken = plan.find("metrics", arm="image-only", control="own").files[number]
     content = broken.read_bytes()
     if damage == "gone":
         broken.unlink()

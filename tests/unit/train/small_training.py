@@ -21,7 +21,9 @@ EVERY_STEP = 1e-9  # checkpoint_minutes
 STEPS = 12
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tacolab.train.loop"])
+# What else a training imports where it is used.
+_LATER = ["tacolab.pretrained", "transformers.models.bert.modeling_bert", "tensorboard"]
+_processes.set_forkserver_preload(["tacolab.train.loop", *_LATER])
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -78,20 +80,20 @@ def start(
     return process
 
 
-def finish(folder: Path, **how: Any) -> int:
+def finish(folder: Path, arm: str = "taco", **how: Any) -> int:
     """Train and wait; the exit code, negative for a signal."""
-    process = start(folder, **how)
+    process = start(folder, arm, **how)
     process.join(240)
     code: int = process.exitcode
     return code
 
 
-def command(folder: Path, *options: str, **changes: Any) -> list[str]:
-    """The real command line on the small study."""
+def command(folder: Path, *options: str, arm: str = "image-only", **changes: Any) -> list[str]:
+    """The real command line on the small study; of the arm that begins in the least time."""
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study(**changes)))
     tacolab = str(Path(sys.executable).with_name("tacolab"))
-    return [tacolab, "train", "taco", "0.01", "-c", str(path), "--threads", "1", *options]
+    return [tacolab, "train", arm, "0.01", "-c", str(path), "--threads", "1", *options]
 
 
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:

@@ -95,54 +95,58 @@ def distance(ours: dict[Any, torch.Tensor], theirs: dict[Any, torch.Tensor]) -> 
     return ((a - b).norm() / b.norm()).item()
 
 
+ARM = "image-only"  # loads no text encoder
+
+
 @pytest.fixture(scope="module")
 def undisturbed_two(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a training on two ranks that was never interrupted."""
     folder = small_training.copy_inputs(prepared, tmp_path_factory.mktemp("undisturbed"))
-    assert small_training.finish(folder, **two()) == 0
-    return small_training.model_folder(folder)
+    assert small_training.finish(folder, ARM, **two()) == 0
+    return small_training.model_folder(folder, ARM)
 
 
 def started(folder: Path, line: str, **execution: Any) -> subprocess.Popen[str]:
-    """A training on two ranks that has come to this line of its log."""
+    """A training on two ranks that has just written this to its log, once more."""
+    log = small_training.model_folder(folder, ARM) / "state/train.log"
+    before = log.read_text().count(line) if log.exists() else 0
     process = subprocess.Popen(
-        small_training.command(folder, **two(**execution)),
+        small_training.command(folder, arm=ARM, **two(**execution)),
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    log = small_training.model_folder(folder) / "state/train.log"
-    while not log.exists() or line not in log.read_text():
+    while not log.exists() or log.read_text().count(line) == before:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     return process
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ["from step 0", "step 3/12"])
-def test_signal_to_all_processes(line: str, folder: Path, undisturbed_two: Path) -> None:
+def test_signals_to_all_processes(folder: Path, undisturbed_two: Path) -> None:
     """As SLURM and a terminal send it, also while the other rank still starts."""
-    process = started(folder, line, workers=2, checkpoint_minutes=1000)
-    os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 75, errors
-    assert "SIGTERM: saved at step" in errors
-    assert small_training.finish(folder, **two()) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed_two)
+    for line in ("from step 0", "step 3/12"):
+        process = started(folder, line, workers=1, checkpoint_minutes=1000)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 75, errors
+        assert "SIGTERM: saved at step" in errors
+    assert small_training.finish(folder, ARM, **two()) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_two)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_no_rank_outlives_another(victim: int, folder: Path, undisturbed_two: Path) -> None:
-    process = started(folder, "step 3/12", workers=1)
-    (other,) = other_ranks(process.pid)
-    os.kill((process.pid, other)[victim], signal.SIGKILL)
-    _, errors = process.communicate(timeout=120)  # until no rank holds stderr any more
-    assert process.returncode == (-signal.SIGKILL if victim == 0 else 1), errors
-    assert ("rank 1 was killed by SIGKILL" in errors) == (victim == 1)
-    assert small_training.finish(folder, **two()) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed_two)
+def test_no_rank_outlives_another(folder: Path, undisturbed_two: Path) -> None:
+    for victim in (0, 1):
+        process = started(folder, "/12", workers=1)
+        (other,) = other_ranks(process.pid)
+        os.kill((process.pid, other)[victim], signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)  # until no rank holds stderr any more
+        assert process.returncode == (-signal.SIGKILL if victim == 0 else 1), errors
+        assert ("rank 1 was killed by SIGKILL" in errors) == (victim == 1)
+    assert small_training.finish(folder, ARM, **two()) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_two)
 
 
 def other_ranks(pid: int) -> list[int]:

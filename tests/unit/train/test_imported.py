@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from safetensors.torch import load_file
 
 import authors_file
 import small_training
-from tacolab import captions, config, costs, data, report
+from tacolab import captions, cli, config, costs, data, report
 from tacolab.codec import Elic, Taco
 from tacolab.data import prefetch
 from tacolab.data.sources import check_sources
@@ -234,12 +232,8 @@ def test_from_the_file_to_the_report(file: Path) -> None:
     what = Plan(config.validate(content, "test"))
     data.run(what, what.find("data", dataset="set"))
     captions.run(what, what.find("captions", dataset="set"))
-    tacolab = str(Path(sys.executable).with_name("tacolab"))
     for command in ("train published 0.01", "evaluate published 0.01 set"):
-        done = subprocess.run(
-            [tacolab, *command.split(), "-c", "study.yaml"], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        cli.app([*command.split(), "-c", "study.yaml"], standalone_mode=False)
     metrics = what.find("metrics", arm="published")
     table = pd.read_parquet(metrics.path)
     summary = json.loads(metrics.files[1].read_text())["summary"]

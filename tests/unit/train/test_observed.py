@@ -13,14 +13,16 @@ from tacolab import config
 from tacolab.keys import Plan
 from tacolab.trainings import Observer, Training
 
+ARM = "image-only"  # loads no text encoder
+
 
 def observe(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Training:
-    """The training of arm `taco` in `folder`, on a machine without SLURM."""
+    """The training of arm `image-only` in `folder`, on a machine without SLURM."""
     with monkeypatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PATH", os.devnull)
         look = Observer(Plan(config.validate(small_training.study(**changes), "test"))).look()
-    (training,) = (training for training in look.trainings if training.arm == "taco")
+    (training,) = (training for training in look.trainings if training.arm == ARM)
     return training
 
 
@@ -34,13 +36,13 @@ def test_from_the_first_step_to_the_last(folder: Path, monkeypatch: pytest.Monke
     assert (training.state, training.problems, training.saved) == ("stopped", [], 1)
     assert (training.steps, training.epoch, training.segments) == (12, 0.5, 1)
 
-    small_training.finish(folder, sabotage=("in_step", 9))  # two optimisers: in its fifth step
+    small_training.finish(folder, ARM, sabotage=("in_step", 9))  # two optimisers: in its fifth step
     training = observe(folder, monkeypatch)
     assert (training.state, training.problems) == ("stopped", ["killed"])
     assert (training.saved, training.logged, training.segments) == (5, 3, 2)
     assert training.loss is not None and training.loss > 0
 
-    process = small_training.start(folder)
+    process = small_training.start(folder, ARM)
     while (training := observe(folder, monkeypatch)).state != "running":
         assert process.is_alive()
         time.sleep(0.1)

@@ -14,6 +14,8 @@ from equality import assert_equal
 from tacolab.errors import StageError
 from tacolab.train import checkpoint
 
+ARM = "image-only"  # loads no text encoder
+
 # Counted from each resume. A training passes 10 lines, 2 exports and 24 steps of an optimiser.
 PASSES = {"before_log_line": (1, 4, 5), "half_log_line": (2, 7), "after_log_line": (3, 8)} | {
     "at_export": (1, 2),
@@ -87,10 +89,10 @@ def test_tensorboard_has_each_scalar_once_per_step(undisturbed: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit"])
 def test_damaged_checkpoint_is_skipped_and_named(
-    damage: str, folder: Path, undisturbed: Path, caplog: pytest.LogCaptureFixture
+    damage: str, folder: Path, undisturbed_image_only: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert small_training.finish(folder, sabotage=("in_step", 15)) == -signal.SIGKILL
-    state = small_training.model_folder(folder) / "state"
+    assert small_training.finish(folder, ARM, sabotage=("in_step", 15)) == -signal.SIGKILL
+    state = small_training.model_folder(folder, ARM) / "state"
     newest = sorted(state.glob("checkpoint-*.pt"))[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -98,18 +100,18 @@ def test_damaged_checkpoint_is_skipped_and_named(
     loaded = checkpoint.latest(state)
     assert loaded is not None and loaded["step"] == 6
     assert newest.name in caplog.text
-    assert small_training.finish(folder) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert small_training.finish(folder, ARM) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
 def test_training_never_starts_anew_over_damaged_checkpoints(folder: Path) -> None:
-    assert small_training.finish(folder, sabotage=("in_step", 9)) == -signal.SIGKILL
-    state = small_training.model_folder(folder) / "state"
+    assert small_training.finish(folder, ARM, sabotage=("in_step", 9)) == -signal.SIGKILL
+    state = small_training.model_folder(folder, ARM) / "state"
     for path in state.glob("checkpoint-*.pt"):
         path.write_bytes(b"")
     with pytest.raises(StageError, match="no checkpoint reads back whole"):
         checkpoint.latest(state)
-    assert small_training.finish(folder) == 1
+    assert small_training.finish(folder, ARM) == 1
 
 
 def test_two_checkpoints_are_kept(undisturbed: Path) -> None:
@@ -119,7 +121,7 @@ def test_two_checkpoints_are_kept(undisturbed: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path) -> None:
+def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed_image_only: Path) -> None:
     rare = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 2}
     process = subprocess.Popen(
         small_training.command(folder, execution=rare),
@@ -127,7 +129,7 @@ def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path)
         stderr=subprocess.PIPE,
         text=True,
     )
-    state = small_training.model_folder(folder) / "state"
+    state = small_training.model_folder(folder, ARM) / "state"
     while "step 3/12" not in (state / "train.log").read_text() if state.exists() else True:
         assert process.poll() is None
         time.sleep(0.01)
@@ -135,12 +137,12 @@ def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed: Path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
     assert f"{signal.Signals(number).name}: saved at step" in errors
-    assert small_training.finish(folder) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert small_training.finish(folder, ARM) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
 @pytest.mark.slow
-def test_stop_after_saves_and_exits_75(folder: Path, undisturbed: Path) -> None:
+def test_stop_after_saves_and_exits_75(folder: Path, undisturbed_image_only: Path) -> None:
     for step in range(1, 3):
         stopped = subprocess.run(
             small_training.command(folder, "--stop-after", "0"),
@@ -150,31 +152,31 @@ def test_stop_after_saves_and_exits_75(folder: Path, undisturbed: Path) -> None:
         )
         assert stopped.returncode == 75
         assert f"--stop-after: saved at step {step} of 12" in stopped.stderr
-    assert small_training.finish(folder) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert small_training.finish(folder, ARM) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
 @pytest.mark.slow
-def test_loading_processes_change_nothing(folder: Path, undisturbed: Path) -> None:
+def test_loading_processes_change_nothing(folder: Path, undisturbed_image_only: Path) -> None:
     workers = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 2}
-    assert small_training.finish(folder, execution=workers) == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert small_training.finish(folder, ARM, execution=workers) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
-def test_finished_state_exports_again_at_once(folder: Path, undisturbed: Path) -> None:
-    model = small_training.model_folder(folder)
-    assert small_training.finish(folder) == 0
+def test_finished_state_exports_again_at_once(folder: Path, undisturbed_image_only: Path) -> None:
+    model = small_training.model_folder(folder, ARM)
+    assert small_training.finish(folder, ARM) == 0
     for name in ("model.safetensors", "model.json"):
         (model / name).unlink()
-    assert small_training.finish(folder, sabotage=("in_step", 1)) == 0  # no step is taken
-    assert_equal(model, undisturbed)
+    assert small_training.finish(folder, ARM, sabotage=("in_step", 1)) == 0  # no step is taken
+    assert_equal(model, undisturbed_image_only)
 
 
-def test_foreign_state_is_refused(folder: Path, undisturbed: Path) -> None:
+def test_foreign_state_is_refused(folder: Path, undisturbed_image_only: Path) -> None:
     other = {"learning_rate": 1e-4}
-    state = small_training.model_folder(folder, training=other) / "state"
+    state = small_training.model_folder(folder, ARM, training=other) / "state"
     state.parent.mkdir(parents=True)
-    state.symlink_to(undisturbed / "state")
+    state.symlink_to(undisturbed_image_only / "state")
     stopped = subprocess.run(
         small_training.command(folder, training=other), cwd=folder, capture_output=True, text=True
     )
@@ -191,7 +193,7 @@ def test_non_finite_loss_names_step_and_term(folder: Path) -> None:
     assert stopped.returncode == 1
     message = stopped.stderr.strip().splitlines()[-1]
     assert "is not finite at step" in message and "checkpoint" in message
-    last = checkpoint.latest(small_training.model_folder(folder, training=wild) / "state")
+    last = checkpoint.latest(small_training.model_folder(folder, ARM, training=wild) / "state")
     assert last is not None and last["step"] >= 1
 
 
@@ -199,9 +201,9 @@ def test_another_log_interval_on_resume_keeps_the_means_right(folder: Path) -> N
     """Two steps are in the sums when the interval changes: the next line is the mean of five."""
     changed = {"log_every": 4, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 0}
     every = changed | {"log_every": 1}
-    assert small_training.finish(folder, sabotage=("in_step", 11)) == -signal.SIGKILL  # step 5
-    assert small_training.finish(folder, execution=changed) == 0
-    state = small_training.model_folder(folder) / "state"
+    assert small_training.finish(folder, ARM, sabotage=("in_step", 11)) == -signal.SIGKILL  # step 5
+    assert small_training.finish(folder, ARM, execution=changed) == 0
+    state = small_training.model_folder(folder, ARM) / "state"
     lines = {
         line["step"]: line
         for line in map(json.loads, (state / "train.jsonl").open())
@@ -211,8 +213,8 @@ def test_another_log_interval_on_resume_keeps_the_means_right(folder: Path) -> N
     single = folder / "single"
     single.mkdir()
     small_training.copy_inputs(folder, single)
-    assert small_training.finish(single, execution=every) == 0
-    state = small_training.model_folder(single) / "state"
+    assert small_training.finish(single, ARM, execution=every) == 0
+    state = small_training.model_folder(single, ARM) / "state"
     each = [
         line["loss"] for line in map(json.loads, (state / "train.jsonl").open()) if "step" in line
     ]

