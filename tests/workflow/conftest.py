@@ -1,5 +1,6 @@
 """Copies of the project in which the demo has run; tests edit copies of these."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tacolab.config import load
+from tacolab.keys import Plan
 
 ROOT = Path(__file__).parents[2]
 DEMO = "config/demo.yaml"
@@ -50,6 +54,13 @@ class Project:
         jobs = Counter({line.split()[0]: int(line.split()[1]) for line in stats[1].splitlines()})
         del jobs["all"]
         return dict(jobs)
+
+    def lacking(self, config: str = DEMO) -> dict[str, int]:
+        """What the config means and is not there, by stage, without asking Snakemake: by this
+        checkout's code, so of edited configs only."""
+        with contextlib.chdir(self.folder):
+            plan = Plan(load(Path(config)))
+            return dict(Counter(artefact.stage for artefact in plan.needed()))
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace text that stands in a file exactly once."""

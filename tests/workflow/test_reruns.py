@@ -1,7 +1,6 @@
 """What runs again after which edit, counted on the real DAG of the finished demo."""
 
 import base64
-import contextlib
 import json
 import os
 import shutil
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 import yaml
 
 from conftest import DEMO, Project
-from tacolab import config, keys
+from tacolab import keys
 
 pytestmark = pytest.mark.slow
 
@@ -42,13 +40,6 @@ def results(project: Project) -> set[Path]:
     return {path.relative_to(folder) for path in folder.glob("*/*/*/*/*/*.safetensors")} | {
         path.relative_to(folder) for path in folder.glob("evaluation/**/*.parquet")
     }
-
-
-def lacking(demo: Project, file: str = DEMO) -> dict[str, int]:
-    """What a config means and is not there, by stage, without asking Snakemake."""
-    with contextlib.chdir(demo.folder):
-        plan = keys.Plan(config.load(Path(file)))
-        return dict(Counter(artefact.stage for artefact in plan.needed()))
 
 
 def image_only(demo: Project, *lambdas: str, captions: Any = "human") -> str:
@@ -211,19 +202,19 @@ def test_an_edited_config_lacks_what_it_means_anew(
     study = (demo.folder / DEMO).read_text()
     recipe = "    text: null\n    captions: human\n"
     demo.edit(DEMO, recipe, f"{recipe}    training: {{learning_rate: 0.0005}}\n")
-    assert lacking(demo) == {"train": 2, "code": 2, "metrics": 2, "report": 1}
+    assert demo.lacking() == {"train": 2, "code": 2, "metrics": 2, "report": 1}
     (demo.folder / DEMO).write_text(study)
     linear = "    captions: human\n    attention:"
     demo.edit(DEMO, linear, linear.replace("human", "{photos-train: empty, photos: human}"))
     # The model; own and empty captions: codes and metrics.
-    assert lacking(demo) == {"captions": 1, "train": 1, "code": 2, "metrics": 2, "report": 1}
+    assert demo.lacking() == {"captions": 1, "train": 1, "code": 2, "metrics": 2, "report": 1}
     (demo.folder / DEMO).write_text(study)
     with monkeypatch.context() as patch:
         patch.setitem(keys.RECIPE, "code", keys.RECIPE["code"] + 1)
-        assert lacking(demo) == {"code": 12, "metrics": 12, "report": 1}
-    assert lacking(demo) == {}
+        assert demo.lacking() == {"code": 12, "metrics": 12, "report": 1}
+    assert demo.lacking() == {}
     demo.edit(DEMO, 'lambdas: ["0.004", "0.015"]', 'lambdas: ["0.004", "0.009", "0.015"]')
-    assert lacking(demo) == {"train": 2, "code": 3, "metrics": 3, "report": 1} == demo.planned()
+    assert demo.lacking() == {"train": 2, "code": 3, "metrics": 3, "report": 1} == demo.planned()
 
 
 def test_removed_lambda_deletes_nothing(demo: Project) -> None:
@@ -258,7 +249,7 @@ def test_other_caption_source_makes_the_arm_anew_beside_the_old(demo: Project) -
     before = results(demo)
     small = image_only(demo, "0.004", captions={"photos-train": "empty", "photos": "human"})
     again = {"captions": 1, "train": 1, "code": 1, "metrics": 1, "report": 1}
-    assert demo.planned(config=small) == again == lacking(demo, small)
+    assert demo.planned(config=small) == again == demo.lacking(small)
     run = demo.snakemake(config=small)
     assert run.returncode == 0, run.stderr
     assert demo.planned(config=small) == {}
