@@ -30,8 +30,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     study = yaml.safe_load((project.folder / DEMO).read_text())
     study["arms"] = {arm: study["arms"][arm] | {"lambdas": [at]} for arm, at in MODELS.items()}
     (project.folder / DEMO).write_text(yaml.safe_dump(study))
-    run = project.snakemake("--until", "train", "data")
-    assert run.returncode == 0, run.stdout + run.stderr
+    for run in (
+        project.snakemake("--until", "train"),
+        project.run("tacolab", "data", "photos", "--config", DEMO),
+    ):
+        assert run.returncode == 0, run.stdout + run.stderr
     return project
 
 
