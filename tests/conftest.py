@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 UNIT = HERE / "unit"
 
 # Groups by folder or file, longest first. The cluster's scenarios mostly wait, beside all others.
-FIRST = ["slurm", "workflow/test_demo.py", "workflow", "workflow/test_mini.py"]
+FIRST = ["slurm", "workflow", "workflow/test_mini.py", "workflow/test_rate.py"]
 # Of these folders the tests start many processes.
 THEN = ["unit/train", "unit/evaluate", "unit/captions"]
 

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from studies import ENVIRONMENT, FEW, LIMIT, ROOT, Study, kill, limit, roused, slurm, wait
 
@@ -23,6 +24,15 @@ def undisturbed_here(folder: Path) -> Study:
     study = Study(folder)
     study.train_here()
     return study
+
+
+def begun(folder: Path, step: int, **how: Any) -> tuple[Study, subprocess.Popen[bytes]]:
+    """A study and its head, once the training has come to a step."""
+    study = Study(folder, **how)
+    study.prepare()
+    head = study.head()
+    study.wait_for_step(step)
+    return study, head
 
 
 def sit_out(study: Study, job: int) -> None:
@@ -69,20 +79,14 @@ def clock_alone(folder: Path) -> Study:
 
 def time_limit(folder: Path) -> Study:
     """Neither: SLURM ends the job, the profile's retry submits it again."""
-    study = Study(folder, warning=None)
-    study.prepare()
-    head = study.head()
-    study.wait_for_step(EARLY)
+    study, head = begun(folder, EARLY, warning=None)
     sit_out(study, study.jobs()[-1])
     assert study.finish(head) == 0, study.log()
     return study
 
 
 def killed_trainer(folder: Path) -> Study:
-    study = Study(folder)
-    study.prepare()
-    head = study.head()
-    study.wait_for_step(LATER)
+    study, head = begun(folder, LATER)
     os.kill(study.trainer(), signal.SIGKILL)
     assert study.finish(head) == 0, study.log()
     return study
@@ -90,10 +94,7 @@ def killed_trainer(folder: Path) -> Study:
 
 def cancelled(folder: Path) -> Study:
     """scancel, then the same command again."""
-    study = Study(folder)
-    study.prepare()
-    head = study.head()
-    study.wait_for_step(EARLY)
+    study, head = begun(folder, EARLY)
     slurm("scancel", str(study.jobs()[-1]))
     assert study.finish(head) == 1
     study.noted = study.log(), study.segments(), study.jobs()
@@ -102,10 +103,8 @@ def cancelled(folder: Path) -> Study:
 
 
 def node_down(folder: Path) -> Study:
-    study = Study(folder, options="--exclude=g7 ")  # two jobs fit there: another may be another's
-    study.prepare()
-    head = study.head()
-    study.wait_for_step(EARLY)
+    # On g7, where two jobs fit, the other one might be another study's.
+    study, head = begun(folder, EARLY, options="--exclude=g7 ")
     node = slurm("squeue", "-h", "-j", str(study.jobs()[-1]), "-o", "%N")
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
@@ -122,10 +121,7 @@ def three_heads(folder: Path) -> Study:
     That job comes back, leaves at once, and what runs it (Snakemake) fails, since it made no model:
     as late as can be, when its successor has just finished the one there is.
     """
-    study = Study(folder)
-    study.prepare()
-    first = study.head()
-    study.wait_for_step(EARLY)
+    study, first = begun(folder, EARLY)
     with study.frozen():
         kill(first)
         second = study.head()
@@ -153,10 +149,7 @@ def three_heads(folder: Path) -> Study:
 
 def sleeper(folder: Path) -> Study:
     """A stopped trainer, taken for dead, wakes up while its successor trains."""
-    study = Study(folder)
-    study.prepare()
-    first = study.head()
-    study.wait_for_step(EARLY)
+    study, first = begun(folder, EARLY)
     trainer = study.trainer()
     os.kill(trainer, signal.SIGSTOP)
     kill(first)
@@ -189,9 +182,9 @@ def full_disk(folder: Path) -> Study:
     return study
 
 
-def six_lambdas(folder: Path) -> Study:
-    """More models than the allowance of GPUs."""
-    study = Study(folder, FEW, lambdas=("0.01", "0.02", "0.03", "0.04", "0.05", "0.06"))
+def three_lambdas(folder: Path) -> Study:
+    """More models than the allowance of GPUs; their data and captions are made by jobs, too."""
+    study = Study(folder, FEW, lambdas=("0.01", "0.02", "0.03"))
     head = study.head()
     most = 0
     while head.poll() is None:
@@ -256,7 +249,7 @@ SCENARIOS: list[Callable[[Path], Study]] = [
     clock_alone,
     submitted,
     head_as_a_job,
-    six_lambdas,
+    three_lambdas,
     cancelled,
     three_heads,
     full_disk,

@@ -4,9 +4,11 @@ import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +35,9 @@ FEW, STEPS, PER_EPOCH = 50, 100, 5
 LIMIT = 30  # minutes of a job
 MINUTES = 40  # until anything that is waited for counts as lost; a busy machine is no failure
 STEP_LINES = 10  # steps between two lines of train.jsonl
+
+_preparing = threading.Lock()
+_prepared: list[Path] = []  # results of the first study that was prepared
 
 
 class Study:
@@ -133,10 +138,16 @@ class Study:
         )
 
     def prepare(self) -> None:
-        """Data and captions, without SLURM."""
-        for command in (("data", "set"), ("captions", "set", "human")):
-            done = self.tacolab(*command)
-            assert done.returncode == 0, done.stderr
+        """Data and captions, without SLURM. All studies have the same: the first one makes them."""
+        with _preparing:
+            if _prepared:
+                for name in ("data", "captions"):
+                    shutil.copytree(_prepared[0] / name, self.folder / "results" / name)
+                return
+            for command in (("data", "set"), ("captions", "set", "human")):
+                done = self.tacolab(*command)
+                assert done.returncode == 0, done.stderr
+            _prepared.append(self.folder / "results")
 
     def train_here(self) -> None:
         """The whole training without SLURM, in one go."""

@@ -103,11 +103,11 @@ def test_full_disk(outcomes: dict[str, Future[Study]], undisturbed: Study) -> No
     assert saved[0] > 0 and study.starts()[-1]["step"] == saved[-1]
 
 
-def test_six_lambdas(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
-    study = outcomes["six_lambdas"].result()
+def test_three_lambdas(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:
+    study = outcomes["three_lambdas"].result()
     study.assert_equal(undisturbed, "0.01")
     assert study.noted == 2
-    assert len(list(study.folder.glob("results/models/**/model.safetensors"))) == 6
+    assert len(list(study.folder.glob("results/models/**/model.safetensors"))) == 3
 
 
 def test_submitted(outcomes: dict[str, Future[Study]], undisturbed: Study) -> None:

@@ -95,13 +95,13 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
 
 def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:
     """One vocabulary of the training captions; a table for these, the test set and its control."""
-    more = clone.planned()
+    more = clone.lacking()
     assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
     clone.edit(DEMO, "arms:\n", "weights: {tfidf: false}\narms:\n")
-    less = clone.planned()
+    less = clone.lacking()
     assert "vocabulary" not in less and less["weights"] == 3
     clone.edit(DEMO, "token_weighting: pooled", "token_weighting: none")
-    assert clone.planned() == more
+    assert clone.lacking() == more
 
 
 def test_study_without_data_names_data_root(clone: Project) -> None:
@@ -112,24 +112,15 @@ def test_study_without_data_names_data_root(clone: Project) -> None:
     assert "--config data_root=" in lines[0]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ("captions: human", "captoins: human", "did you mean 'captions'"),
-        ('lambdas: ["0.004"', 'lambdas: ["-1"', "lambda must be a number above 0"),
-        ("protocol:\n  baseline: taco", "protocol:\n  baseline: tacos", "did you mean 'taco'"),
-    ],
-)
-def test_wrong_config_is_one_line_and_exit_2(
-    clone: Project, old: str, new: str, expected: str
-) -> None:
-    path = clone.folder / "config/demo.yaml"
-    path.write_text(path.read_text().replace(old, new, 1))
+def test_wrong_config_is_one_line_and_exit_2(clone: Project) -> None:
+    """Other mistakes are the business of unit tests."""
+    path = clone.folder / DEMO
+    path.write_text(path.read_text().replace("captions: human", "captoins: human", 1))
     dry = clone.snakemake("-n")
     lines = [line for line in dry.stderr.splitlines() if not line.startswith("Using profile")]
     assert dry.returncode == 2
     assert len(lines) == 1 and lines[0].startswith("tacolab: config/demo.yaml: ")
-    assert expected in lines[0]
+    assert "did you mean 'captions'" in lines[0]
 
 
 def test_jobs_keep_the_config_they_were_planned_with(clone: Project) -> None:

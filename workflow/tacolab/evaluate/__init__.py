@@ -10,15 +10,23 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     """Make an artefact of the kinds `code`, `metrics`, `originals`, `distribution`, `anchors`."""
     import torch
 
-    from tacolab.evaluate import anchors, code, distribution, score
-
     if threads:
         torch.set_num_threads(threads)
-    steps = {
-        "code": code.run,
-        "metrics": score.run,
-        "originals": distribution.originals,
-        "distribution": distribution.run,
-        "anchors": anchors.run,
-    }
-    steps[artefact.stage](plan, artefact)
+    # Only what the step needs: LPIPS alone takes a second to import, in each of thousands of jobs.
+    if artefact.stage == "code":
+        from tacolab.evaluate import code
+
+        code.run(plan, artefact)
+    elif artefact.stage == "metrics":
+        from tacolab.evaluate import score
+
+        score.run(plan, artefact)
+    elif artefact.stage == "anchors":
+        from tacolab.evaluate import anchors
+
+        anchors.run(plan, artefact)
+    else:
+        from tacolab.evaluate import distribution
+
+        step = distribution.originals if artefact.stage == "originals" else distribution.run
+        step(plan, artefact)
