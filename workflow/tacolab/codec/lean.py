@@ -26,6 +26,8 @@ def load() -> None:
     for name, place in places.items():
         folder = name.removeprefix("compressai.")
         place.__path__ = [f"{path}/{folder}" for path in spec.submodule_search_locations or ()]
+    if "scipy.stats" not in sys.modules:  # scipy loads it when coding tables are made
+        places["scipy.stats"] = ModuleType("scipy.stats")
     sys.modules.update(places)
     try:
         for name in USED:
