@@ -16,7 +16,7 @@ SLURM := slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins munge ma
 
 help:
 	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
-	@echo "make test      format, lint, types and all tests (50 minutes on two cores)"
+	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make install   only the environment (.venv)"
 	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
 	@echo "make schema    config/study.schema.json from the models"
@@ -46,7 +46,7 @@ test: needs install lint
 	python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 needs:
-	@echo "All tests: 50 minutes on two idle cores, longer on slow ones. What is missing is skipped and said:"
+	@echo "All tests: 20 minutes on two idle cores, longer on slow ones. What is missing is skipped and said:"
 	@echo "  the cluster's scenarios need root and Debian's $(SLURM)"
 	@echo "  the page's tests need Debian's chromium; .ci/run installs all of these"
 

