@@ -1,8 +1,8 @@
 """Layers whose results are the same to the bit on every machine: fixed point, held in float64.
 
-A float64 holds every integer up to 2^53. Activations are integers (in units of 2^-12) of at most
-2^24, weights are multiples of 2^-16: then each product, and each sum of some of them, is a
-multiple of 2^-16, and as long as it stays below 2^37 nothing is ever rounded. So the order of a
+A float64 holds every integer up to 2^53. Activations are integers (in units of 2^-12) below 2^23,
+weights are multiples of 2^-16: then each product, and each sum of some of them, is a multiple of
+2^-16, and as long as it stays below 2^37 nothing is ever rounded. So the order of a
 sum does not matter, nor do threads, instruction sets, libraries, batches, shapes and devices. That
 it stays below is proved for each layer from its weights, before anything is coded. All is matrix
 products: the algorithms of Winograd and FFT, which libraries choose for convolutions, are not
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tacolab.codec import byte_products
+
 ACTIVATION_BITS = 12  # behind the point
 WEIGHT_BITS = 16
 UNIT = 2.0**-ACTIVATION_BITS
-LIMIT = 2.0**24  # of an activation, in units: 4096
+LIMIT = 2000 / UNIT  # of an activation, in units; three digits of 8 bits write it
 MANTISSA = 53
 
 # No sum may reach this, in units: multiples of 2^-16 are exact below.
@@ -39,21 +41,30 @@ def to_units(x: Tensor) -> Tensor:
 class Affine:
     """A bias and weights in fixed point, with the proof that no sum of them loses a bit.
 
-    weight (taps, in, out), bias (out): float32. Raises OutOfRangeError naming the layer.
+    weight (K, out), bias (out): float32. Raises OutOfRangeError naming the layer.
     """
 
     def __init__(self, name: str, weight: Tensor, bias: Tensor, rectified: bool) -> None:
-        fixed = (weight.double() * 2**WEIGHT_BITS).round_() / 2**WEIGHT_BITS
-        self.weight = fixed.contiguous()
+        whole = (weight.double() * 2**WEIGHT_BITS).round_()
+        self.weight = (whole / 2**WEIGHT_BITS).contiguous()
         self.bias = (bias.double() / UNIT * 2**WEIGHT_BITS).round_() / 2**WEIGHT_BITS
-        largest = LIMIT * self.weight.abs().sum((0, 1)) + self.bias.abs()
+        largest = LIMIT * self.weight.abs().sum(0) + self.bias.abs()
         if not bool((largest < ROOM).all()):  # nor NaN
             raise OutOfRangeError(
                 f"{name}: its weights are too large or not finite (their magnitudes sum to "
                 f"{(largest.max() / LIMIT).item():.4g}, must be below {ROOM / LIMIT:.0f}), so that "
                 "other machines could not decode what is coded with them"
             )
+        quick = byte_products.available(weight.device)
+        self.digits = byte_products.weight_digits(whole) if quick else None
         self._lowest = 0.0 if rectified else -LIMIT
+
+    def of_digits(self, x: Tensor) -> Tensor:
+        """Sums (n, out) of the digits of rows (digits n, K)."""
+        assert self.digits is not None
+        out = self.bias.new_empty(len(x) // byte_products.DIGITS, len(self.bias))
+        sums = byte_products.product(x, self.digits, len(self.bias), out)
+        return sums.mul_(2.0**-WEIGHT_BITS).add_(self.bias)
 
     def settle(self, sums: Tensor) -> Tensor:
         """Sums to activations again: rounded, within the range, rectified. In place."""
@@ -64,7 +75,9 @@ class Pointwise(Affine):
     """A convolution of 1 x 1 on rows: (n, in) -> (n, out)."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.settle(torch.addmm(self.bias, x, self.weight[0]))
+        if self.digits is not None:
+            return self.settle(self.of_digits(byte_products.digits(x).flatten(0, 1)))
+        return self.settle(torch.addmm(self.bias, x, self.weight))
 
 
 class Convolution(Affine):
@@ -76,18 +89,41 @@ class Convolution(Affine):
 
     def __init__(self, name: str, weight: Tensor, bias: Tensor, rectified: bool) -> None:
         self.side = weight.shape[0]
-        super().__init__(name, weight.flatten(0, 1), bias, rectified)
-        self.weight = self.weight.view(self.side, -1, self.weight.shape[-1])
+        super().__init__(name, weight.flatten(0, 2), bias, rectified)
 
     def __call__(self, x: Tensor) -> Tensor:
         B, h, w, channels = x.shape
-        side, margin = self.side, self.side // 2
-        # Rows of zeros before each picture and after the last; columns of zeros at both sides.
-        wide = x.new_empty(B * (h + margin) + margin, w, side, channels)
+        margin, length = self.side // 2, self.side * channels
+        out = x.new_empty(B * (h + margin) * w, len(self.bias))
+        places = len(out) - margin * w  # with those between pictures
+        if self.digits is not None:
+            rows = self._side_by_side(byte_products.digits(x).flatten(0, 1))
+            windows = rows.as_strided(
+                (byte_products.DIGITS, places, self.side, length),
+                (len(out) * length, length, w * length, 1),
+            )
+            windows = windows.contiguous().view(-1, self.side * length)
+            out[:places] = self.of_digits(windows)
+        else:
+            rows, parts = self._side_by_side(x), self.weight.split(length)
+            sums = torch.addmm(self.bias, rows[:places], parts[0], out=out[:places])
+            for row in range(1, self.side):
+                sums.addmm_(rows[row * w : row * w + places], parts[row])
+        self.settle(out[:places])
+        return out.view(B, h + margin, w, -1)[:, :h]
+
+    def _side_by_side(self, x: Tensor) -> Tensor:
+        """(B, h, w, in) -> (rows w, k in): each place with its neighbours in its row.
+
+        Between pictures, before the first and after the last, there are k // 2 rows of zeros.
+        """
+        B, h, w, channels = x.shape
+        margin = self.side // 2
+        wide = x.new_empty(B * (h + margin) + margin, w, self.side, channels)
         wide[:margin] = 0
-        pictures = wide[margin:].view(B, h + margin, w, side, channels)
+        pictures = wide[margin:].view(B, h + margin, w, self.side, channels)
         pictures[:, h:] = 0
-        for column in range(side):
+        for column in range(self.side):
             shift = column - margin
             first = min(max(0, -shift), w)
             last = max(min(w, w - shift), first)
@@ -95,14 +131,7 @@ class Convolution(Affine):
             inside[:, :, :first] = 0
             inside[:, :, first:last] = x[:, :, first + shift : last + shift]
             inside[:, :, last:] = 0
-        rows = wide.view(-1, side * channels)
-        out = x.new_empty(B * (h + margin) * w, self.weight.shape[-1])
-        sums = out[: out.shape[0] - margin * w]
-        torch.addmm(self.bias, rows[: len(sums)], self.weight[0], out=sums)
-        for row in range(1, side):
-            sums.addmm_(rows[row * w : row * w + len(sums)], self.weight[row])
-        self.settle(sums)
-        return out.view(B, h + margin, w, -1)[:, :h]
+        return wide.view(-1, self.side * channels)
 
 
 class Upsampling(Convolution):
@@ -142,13 +171,15 @@ class Neighbours(Affine):
     TAPS = tuple((row, column) for row in range(5) for column in range(5) if (row + column) % 2)
 
     def __init__(self, name: str, weight: Tensor, bias: Tensor) -> None:
-        taps = torch.stack([weight[:, :, row, column].T for row, column in self.TAPS])
+        taps = torch.cat([weight[:, :, row, column].T for row, column in self.TAPS])
         super().__init__(name, taps, bias, rectified=False)
-        self.weight = self.weight.flatten(0, 1)
 
     def __call__(self, x: Tensor, table: Tensor) -> Tensor:
         """x (m, in), table (n, 12): the rows of x that each output reads, m where there is none."""
         x = F.pad(x, (0, 0, 0, 1))
+        if self.digits is not None:
+            rows = byte_products.digits(x)[:, table]
+            return self.settle(self.of_digits(rows.flatten(0, 1).flatten(1)))
         return self.settle(torch.addmm(self.bias, x[table].flatten(1), self.weight))
 
 

@@ -72,7 +72,7 @@ class LatentCodec:
 
         def pointwise(name: str, rectified: bool) -> Pointwise:
             name, weight, bias = named(name)
-            return Pointwise(name, weight.permute(2, 3, 1, 0).flatten(0, 1), bias, rectified)
+            return Pointwise(name, weight.flatten(1).T, bias, rectified)
 
         def convolution(name: str, rectified: bool) -> Convolution:
             name, weight, bias = named(name)
