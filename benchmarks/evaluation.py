@@ -83,8 +83,7 @@ def worker(threads: int, precision: str) -> None:
         for start in range(0, len(streams), together):
             some = streams[start : start + together]
             y_hat, _ = model.decode_latents([strings for strings, _ in some], some[0][1])
-            for one in [y_hat] if device.type == "cuda" else y_hat.split(1):
-                model.synthesise(one, SIDE, SIDE)
+            model.synthesise(y_hat, SIDE, SIDE)
 
     def networks() -> None:
         """Of coding and decoding, what is computed by networks."""
@@ -95,9 +94,7 @@ def worker(threads: int, precision: str) -> None:
                 _, z = model.latents(features, text([caption] * len(x))[0])
                 y_hat = model.latent_codec().networks(z)
                 model.latent_codec().networks(z)
-                planes = y_hat.permute(0, 3, 1, 2).float()
-                for one in [planes] if device.type == "cuda" else planes.split(1):
-                    model.synthesise(one, SIDE, SIDE)
+                model.synthesise(y_hat.permute(0, 3, 1, 2).float(), SIDE, SIDE)
 
     works: dict[str, Callable[[], object]] = {
         "coding": lambda: encode(jobs, pictures),

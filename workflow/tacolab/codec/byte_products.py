@@ -34,12 +34,11 @@ def available(device: torch.device) -> bool:
 
 def digits(x: Tensor, count: int = DIGITS) -> Tensor:
     """(count, *x.shape) int8: the digits of integers (float64), the lowest first."""
-    rest = x.int()
-    found = torch.empty((count, *x.shape), dtype=torch.int8)
-    for place in range(count):
-        found[place] = rest  # its lowest byte
-        rest = (rest - found[place]) >> 8
-    return found
+    # 128 in each place carries a digit above 127 into the next; of what is left, the bytes are the
+    # digits plus 128, which is their highest bit.
+    half = sum(BASE // 2 * BASE**place for place in range(DIGITS))
+    split = x.int().contiguous().add_(half).bitwise_xor_(half).view(torch.int8).view(*x.shape, 4)
+    return split.movedim(-1, 0)[:count].contiguous()
 
 
 def weight_digits(weight: Tensor) -> Tensor | None:

@@ -283,8 +283,7 @@ class Elic(nn.Module):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """What g_a makes of pictures (B, 3, H, W) before any text: the same for every caption."""
-        features: Tensor = self.g_a.before_text(pad(x))  # type: ignore[operator]
-        return features
+        return _one_by_one(self.g_a.before_text, pad(x))  # type: ignore[arg-type]
 
     @torch.no_grad()
     def latents(self, features: Tensor, text: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -333,7 +332,7 @@ class Elic(nn.Module):
     @torch.no_grad()
     def synthesise(self, y_hat: Tensor, height: int, width: int) -> Tensor:
         """Pictures (B, 3, height, width) of decoded latents (B, M, H/16, W/16)."""
-        return crop(self.g_s(y_hat), height, width)
+        return crop(_one_by_one(self.g_s, y_hat), height, width)
 
     def decode_latents(
         self, strings: Sequence[Sequence[Sequence[bytes]]], shape: Sequence[int]
@@ -373,6 +372,13 @@ class Elic(nn.Module):
     def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """The constructor's arguments, read from the tensors' shapes."""
         return read_sizes(weights)
+
+
+def _one_by_one(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """layers(x). Without a GPU a picture at a time: several lose the cache, a third slower."""
+    if x.is_cuda:
+        return layers(x)
+    return torch.cat([layers(picture) for picture in x.split(1)])
 
 
 def _bits(likelihood: Tensor) -> list[float]:

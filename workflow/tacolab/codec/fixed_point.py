@@ -59,12 +59,13 @@ class Affine:
         self.digits = byte_products.weight_digits(whole) if quick else None
         self._lowest = 0.0 if rectified else -LIMIT
 
-    def of_digits(self, x: Tensor) -> Tensor:
+    def of_digits(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Sums (n, out) of the digits of rows (digits n, K)."""
         assert self.digits is not None
-        out = self.bias.new_empty(len(x) // byte_products.DIGITS, len(self.bias))
-        sums = byte_products.product(x, self.digits, len(self.bias), out)
-        return sums.mul_(2.0**-WEIGHT_BITS).add_(self.bias)
+        if out is None:
+            out = self.bias.new_empty(len(x) // byte_products.DIGITS, len(self.bias))
+        byte_products.product(x, self.digits, len(self.bias), out)
+        return torch.add(self.bias, out, alpha=2.0**-WEIGHT_BITS, out=out)
 
     def settle(self, sums: Tensor) -> Tensor:
         """Sums to activations again: rounded, within the range, rectified. In place."""
@@ -103,7 +104,7 @@ class Convolution(Affine):
                 (len(out) * length, length, w * length, 1),
             )
             windows = windows.contiguous().view(-1, self.side * length)
-            out[:places] = self.of_digits(windows)
+            self.of_digits(windows, out[:places])
         else:
             rows, parts = self._side_by_side(x), self.weight.split(length)
             sums = torch.addmm(self.bias, rows[:places], parts[0], out=out[:places])

@@ -56,7 +56,9 @@ class Decoder:
             contents = [self._read(row) for row in together]
             started = time.perf_counter()
             latents = self._latents(together, contents)
-            pictures = self._synthesise(latents, together[0]["height"], together[0]["width"])
+            pictures = self._model.synthesise(
+                latents, together[0]["height"], together[0]["width"]
+            ).split(1)
             if self._device.type == "cuda":
                 torch.cuda.synchronize()  # it works on after the call
             shared = (time.perf_counter() - started) / len(together)
@@ -89,13 +91,6 @@ class Decoder:
                 f"were encoded: it is damaged, or made with another model; {self._remedy}"
             )
         return y_hat
-
-    def _synthesise(self, y_hat: Tensor, height: int, width: int) -> Sequence[Tensor]:
-        # Without a GPU g_s of several pictures loses the cache: a third slower at ten crops.
-        step = len(y_hat) if self._device.type == "cuda" else 1
-        parts = [self._model.synthesise(part, height, width) for part in y_hat.split(step)]
-        pictures: Sequence[Tensor] = torch.cat(parts).split(1)
-        return pictures
 
 
 def require_same_pictures(code: Artefact) -> None:
