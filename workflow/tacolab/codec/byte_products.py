@@ -50,9 +50,9 @@ def weight_digits(weight: Tensor) -> Tensor | None:
     return digits(weight, count).transpose(0, 1).flatten(1).contiguous()
 
 
-def product(x: Tensor, weight: Tensor, N: int, out: Tensor) -> Tensor:
-    """out (n, N) float64: of digits x (DIGITS n, K) and `weight_digits`."""
-    sums = torch._int_mm(x, weight).view(DIGITS, len(x) // DIGITS, -1, N)
+def product(x: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Write to out (n, N) float64: of digits x (DIGITS n, K) and `weight_digits`."""
+    sums = torch._int_mm(x, weight).view(DIGITS, len(out), -1, out.shape[1])
     count = sums.shape[2]
     for place in range(DIGITS + count - 2, -1, -1):
         same = [sums[i, :, place - i] for i in range(DIGITS) if 0 <= place - i < count]
@@ -61,7 +61,6 @@ def product(x: Tensor, weight: Tensor, N: int, out: Tensor) -> Tensor:
             out.copy_(part)
         else:
             out.mul_(BASE).add_(part)
-    return out
 
 
 @cache

@@ -25,6 +25,8 @@ UNIT = 2.0**-ACTIVATION_BITS
 LIMIT = 2000 / UNIT  # of an activation, in units; three digits of 8 bits write it
 MANTISSA = 53
 
+PART = 2048  # places whose windows are copied at once: they stay in the cache
+
 # No sum may reach this, in units: multiples of 2^-16 are exact below.
 ROOM = 2.0 ** (MANTISSA - WEIGHT_BITS)
 
@@ -60,12 +62,15 @@ class Affine:
         self._lowest = 0.0 if rectified else -LIMIT
 
     def of_digits(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        """Sums (n, out) of the digits of rows (digits n, K)."""
+        """Sums (n, out) of the digits of n rows (digits, n, ...), a part of them at a time."""
         assert self.digits is not None
         if out is None:
-            out = self.bias.new_empty(len(x) // byte_products.DIGITS, len(self.bias))
-        byte_products.product(x, self.digits, len(self.bias), out)
-        return torch.add(self.bias, out, alpha=2.0**-WEIGHT_BITS, out=out)
+            out = self.bias.new_empty(x.shape[1], len(self.bias))
+        for start in range(0, len(out), PART):
+            part, sums = x[:, start : start + PART].contiguous(), out[start : start + PART]
+            byte_products.product(part.view(-1, len(self.digits)), self.digits, sums)
+            torch.add(self.bias, sums, alpha=2.0**-WEIGHT_BITS, out=sums)
+        return out
 
     def settle(self, sums: Tensor) -> Tensor:
         """Sums to activations again: rounded, within the range, rectified. In place."""
@@ -77,7 +82,7 @@ class Pointwise(Affine):
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.digits is not None:
-            return self.settle(self.of_digits(byte_products.digits(x).flatten(0, 1)))
+            return self.settle(self.of_digits(byte_products.digits(x)))
         return self.settle(torch.addmm(self.bias, x, self.weight))
 
 
@@ -103,7 +108,6 @@ class Convolution(Affine):
                 (byte_products.DIGITS, places, self.side, length),
                 (len(out) * length, length, w * length, 1),
             )
-            windows = windows.contiguous().view(-1, self.side * length)
             self.of_digits(windows, out[:places])
         else:
             rows, parts = self._side_by_side(x), self.weight.split(length)
@@ -179,8 +183,7 @@ class Neighbours(Affine):
         """x (m, in), table (n, 12): the rows of x that each output reads, m where there is none."""
         x = F.pad(x, (0, 0, 0, 1))
         if self.digits is not None:
-            rows = byte_products.digits(x)[:, table]
-            return self.settle(self.of_digits(rows.flatten(0, 1).flatten(1)))
+            return self.settle(self.of_digits(byte_products.digits(x)[:, table]))
         return self.settle(torch.addmm(self.bias, x[table].flatten(1), self.weight))
 
 
