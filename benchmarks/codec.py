@@ -1,7 +1,7 @@
 """Coding one picture against the way of the published code, in the same process, in turns.
 
     python benchmarks/codec.py --rounds 5                     Kodak's size, 768 x 512
-    python benchmarks/codec.py --megapixels 0.1 1 6 24        how cost and memory grow (no baseline)
+    python benchmarks/codec.py --megapixels 0.4 1 3 6 24      how cost and memory grow (no baseline)
 
 The published network's size with weights made from their names. The published way is written anew
 here: eager fp32, attention with its weights kept, both colours of the checkerboard computed
@@ -237,8 +237,10 @@ def comparison(theirs: list[float], ours: list[float]) -> str:
 
 
 @torch.inference_mode()
-def grow(megapixels: list[float], precision: str) -> None:
-    """Seconds per megapixel and the process's largest memory, from small to large."""
+def grow(megapixels: list[float], precision: str) -> list[tuple[float, float, float, float]]:
+    """Megapixels, seconds per megapixel of encoding and of decoding, and the process's largest
+    memory [GiB], from small to large."""
+    rows = []
     model = prepared(precision)
     text = torch.randn(1, 38, 512)
     model.decode((one := model.encode(picture(256, 256), text)).strings, one.shape)
@@ -258,6 +260,29 @@ def grow(megapixels: list[float], precision: str) -> None:
         real = height * width / 1e6
         line = f"{height:5} x {width:5} {(middle - started) / real:14.2f}"
         print(f"{line} {(end - middle) / real:14.2f} {peak():12.2f}", flush=True)
+        rows.append((real, (middle - started) / real, (end - middle) / real, peak()))
+    return rows
+
+
+def plot(rows: list[tuple[float, float, float, float]], title: str, path: Path) -> None:
+    """Cost and memory by the size of the picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    cost, memory = figure.subplots(1, 2)
+    sizes = [row[0] for row in rows]
+    for column, name in ((1, "encode"), (2, "decode")):
+        cost.plot(sizes, [row[column] for row in rows], "o-", label=name)
+    memory.plot(sizes, [row[3] for row in rows], "o-", color="black")
+    memory.axhline(8, color="grey", linestyle=":")
+    for axes, label in ((cost, "s / megapixel"), (memory, "largest memory [GiB]")):
+        top = 1.1 * axes.get_ylim()[1]
+        axes.set(xscale="log", xlabel="megapixels", ylabel=label, ylim=(0, top))
+        axes.set_xticks([0.4, 1, 3, 6, 24], ["0.4", "1", "3", "6", "24"])
+        axes.minorticks_off()
+    cost.legend(frameon=False)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)
 
 
 def peak() -> float:
@@ -272,11 +297,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--megapixels", type=float, nargs="+")
     parser.add_argument("--precision", default=native(torch.device("cpu")))
+    parser.add_argument("--plot", type=Path, help="with --megapixels: an SVG or PNG to write")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.megapixels:
-        grow(options.megapixels, options.precision)
+        rows = grow(options.megapixels, options.precision)
+        if options.plot:
+            title = f"published size, {options.precision}, {options.threads} threads"
+            plot(rows, title, options.plot)
     else:
         compare(options.rounds)
 
