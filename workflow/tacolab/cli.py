@@ -687,9 +687,16 @@ def upgrade(
     """
     from tacolab.codec.network import upgrade as add_tables
 
+    failed = 0
     for path in models:
-        done = "coding tables added" if add_tables(path) else "has its coding tables"
-        typer.echo(f"{path}: {done}")
+        try:
+            done = "coding tables added" if add_tables(path) else "has its coding tables"
+            typer.echo(f"{path}: {done}")
+        except UserError as error:
+            _say(str(error))
+            failed += 1
+    if failed:
+        raise UserError(f"{failed} of {len(models)} files were left as they are")
 
 
 def main() -> None:

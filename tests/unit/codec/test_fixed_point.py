@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from tacolab.codec import Elic
+from tacolab.codec import Elic, byte_products
 from tacolab.codec.checkerboard import Colour, anchor_mask, neighbours, put, take
 from tacolab.codec.fixed_point import (
     LIMIT,
@@ -97,6 +97,22 @@ def test_the_largest_sums_that_are_allowed_are_exact(sign: int) -> None:
         Pointwise("a layer", torch.cat([weight, torch.full((1, 1), 3.0)]), bias, False)
 
 
+@pytest.mark.parametrize("spread", [0.001, 0.1, 1.0, 50.0])  # weights of 1, 2, 3, 3 digits
+@pytest.mark.parametrize("count", [1, 37, 300])
+def test_digits_of_eight_bits_make_the_same_integers(spread: float, count: int) -> None:
+    if not byte_products.available(torch.device("cpu")):
+        pytest.skip("this processor has no exact units for 8 bits (VNNI)")
+    weight = spread * numbers(count, 6).clamp(-2, 2)
+    layer = Pointwise("", weight, numbers(6, seed=1), rectified=False)
+    x = (numbers(50, count, seed=2) * LIMIT / 3).round().clamp(-LIMIT, LIMIT).double()
+    x[:2], x[2:4] = LIMIT, -LIMIT
+    parts = byte_products.digits(x)
+    assert torch.equal(sum(256**i * part.double() for i, part in enumerate(parts)), x)
+    assert layer.digits is not None
+    found = layer.of_digits(parts)
+    assert torch.equal(found, torch.addmm(layer.bias, x, layer.weight))
+
+
 @pytest.mark.parametrize("damage", [float("nan"), float("inf"), 17000.0])
 @pytest.mark.parametrize(
     "name",
@@ -105,6 +121,7 @@ def test_the_largest_sums_that_are_allowed_are_exact(sign: int) -> None:
         "channel_context.1.fushion.4.bias",
         "local_context.2.weight",
         "entropy_parameters_nonanchor.0.fusion.0.weight",
+        "entropy_bottleneck.quantiles",
     ],
 )
 def test_a_model_that_cannot_be_coded_with_is_not_exported(

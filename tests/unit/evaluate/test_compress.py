@@ -178,5 +178,19 @@ def test_a_model_of_an_earlier_version_gets_its_coding_tables_once(
         with safe_open(model, "pt") as file:
             assert file.metadata() == {"made_by": "step 7"}
     run("compress", picture, "-o", "out.taco")
-    with pytest.raises(UserError, match=r"no model file with its model\.json"):
-        cli.app(["upgrade", str(picture)], standalone_mode=False)
+    with pytest.raises(UserError, match=r"1 of 2 files were left as they are"):
+        cli.app(["upgrade", str(picture), str(model)], standalone_mode=False)
+
+
+def test_a_model_that_shows_no_picture_writes_none(run: Run, picture: Path, model: Path) -> None:
+    run("compress", picture, "-o", "out.taco")
+    weights = load_file(model)
+    weights["g_s.synthesis_transform.3.branch.0.weight"][0] = torch.nan
+    save_file(weights, model)
+    refused(run, "made by model", "decompress", "out.taco", "-o", "out.png")
+    run("compress", picture, "-o", "other.taco")
+    refused(run, "not finite", "decompress", "other.taco", "-o", "out.png")
+    weights["g_a.analysis_transform.3.branch.0.weight"][0] = torch.nan
+    save_file(weights, model)
+    refused(run, r"a\.png: .*not finite", "compress", picture, "-o", "third.taco")
+    assert not Path("out.png").exists() and not Path("third.taco").exists()

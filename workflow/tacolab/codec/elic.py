@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tacolab.codec.checkerboard import Colour, anchor_mask
+from tacolab.codec.fixed_point import LIMIT, UNIT, OutOfRangeError
 from tacolab.codec.latent_codec import LatentCodec
 from tacolab.codec.layers import ChannelContext, EntropyParameters
 from tacolab.codec.lean import EntropyBottleneck, GaussianConditional
@@ -111,6 +112,7 @@ class Elic(nn.Module):
         self.gaussian_conditional = GaussianConditional(None)
         self.entropy_bottleneck = EntropyBottleneck(N)
         self._latent_codec: LatentCodec | None = None
+        self.register_load_state_dict_post_hook(_forget_latent_codec)
 
     # -- estimated rate ------------------------------------------------------------------------
 
@@ -235,7 +237,12 @@ class Elic(nn.Module):
         Raises:
             OutOfRangeError: its weights are too large or not finite, see `fixed_point`.
         """
-        weights = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
+        weights = {name: v.detach().cpu().contiguous() for name, v in self.state_dict().items()}
+        for name, value in weights.items():
+            if not torch.isfinite(value).all():
+                raise OutOfRangeError(f"{name}: not all of it is finite")
+        if weights["entropy_bottleneck.quantiles"].abs().max() > LIMIT * UNIT:
+            raise OutOfRangeError("entropy_bottleneck.quantiles: beyond all measure")
         weights |= self.coding_tables()
         LatentCodec(weights)
         return weights
@@ -331,8 +338,15 @@ class Elic(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, y_hat: Tensor, height: int, width: int) -> Tensor:
-        """Pictures (B, 3, height, width) of decoded latents (B, M, H/16, W/16)."""
-        return crop(_one_by_one(self.g_s, y_hat), height, width)
+        """Pictures (B, 3, height, width) of decoded latents (B, M, H/16, W/16).
+
+        Raises:
+            ValueError: weights are not finite, or 16 bits do not hold what they make.
+        """
+        x_hat = crop(_one_by_one(self.g_s, y_hat), height, width)
+        if not torch.isfinite(x_hat).all():
+            raise ValueError("the picture is not finite: check the weights, or take precision fp32")
+        return x_hat
 
     def decode_latents(
         self, strings: Sequence[Sequence[Sequence[bytes]]], shape: Sequence[int]
@@ -372,6 +386,11 @@ class Elic(nn.Module):
     def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """The constructor's arguments, read from the tensors' shapes."""
         return read_sizes(weights)
+
+
+def _forget_latent_codec(network: Elic, _: object) -> None:
+    """It was made of other weights."""
+    network._latent_codec = None
 
 
 def _one_by_one(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

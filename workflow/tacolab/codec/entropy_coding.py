@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 PRECISION = 16  # bits of a probability
@@ -46,7 +47,10 @@ def read_tables(weights: Mapping[str, Tensor], model: str, count: int) -> Tables
         ValueError: they are damaged.
     """
     names = ("_quantized_cdf", "_cdf_length", "_offset")
-    arrays = [weights[f"{model}.{name}"].cpu().numpy().astype(np.int32) for name in names]
+    found = [weights[f"{model}.{name}"].cpu() for name in names]
+    if any(one.dtype != torch.int32 for one in found):
+        raise ValueError(f"its coding tables ({model}) are damaged")
+    arrays = [one.numpy() for one in found]
     cdfs, lengths, offsets = tables = Tables(*map(np.ascontiguousarray, arrays))
     if cdfs.size == 0:
         raise RuntimeError(
@@ -54,10 +58,11 @@ def read_tables(weights: Mapping[str, Tensor], model: str, count: int) -> Tables
             "before it codes, and again whenever its weights have changed"
         )
     if not (
-        (len(cdfs), lengths.shape, offsets.shape) == (count, (count,), (count,))
+        cdfs.ndim == 2
+        and (len(cdfs), lengths.shape, offsets.shape) == (count, (count,), (count,))
         and lengths.min() >= 3
         and lengths.max() <= cdfs.shape[1]
-        and abs(offsets).max() < LARGEST
+        and -LARGEST < offsets.min() <= offsets.max() < LARGEST
         and all(
             row[0] == 0 and row[length - 1] == 2**PRECISION and (np.diff(row[:length]) > 0).all()
             for row, length in zip(cdfs, lengths, strict=True)

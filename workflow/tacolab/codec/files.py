@@ -103,7 +103,11 @@ class PictureCodec:
         if caption is not None:
             rows = None if weights is None else torch.from_numpy(weights)
             hidden, _ = self._encoder()([caption], rows)
-        content = pack_container(self.network.encode(to_tensor(pixels), hidden), self.identity)
+        try:
+            encoded = self.network.encode(to_tensor(pixels), hidden)
+            content = pack_container(encoded, self.identity)
+        except ValueError as error:
+            raise UserError(f"{picture}: {error}") from None
         _write(output, lambda path: path.write_bytes(content))
         return 8 * len(content) / (pixels.shape[0] * pixels.shape[1])
 

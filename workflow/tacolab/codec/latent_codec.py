@@ -30,6 +30,7 @@ from tacolab.codec.fixed_point import (
     UNIT,
     Convolution,
     Neighbours,
+    OutOfRangeError,
     Pointwise,
     Upsampling,
     through,
@@ -105,9 +106,17 @@ class LatentCodec:
         medians = weights["entropy_bottleneck.quantiles"][:, 0, 1]
         self.device = medians.device
         self._medians = to_units(medians)  # (N,)
+        if not (self._medians.abs() <= LIMIT).all():  # nor NaN
+            raise OutOfRangeError("entropy_bottleneck.quantiles: not finite, or beyond all measure")
         self._z_tables = read_tables(weights, "entropy_bottleneck", len(medians))
         scale_table = weights["gaussian_conditional.scale_table"].to(self.device)
-        if not (scale_table.diff() > 0).all() or not 2 <= len(scale_table) <= 256:
+        if not (
+            scale_table.ndim == 1
+            and 2 <= len(scale_table) <= 256
+            and scale_table[0] > 0
+            and (scale_table.diff() > 0).all()
+            and scale_table[-1] <= LIMIT * UNIT
+        ):
             raise ValueError("its table of scales is damaged")
         self._y_tables = read_tables(weights, "gaussian_conditional", len(scale_table))
         # A scale up to the first is coded with the first table, one above the last but one with the

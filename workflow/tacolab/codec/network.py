@@ -14,7 +14,7 @@ from tacolab.codec.attention import FullAttention
 from tacolab.codec.elic import Elic
 from tacolab.codec.precision import Precision, lower
 from tacolab.codec.taco import Taco
-from tacolab.codec.weights import CODING_TABLE
+from tacolab.codec.weights import CODING_TABLE, CODING_TABLES
 from tacolab.config import Attention
 from tacolab.errors import UserError
 from tacolab.texts import loads
@@ -63,7 +63,7 @@ def load_network(
 def has_tables(weights: Mapping[str, Tensor]) -> bool:
     """Whether all coding tables stand in a state dict."""
     tables = [tensor for name, tensor in weights.items() if CODING_TABLE.fullmatch(name)]
-    return bool(tables) and all(tensor.numel() for tensor in tables)
+    return len(tables) == CODING_TABLES and all(tensor.numel() for tensor in tables)
 
 
 def upgrade(path: Path) -> bool:
@@ -73,7 +73,8 @@ def upgrade(path: Path) -> bool:
     """
     description = path.with_name("model.json")
     try:
-        spec = loads(description.read_text(encoding="utf-8"))["text"]["spec"]
+        told = loads(description.read_text(encoding="utf-8"))
+        kind = Taco if told["text"]["spec"]["text"] else Elic
         weights = load_file(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
@@ -83,16 +84,16 @@ def upgrade(path: Path) -> bool:
         ) from None
     added = not has_tables(weights)
     if added:
-        kind = Taco if spec["text"] else Elic
         try:
             weights = kind.from_state_dict(weights).exported()
         except ValueError as error:
             raise UserError(f"{path}: {_reason(error)}") from None
         atomic.write_bytes(path, save(weights, metadata))
-    if path.name in (told := loads(description.read_text(encoding="utf-8"))).get("sha256", {}):
+    if isinstance(told.get("sha256"), dict) and path.name in told["sha256"]:
         atomic.write_json(description, told | {"sha256": intact.sha256(path)})
     return added
 
 
 def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    shown = " ".join(str(error).split()) or type(error).__name__
+    return f"{shown[:240]} ..." if len(shown) > 240 else shown

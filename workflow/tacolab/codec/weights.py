@@ -16,6 +16,7 @@ CODING_TABLE = re.compile(
     r"(gaussian_conditional|entropy_bottleneck)"
     r"\.(_offset|_quantized_cdf|_cdf_length|scale_table)"
 )
+CODING_TABLES = 7  # three of either model, and the scales
 # What wraps a network leaves its name where it wrapped: DataParallel and its kin, torch.compile.
 WRAPPERS = ("module", "_orig_mod")
 # CompressAI before 1.2.5 kept the entropy bottleneck's layers as _matrix0, _bias0, _factor0.

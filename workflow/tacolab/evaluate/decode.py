@@ -56,9 +56,7 @@ class Decoder:
             contents = [self._read(row) for row in together]
             started = time.perf_counter()
             latents = self._latents(together, contents)
-            pictures = self._model.synthesise(
-                latents, together[0]["height"], together[0]["width"]
-            ).split(1)
+            pictures = self._synthesise(latents, together[0])
             if self._device.type == "cuda":
                 torch.cuda.synchronize()  # it works on after the call
             shared = (time.perf_counter() - started) / len(together)
@@ -85,12 +83,22 @@ class Decoder:
             ]
         except OtherSymbolsError as error:
             others = [rows[error.picture]]
+        except ValueError as error:
+            raise StageError(f"{self._code.files[1]}: damaged ({error}); {self._remedy}") from None
         if others:
             raise StageError(
                 f"{self._code.files[1]}: {others[0]['image_id']} decodes to other symbols than "
                 f"were encoded: it is damaged, or made with another model; {self._remedy}"
             )
         return y_hat
+
+    def _synthesise(self, y_hat: Tensor, row: dict[str, Any]) -> Sequence[Tensor]:
+        try:
+            x_hat = self._model.synthesise(y_hat, row["height"], row["width"])
+        except ValueError as error:
+            raise StageError(f"{self._code}: {row['image_id']}: {error}") from None
+        pictures: Sequence[Tensor] = x_hat.split(1)
+        return pictures
 
 
 def require_same_pictures(code: Artefact) -> None:
