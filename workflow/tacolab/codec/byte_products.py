@@ -15,9 +15,8 @@ from torch import Tensor
 
 BASE = 256
 DIGITS = 3  # of an activation
-LARGEST = 127 * (
-    1 + BASE + BASE**2
-)  # that three digits can write; the least one is beyond -LARGEST
+# That three digits can write; with the sign turned they can, too.
+LARGEST = 127 * (1 + BASE + BASE**2)
 MOST = 2**15  # products of two digits that a sum may have: three such sums fit into 31 bits
 
 
