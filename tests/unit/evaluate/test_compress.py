@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from small_evaluation import find, plan
 
 from tacolab import cli, intact
+from tacolab.codec import Elic
 from tacolab.codec.container import unpack_container
 from tacolab.codec.files import PictureCodec
 from tacolab.codec.weights import CODING_TABLE
@@ -180,6 +181,17 @@ def test_a_model_of_an_earlier_version_gets_its_coding_tables_once(
     run("compress", picture, "-o", "out.taco")
     with pytest.raises(UserError, match=r"1 of 2 files were left as they are"):
         cli.app(["upgrade", str(picture), str(model)], standalone_mode=False)
+
+
+def test_a_picture_beyond_every_file_is_refused_before_it_is_coded(
+    run: Run, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def coded(*_: object) -> None:
+        raise AssertionError("coded in vain")
+
+    monkeypatch.setattr(Elic, "encode", coded)
+    Image.new("RGB", (1, 4_194_305)).save(picture)
+    refused(run, r"a\.png: a picture of 4194305 x 1 pixels", "compress", picture, "-o", "a.taco")
 
 
 def test_a_model_that_shows_no_picture_writes_none(run: Run, picture: Path, model: Path) -> None:

@@ -71,8 +71,14 @@ def _check_sizes(height: int, width: int, z_height: int, z_width: int) -> None:
             f"impossible sizes in the bitstream: a picture of {height} x {width} pixels "
             f"with latents of {z_height} x {z_width}"
         )
+    require_size(height, width)
+
+
+def require_size(height: int, width: int) -> None:
+    """Before the work. Raises ValueError for a picture larger than any file may say."""
+    z_height, z_width = LatentShape.of(height, width)
     if z_height * z_width * STRIDE**2 > MAX_PIXELS:
         raise ValueError(
-            f"a picture of {height} x {width} pixels is beyond {MAX_PIXELS} (padded): "
-            "the header is damaged, or the picture must be cut into parts"
+            f"a picture of {height} x {width} pixels is beyond {MAX_PIXELS} (padded): it must be "
+            "cut into parts, or the header of its file is damaged"
         )

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from tacolab import atomic
+from tacolab.codec.bitstream import require_size
 from tacolab.codec.container import decode_container, pack_container
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_pixels, to_tensor
@@ -98,6 +99,10 @@ class PictureCodec:
         except OSError as error:
             raise UserError(f"{picture}: cannot be read ({error.strerror})") from None
         except UnreadableError as error:
+            raise UserError(f"{picture}: {error}") from None
+        try:
+            require_size(*pixels.shape[:2])
+        except ValueError as error:
             raise UserError(f"{picture}: {error}") from None
         hidden = None
         if caption is not None:
