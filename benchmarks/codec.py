@@ -23,7 +23,8 @@ from compressai.ans import BufferedRansEncoder, RansDecoder
 from torch import Tensor
 
 from tacolab.codec import Taco
-from tacolab.codec.precision import lower, native
+from tacolab.codec.network import quicken
+from tacolab.codec.precision import Precision, native
 from tacolab.codec.shape import pad
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -134,10 +135,9 @@ def network() -> Taco:
     return model
 
 
-def prepared(precision: str) -> Taco:
+def prepared(precision: Precision) -> Taco:
     model = network()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    lower(model, precision)  # type: ignore[arg-type]
+    quicken(model, precision)
     return model
 
 
@@ -174,7 +174,8 @@ def compare(rounds: int) -> None:
         ),
     }
     ours: dict[str, dict[str, Callable[[], object]]] = {}
-    for precision in dict.fromkeys(("fp32", native(torch.device("cpu")))):
+    precisions: list[Precision] = ["fp32", native(torch.device("cpu"))]
+    for precision in dict.fromkeys(precisions):
         model = prepared(precision)
         codec = model.latent_codec()
         encoded = model.encode(x, text)
@@ -237,7 +238,7 @@ def comparison(theirs: list[float], ours: list[float]) -> str:
 
 
 @torch.inference_mode()
-def grow(megapixels: list[float], precision: str) -> list[tuple[float, float, float, float]]:
+def grow(megapixels: list[float], precision: Precision) -> list[tuple[float, float, float, float]]:
     """Megapixels, seconds per megapixel of encoding and of decoding, and the process's largest
     memory [GiB], from small to large."""
     rows = []

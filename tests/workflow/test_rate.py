@@ -12,7 +12,7 @@ from conftest import DEMO, Project, copy_sources
 from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import OVERHEAD, pack
 from tacolab.codec.pixels import to_tensor
-from tacolab.codec.precision import lower
+from tacolab.codec.precision import Precision, lower
 from tacolab.codec.text import build
 from tacolab.config import TransformersText
 from tacolab.packed import Packed
@@ -100,8 +100,9 @@ def test_sixteen_bits_change_neither_pictures_nor_rates(trained: Project) -> Non
     inputs = pictures(trained)
     for arm, model in models(trained).items():
         shown = {}
-        for precision in ("fp32", "bf16"):
-            lower(model, precision)  # type: ignore[arg-type]
+        precisions: tuple[Precision, ...] = ("fp32", "bf16")
+        for precision in precisions:
+            lower(model, precision)
             coded = [(x, model.encode(x, text)) for x, text in inputs]
             errors = [
                 (model.decode(one.strings, one.shape)[0].clamp(0, 1) - x).square().mean().item()

@@ -40,7 +40,7 @@ def test_a_config_that_the_server_refuses_is_held_against_no_image(
 
 
 def test_a_key_that_ends_while_requests_are_in_flight_is_held_against_no_image(
-    server: Server, chat: Chat
+    server: Server, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refusals may overtake the last good answers."""
     mock, _ = server
@@ -56,11 +56,11 @@ def test_a_key_that_ends_while_requests_are_in_flight_is_held_against_no_image(
             return reply
         return 400, {}, b'{"error": {"message": "Authentication Error"}}'
 
-    mock.answer = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(mock, "answer", slowly)
     with pytest.raises(StageError, match=r"refuses these requests: .*Authentication"):
         study.run()
     assert len(study.stored()) == 10 and outcomes(study) == {"stop"}
-    mock.answer = whole  # type: ignore[method-assign]
+    monkeypatch.setattr(mock, "answer", whole)
     assert len(CaptionTable(study.run().path)) == 60
 
 

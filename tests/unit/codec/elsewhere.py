@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.backends.mkldnn.enabled = not options.without_onednn  # type: ignore[assignment]
-    print(json.dumps(coded(options.folder, options.batch, options.write)))
+    with torch.backends.mkldnn.flags(enabled=not options.without_onednn):
+        print(json.dumps(coded(options.folder, options.batch, options.write)))
 
 
 def coded(folder: Path, batch: int, write: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tacolab.codec import Elic, tiles
-from tacolab.codec.precision import lower
+from tacolab.codec.precision import Precision, lower
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 
@@ -59,13 +59,13 @@ def test_a_margin_is_not_larger_than_it_must_be(
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @torch.no_grad()
 def test_lower_precision_decodes_any_file_and_shows_nearly_the_same(
-    precision: str, taco: Elic, sample: Sample
+    precision: Precision, taco: Elic, sample: Sample
 ) -> None:
     taco.update(force=True)
     x, text = sample(130, 200)
     encoded = taco.encode(x, text)
     whole, checksum = taco.decode(encoded.strings, encoded.shape)
-    lower(taco, precision)  # type: ignore[arg-type]
+    lower(taco, precision)
     shown, found = taco.decode(encoded.strings, encoded.shape)
     assert found == checksum == encoded.checksum
     assert shown.dtype == torch.float32
