@@ -29,9 +29,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from mock_openai import DETAILS, serving  # noqa: E402
 from tacolab import config  # noqa: E402
-from tacolab.captions.question import Question  # noqa: E402
-from tacolab.data.pack import FEATURES  # noqa: E402
-from tacolab.keys import Artefact, Plan  # noqa: E402
+from tacolab.plan.keys import Artefact, Plan  # noqa: E402
+from tacolab.stages.captions.chat.question import Question  # noqa: E402
+from tacolab.stages.data.pack import FEATURES  # noqa: E402
 
 PER_IMAGE = 5
 TEXT = " ".join([*DETAILS, *DETAILS])[:750]

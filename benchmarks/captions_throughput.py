@@ -22,11 +22,13 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tacolab import config, data
-from tacolab.captions import chat, prices
-from tacolab.captions.question import data_url
-from tacolab.keys import Plan
-from tacolab.packed import Packed
+from tacolab import config
+from tacolab.plan.keys import Plan
+from tacolab.readers.packed import Packed
+from tacolab.stages import data
+from tacolab.stages.captions.chat import captions as chat
+from tacolab.stages.captions.chat import prices
+from tacolab.stages.captions.chat.question import data_url
 
 ROOT = Path(__file__).parents[1]
 PER_IMAGE = 5

@@ -11,10 +11,10 @@ import time
 
 import torch
 
-from tacolab.captions.describe import BATCH
-from tacolab.captions.ofa import SIDE
-from tacolab.captions.ofa_network import OfaNetwork, Shape
-from tacolab.captions.ofa_search import beam_search
+from tacolab.stages.captions.network.describe import BATCH
+from tacolab.stages.captions.network.ofa import SIDE
+from tacolab.stages.captions.network.ofa_network import OfaNetwork, Shape
+from tacolab.stages.captions.network.ofa_search import beam_search
 
 VOCABULARY = 59_457
 SHAPES = {

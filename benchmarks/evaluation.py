@@ -37,9 +37,9 @@ def worker(threads: int, precision: Any) -> None:
     from tacolab.codec import Taco
     from tacolab.codec.bitstream import unpack
     from tacolab.codec.pixels import to_tensor
-    from tacolab.codec.text import build
     from tacolab.config import TransformersText
-    from tacolab.evaluate.code import Encode, Job, stream_name
+    from tacolab.stages.evaluate.code import Encode, Job, stream_name
+    from tacolab.text.encoders import build
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model: Any = golden(Taco(text_dim=384)).eval()

@@ -14,11 +14,11 @@ import bjontegaard
 import numpy as np
 import pandas as pd
 
-from tacolab.report import pchip
-from tacolab.report.bootstrap import RESAMPLES, interval
-from tacolab.report.codings import VALUES, Codings
-from tacolab.report.differences import Pair
-from tacolab.report.layout import METRICS
+from tacolab.quality import pchip
+from tacolab.quality.bootstrap import RESAMPLES, interval
+from tacolab.stages.report.layout import METRICS
+from tacolab.stages.report.measure.codings import VALUES, Codings
+from tacolab.stages.report.measure.differences import Pair
 
 LAMBDAS = ["0.0004", "0.0008", "0.0016", "0.004", "0.009", "0.015"]
 

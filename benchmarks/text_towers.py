@@ -14,8 +14,8 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from tacolab.codec import Taco
-from tacolab.perceptual import Lpips
-from tacolab.train.losses import Joint
+from tacolab.quality.perceptual import Lpips
+from tacolab.stages.train.losses import Joint
 
 SAMPLES = 414_113  # (image, caption) pairs of MS-COCO 2014 train
 READERS = {"38 tokens": (1, 38), "77 tokens": (1, 77), "3 windows of 77": (3, 77)}

@@ -23,9 +23,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 
-from tacolab import config, weights
-from tacolab.captions.table import table
-from tacolab.keys import Plan
+from tacolab import config
+from tacolab.plan.keys import Plan
+from tacolab.stages import token_weights as weights
+from tacolab.stages.captions.table import table
 
 BASELINE = 2000  # captions that the baseline reads
 

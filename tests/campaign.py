@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent / "unit" / "train"))
 
 import small_training
 from equality import assert_equal
-from tacolab import captions, config, data
-from tacolab.keys import Plan
+from tacolab import config
+from tacolab.plan.keys import Plan
+from tacolab.stages import captions, data
 
 
 def prepare(folder: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 
-from tacolab.captions.ofa import BINS, CODES
-from tacolab.captions.ofa_network import REBUILT, OfaNetwork, Shape
+from tacolab.stages.captions.network.ofa import BINS, CODES
+from tacolab.stages.captions.network.ofa_network import REBUILT, OfaNetwork, Shape
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 MERGES = ["h e", "Ġ t", "Ġt he", "Ġ a"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tacolab import atomic
-from tacolab.process import Process
+from tacolab.files import atomic
+from tacolab.files.process import Process
 
 _processes = multiprocessing.get_context("forkserver")
 

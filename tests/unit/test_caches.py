@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tacolab import caches
+from tacolab.files import caches
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "/dev/null"  # as HOME of a service, where not even root can write
@@ -74,7 +74,7 @@ def test_snakemake_runs_without_a_home(tmp_path: Path) -> None:
 def test_neither_home_nor_project_can_be_written() -> None:
     """One line, before Snakemake would end with a traceback."""
     done = subprocess.run(
-        [sys.executable, "-c", "from tacolab import caches; caches.settle()"],
+        [sys.executable, "-c", "from tacolab.files import caches; caches.settle()"],
         cwd="/proc",
         env=os.environ | {"XDG_CACHE_HOME": NOWHERE},
         capture_output=True,

@@ -13,8 +13,8 @@ import pytest
 
 from tacolab import cli, config
 from tacolab.errors import Interrupted, StageError
-from tacolab.keys import Plan
-from tacolab.process import Process
+from tacolab.files.process import Process
+from tacolab.plan.keys import Plan
 
 STUDY = """
 title: test
@@ -161,7 +161,7 @@ def test_how_a_stage_ended_is_in_the_exit_code(
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("tacolab.data.run", fail)
+    monkeypatch.setattr("tacolab.stages.data.run", fail)
     ended, _, err = run("data", "photos")
     assert ended == code
     assert only_line(err).startswith(message)
@@ -208,7 +208,7 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
     plan = Plan(config.load(Path("study.yaml")))
     (table, summary), report = plan.find("captions", source="human").files, plan.report().folder
     ended = subprocess.run(
-        [sys.executable, "-c", "from tacolab.process import Process\nprint(Process.me())"],
+        [sys.executable, "-c", "from tacolab.files.process import Process\nprint(Process.me())"],
         capture_output=True,
         text=True,
         check=True,

@@ -165,7 +165,7 @@ WRONG = [
     (
         "arms/taco/token_weighting",
         "pooled",
-        "weights: with tfidf, noun_heads and entities off no token of arm 'taco' counts more",
+        "token_weights: with tfidf, noun_heads and entities off no token of arm 'taco' counts more",
     ),
     ("captions/chat", {"kind": "gpt4o", "prompt": ""}, "captions.chat.prompt: must not be empty"),
     ("captions/chat", {"kind": "hf", "model": ""}, "captions.chat.model: must not be empty"),

@@ -94,7 +94,7 @@ def test_weight_files_and_captioners_are_expanded(tmp_path: Path) -> None:
     study["captions"] |= {"ofa": {"kind": "ofa", "model": "~/ofa"}, "chat": {"kind": "gpt4o"}}
     study["captions"]["blip"] = {"kind": "hf", "model": "$SCRATCH/blip"}
     arm = {k: v for k, v in study["arms"]["taco"].items() if k != "training"}
-    study["arms"]["theirs"] = arm | {"weights": {"0.0016": "$SCRATCH/w.pth"}}
+    study["arms"]["theirs"] = arm | {"checkpoints": {"0.0016": "$SCRATCH/w.pth"}}
     known = config.validate(study, "my.yaml")
     assert known.arms["theirs"].weights["0.0016"].path == Path("/fast/w.pth")
     models = [known.captions[name].model for name in ("ofa", "blip", "chat")]  # type: ignore[union-attr]

@@ -9,14 +9,16 @@ import pytest
 import torch
 import yaml
 
-from tacolab import config, costs, data
-from tacolab.captions import prices
-from tacolab.captions.question import Answer
-from tacolab.codec.build import build_codec
-from tacolab.costs import Costs
+from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.packed import Packed
+from tacolab.overview import costs
+from tacolab.overview.costs import Costs
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.networks import build_codec
+from tacolab.readers.packed import Packed
+from tacolab.stages import data
+from tacolab.stages.captions.chat import prices
+from tacolab.stages.captions.chat.question import Answer
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from tacolab.captions import part
-from tacolab.codec.files import PictureCodec
+from tacolab.cli.pictures import PictureCodec
 from tacolab.errors import UserError
-from tacolab.intact import check
-from tacolab.packed import Packed
-from tacolab.pretrained import pretrained
-from tacolab.report.inputs import json_of
-from tacolab.weights import vocabulary
-from tacolab.weights.single import weigh
+from tacolab.files.intact import check
+from tacolab.readers.packed import Packed
+from tacolab.stages.captions.chat import batch_files
+from tacolab.stages.report.inputs import json_of
+from tacolab.stages.token_weights import vocabulary
+from tacolab.stages.token_weights.single import weigh
+from tacolab.text.pretrained import pretrained
 
 DEEP = '{"text": ' + "[" * 100_000
 
@@ -28,7 +28,7 @@ DEEP = '{"text": ' + "[" * 100_000
         ("words.json", lambda folder: vocabulary.load(folder / "words.json")),
         ("manifest.json", Packed),
         ("codes.json", lambda folder: check(folder / "codes", folder / "codes.json", "remedy")),
-        ("part.json", lambda folder: part.read(folder / "part.json")),
+        ("batch_files.json", lambda folder: batch_files.read(folder / "batch_files.json")),
         ("own.json", lambda folder: json_of(folder / "own.json")),
         ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),
     ],
@@ -42,4 +42,4 @@ def test_a_file_is_named(tmp_path: Path, name: str, read: Callable[[Path], Any])
 
 
 def test_an_answer_of_an_api_is_none() -> None:
-    assert part.result(DEEP.encode()) is None
+    assert batch_files.result(DEEP.encode()) is None

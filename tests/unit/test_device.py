@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tacolab.device import advice, gpu_given, pick_device, unusable
+from tacolab.cluster.device import advice, gpu_given, pick_device, unusable
 from tacolab.errors import UserError
 
 CUDA13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]  # torch 2.14 from PyPI

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from small_disk import mounted, remount
-from tacolab import atomic, disk
 from tacolab.errors import StageError
+from tacolab.files import atomic, disk
 
 NOISE = np.random.default_rng(0).integers(0, 256, (1024, 1024), dtype=np.uint8)  # 1 MiB
 

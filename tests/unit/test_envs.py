@@ -29,7 +29,10 @@ STAGE_OF = {
     "report_now": "report",
 }
 # What a rule never does, since another one has these sources.
-NOT_BY = {"captions": {"tacolab.captions.describe"}, "describe": {"tacolab.captions.chat"}}
+NOT_BY = {
+    "captions": {"tacolab.stages.captions.network.describe"},
+    "describe": {"tacolab.stages.captions.chat.captions"},
+}
 # What the command line imports at its top, and other commands use.
 COMMANDS = {"cli", "costs", "doctor", "status", "statuspage", "trainings"}
 # Outside the rules: `tacolab train --submit`.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tacolab import fingerprint
+from tacolab.plan import fingerprint
 
 CODE = '''"""What it is for."""
 

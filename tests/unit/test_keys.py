@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tacolab import config, keys
+from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
+from tacolab.plan import keys
+from tacolab.plan.keys import Artefact, Plan
 
 STUDY: dict[str, Any] = {
     "title": "test",

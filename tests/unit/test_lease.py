@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tacolab import slurm
-from tacolab.lease import Lease, NotOurs, acquire, newest
+from tacolab.cluster import slurm
+from tacolab.cluster.lease import Lease, NotOurs, acquire, newest
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tacolab.lease"])
+_processes.set_forkserver_preload(["tacolab.cluster.lease"])
 PATIENT = 60.0  # longer than any of these tests
 
 
@@ -115,9 +115,9 @@ def test_a_newer_job_in_the_queue_keeps_what_it_would_ask_for_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy of results/ names the head of the other folder, a job that lives on there."""
-    monkeypatch.setattr(slurm, "job_id", lambda: 7)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
     take(tmp_path).release()
-    monkeypatch.setattr(slurm, "job_id", lambda: None)
+    monkeypatch.delenv("SLURM_JOB_ID")
     monkeypatch.setattr(slurm, "state", lambda job: "RUNNING")
     with pytest.raises(NotOurs, match="a newer job that is in the queue"):
         acquire(tmp_path, PATIENT)
@@ -168,7 +168,7 @@ def test_a_lease_that_cannot_be_written_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("tacolab.lease.json.dump", full)
+        patched.setattr("tacolab.cluster.lease.json.dump", full)
         acquire(tmp_path)
     assert not list(tmp_path.iterdir())
     take(tmp_path).release()

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tacolab import head
+from tacolab.cluster import head
+from tacolab.cluster.lease import newest
 from tacolab.errors import UserError
-from tacolab.lease import newest
 
 
 def plan(*jobs: SimpleNamespace) -> SimpleNamespace:

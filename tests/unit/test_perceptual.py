@@ -8,9 +8,9 @@ import lpips
 import pytest
 import torch
 
-from tacolab import perceptual
 from tacolab.errors import UserError
-from tacolab.perceptual import Lpips
+from tacolab.quality import perceptual
+from tacolab.quality.perceptual import Lpips
 
 SLICES = ("slice1.0", "slice2.3", "slice3.6", "slice4.8", "slice5.10")
 
@@ -61,7 +61,7 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, pin: str) ->
 
 def test_training_and_metrics_begin_without_torchvision() -> None:
     code = (
-        "import sys, tacolab.train.loop, tacolab.evaluate.score\n"
+        "import sys, tacolab.stages.train.loop, tacolab.stages.evaluate.score\n"
         "assert not {'torchvision', 'torch._dynamo', 'lpips'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from tacolab.pictures import UnreadableError, read
+from tacolab.readers.pictures import UnreadableError, read
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 SRGB = ImageCms.createProfile("sRGB")

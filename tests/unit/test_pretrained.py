@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tacolab import pretrained
 from tacolab.errors import UserError
+from tacolab.text import pretrained
 
 LOAD = """
 from transformers import AutoTokenizer
 from tacolab.errors import UserError
-from tacolab.pretrained import pretrained
+from tacolab.text.pretrained import pretrained
 try:
     pretrained(AutoTokenizer, "nobody/nothing")
 except UserError as error:

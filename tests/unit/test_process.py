@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from tacolab import process
-from tacolab.process import Process
+from tacolab.files import process
+from tacolab.files.process import Process
 
 # A head that starts its job as Snakemake does: by a shell, which waits for it.
 HEAD = """
 import os, subprocess, sys
-from tacolab import process
+from tacolab.files import process
 os.environ[process.HEAD] = str(process.Process.me())
 subprocess.run(["bash", "-c", '"$0" -c "$1"; true', sys.executable, sys.argv[1]])
 """
 JOB = """
 import signal, sys, time
-from tacolab import process
+from tacolab.files import process
 def save(*_):
     print("saved", flush=True)
     sys.exit(75)
@@ -45,7 +45,7 @@ def test_a_head_that_is_not_of_this_machine_ends_nothing(head: str) -> None:
     """Another node's job may have been given its environment."""
     if head == "of another machine":
         head = str(replace(Process.me(), machine="01234567"))
-    code = "import time\nfrom tacolab import process\nprocess.end_with_head()\ntime.sleep(1)"
+    code = "import time\nfrom tacolab.files import process\nprocess.end_with_head()\ntime.sleep(1)"
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ | {process.HEAD: head})
     assert ended.returncode == 0
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tacolab.cluster.profile import Profile
 from tacolab.errors import UserError
-from tacolab.profile import Profile
 
 SLURM = Path(__file__).parents[2] / "profiles/slurm"
 

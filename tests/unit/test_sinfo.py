@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tacolab import slurm
+from tacolab.cluster import slurm
+from tacolab.cluster.slurm import Partition
 from tacolab.errors import UserError
-from tacolab.slurm import Partition
 
 
 @pytest.fixture

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tacolab import cli, config, lease, slurm, trainings
-from tacolab.keys import Artefact, Plan
-from tacolab.statuspage import Status
-from tacolab.train.segments import Segments
-from tacolab.trainings import Observer, Training
+from tacolab import cli, config
+from tacolab.cluster import lease, slurm
+from tacolab.overview import trainings
+from tacolab.overview.status import Status
+from tacolab.overview.trainings import Observer, Training
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages.train.segments import Segments
 
 STUDY: dict[str, Any] = {
     "title": "test",
@@ -174,7 +176,7 @@ def test_a_holder_on_this_machine_runs_until_it_is_killed(plan: Plan) -> None:
     state = State(model(plan))
     state.start(100, 0)
     holding = (
-        "import sys, time; from pathlib import Path; from tacolab import lease\n"
+        "import sys, time; from pathlib import Path; from tacolab.cluster import lease\n"
         "held = lease.acquire(Path(sys.argv[1])); print(flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", holding, str(state.folder)]
@@ -375,8 +377,8 @@ def test_the_last_line_of_a_long_history_without_its_torn_end(plan: Plan) -> Non
     assert look(plan).logged == 19_999
 
 
-# What squeue 22.05 printed for --me --noheader and the format of tacolab.slurm; the jobs here are
-# of another study.
+# What squeue 22.05 printed for --me --noheader and the format of tacolab.cluster.slurm; the jobs
+# here are of another study.
 QUEUE = """\
 9|PENDING|Resources||3:00|3:00|2026-11-24T16:11:37|/tmp/study|6e8f|rule_train_wildcards_a_b
 11|PENDING|BeginTime||5:00|5:00|N/A|/tmp/study|wrap|(null)

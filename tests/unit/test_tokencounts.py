@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from clip_tokenizer import save_clip_tokenizer
-from tacolab import tokencounts
 from tacolab.config import ClipText
-from tacolab.tokens import tokenizer_of
+from tacolab.text import counts as tokencounts
+from tacolab.text.tokens import tokenizer_of
 
 
 @pytest.mark.parametrize(("windows", "read"), [(1, 10), (2, 20)])

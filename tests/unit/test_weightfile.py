@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
-from tacolab import weightfile
 from tacolab.errors import UserError
-from tacolab.pretrained import pretrained
+from tacolab.files import torch_files
+from tacolab.text.pretrained import pretrained
 
 WEIGHTS = {"g_a.weight": torch.arange(3.0)}
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n"
@@ -42,7 +42,7 @@ NOTES = {
 
 def read(path: Path) -> Any:
     with path.open("rb") as file:
-        return weightfile.read(file, path)
+        return torch_files.read(file, path)
 
 
 class Code:

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tacolab import head, slurm
+from tacolab.cluster import head, slurm
+from tacolab.cluster.head import Asked
+from tacolab.cluster.slurm import Partition
 from tacolab.errors import StageError, UserError
-from tacolab.head import Asked
-from tacolab.slurm import Partition
 
 
 def job(rule: str, *wildcards: str) -> SimpleNamespace:
@@ -21,7 +21,7 @@ def job(rule: str, *wildcards: str) -> SimpleNamespace:
 
 def test_each_of_several_partitions_must_take_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"gpu": Partition(3600.0, 16000), "gpu-old": Partition(None, 8000)}
-    monkeypatch.setattr("tacolab.slurm.partitions", lambda: there)
+    monkeypatch.setattr("tacolab.cluster.slurm.partitions", lambda: there)
     head.check_limits({Asked("gpu,gpu-old", 60, 8000): ["train"]})
     with pytest.raises(UserError, match=r"partition 'gpuu' .* does not exist"):
         head.check_limits({Asked("gpu,gpuu", 60, 8000): ["train"]})

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from conftest import ROOT
-from tacolab import config, data
-from tacolab.keys import Plan
+from tacolab import config
+from tacolab.plan.keys import Plan
+from tacolab.stages import data
 
 STUDY = {
     "title": "test",
@@ -86,7 +87,7 @@ def test_a_job_of_a_cluster_outlives_the_head(wanted: Path) -> None:
     """Its environment came from there, and it has a Snakemake of its own."""
     Path("mine.json").write_text(json.dumps({"chelsea.png": ["a cat"]}))
     head = subprocess.Popen(
-        [sys.executable, "-c", "from tacolab.process import Process\nprint(Process.me())"],
+        [sys.executable, "-c", "from tacolab.files.process import Process\nprint(Process.me())"],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -97,7 +97,7 @@ def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None
     """One vocabulary of the training captions; a table for these, the test set and its control."""
     more = clone.lacking()
     assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
-    clone.edit(DEMO, "arms:\n", "weights: {tfidf: false}\narms:\n")
+    clone.edit(DEMO, "arms:\n", "token_weights: {tfidf: false}\narms:\n")
     less = clone.lacking()
     assert "vocabulary" not in less and less["weights"] == 3
     clone.edit(DEMO, "token_weighting: pooled", "token_weighting: none")
@@ -192,7 +192,7 @@ def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_pa
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     study = yaml.safe_load((clone.folder / "config/mini.yaml").read_text())
-    weights = root / study["arms"]["published"]["weights"]["0.004"]
+    weights = root / study["arms"]["published"]["checkpoints"]["0.004"]
     authors_file.write(weights, text_dim=384, **study["codec"])
     image = next((root / "coco/train2014").iterdir())
     image.write_bytes(image.read_bytes()[:5000])
@@ -206,7 +206,7 @@ def test_a_data_set_that_changed_is_named_before_training(clone: Project, tmp_pa
 
 def test_a_ready_weight_file_is_imported_and_timing_planned(clone: Project) -> None:
     """Neither wants data; a file that is not there is named before anything starts."""
-    arm = 'published: {text: minilm, captions: human, weights: {"0.004": weights/taco.pth.tar}}'
+    arm = 'published: {text: minilm, captions: human, checkpoints: {"0.004": weights/taco.pth.tar}}'
     timing = 'timing: {machines: {here: "", "there": GPU}}'
     clone.edit(DEMO, "\nprotocol:\n", f"  {arm}\n\n{timing}\n\nprotocol:\n")
     refused = clone.snakemake("--dry-run")

@@ -13,9 +13,9 @@ from tacolab.codec import Elic, Taco
 from tacolab.codec.bitstream import OVERHEAD, pack
 from tacolab.codec.pixels import to_tensor
 from tacolab.codec.precision import Precision, lower
-from tacolab.codec.text import build
 from tacolab.config import TransformersText
-from tacolab.packed import Packed
+from tacolab.readers.packed import Packed
+from tacolab.text.encoders import build
 
 pytestmark = pytest.mark.slow
 

@@ -16,19 +16,19 @@ import pytest
 import yaml
 
 from conftest import DEMO, Project
-from tacolab import keys
+from tacolab.plan import keys
 
 pytestmark = pytest.mark.slow
 
 # Modules whose code counts only through a RECIPE number raised by hand.
 EXPENSIVE = [
     "workflow/tacolab/config/*.py",
-    "workflow/tacolab/keys.py",
-    "workflow/tacolab/data/*.py",
-    "workflow/tacolab/captions/*.py",
+    "workflow/tacolab/plan/keys.py",
+    "workflow/tacolab/stages/data/*.py",
+    "workflow/tacolab/stages/captions/*.py",
     "workflow/tacolab/codec/*.py",
-    "workflow/tacolab/train/*.py",
-    "workflow/tacolab/evaluate/code.py",
+    "workflow/tacolab/stages/train/*.py",
+    "workflow/tacolab/stages/evaluate/code.py",
     "workflow/rules/*.smk",
     "Snakefile",
 ]
@@ -72,7 +72,9 @@ def test_nothing_after_edits_without_meaning(demo: Project) -> None:
     assert len(files) > 30
     demo.edit("workflow/rules/train.smk", " --attempt {res", "   --attempt  {res")
     demo.edit(
-        "workflow/tacolab/report/layout.py", "METRICS = (", "# The order on the page.\nMETRICS = ("
+        "workflow/tacolab/stages/report/layout.py",
+        "METRICS = (",
+        "# The order on the page.\nMETRICS = (",
     )
     demo.edit(DEMO, "workers: 0", "workers: 2")
     for path in files:
@@ -86,13 +88,13 @@ def test_nothing_in_a_fresh_clone_with_copied_results(demo: Project, clone: Proj
     assert not (clone.folder / ".snakemake").exists()
     assert clone.planned() == {}
     # Without Snakemake's memory, as after jobs that ended while no head lived.
-    clone.edit("workflow/tacolab/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
+    clone.edit("workflow/tacolab/stages/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
     assert clone.planned() == {"report": 1}
-    clone.add_code("workflow/tacolab/evaluate/score.py")
+    clone.add_code("workflow/tacolab/stages/evaluate/score.py")
     assert clone.planned() == {"metrics": 12, "report": 1}
     assert clone.planned("report") == {"metrics": 12, "report": 1}
     assert clone.planned("report_now") == {"report_now": 1}
-    clone.add_code("workflow/tacolab/evaluate/images.py")  # how originals are cropped
+    clone.add_code("workflow/tacolab/stages/evaluate/images.py")  # how originals are cropped
     assert clone.planned() == {"metrics": 12, "anchors": 2, "report": 1}
 
 
@@ -111,7 +113,7 @@ def test_whole_files_stay_and_half_a_set_is_made_again(demo: Project) -> None:
 def test_edited_figures_draw_the_report_only(demo: Project) -> None:
     report = demo.folder / "results/report/latest"
     before = results(demo)
-    demo.edit("workflow/tacolab/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
+    demo.edit("workflow/tacolab/stages/report/layout.py", '"PSNR [dB]"', '"PSNR [decibel]"')
     assert demo.planned() == {"report": 1}
     assert demo.planned("report") == {"report": 1}
     assert demo.snakemake("report").returncode == 0
@@ -126,7 +128,7 @@ def test_a_redraw_that_fails_leaves_the_old_report(demo: Project) -> None:
     key = next(
         path.name for path in report.iterdir() if path.is_symlink() and path.name != "latest"
     )
-    code = "workflow/tacolab/report/figures.py"
+    code = "workflow/tacolab/stages/report/figures/drawing.py"
     demo.edit(code, '(folder / "figures").mkdir()', 'raise ValueError("a slip")')
     assert demo.snakemake().returncode == 1
     for name in ("latest", key):
@@ -143,7 +145,7 @@ def test_edited_metric_codes_nothing(demo: Project) -> None:
     assert demo.planned(config=small) == {"report": 1}
     assert demo.snakemake(config=small).returncode == 0
     demo.edit(
-        "workflow/tacolab/evaluate/metrics.py", "MS_SSIM_MIN_SIDE = 161", "MS_SSIM_MIN_SIDE = 999"
+        "workflow/tacolab/quality/metrics.py", "MS_SSIM_MIN_SIDE = 161", "MS_SSIM_MIN_SIDE = 999"
     )
     assert demo.planned() == {"metrics": 12, "anchors": 2, "report": 1}
     status = demo.run("tacolab", "status", "--all", "-c", DEMO).stdout
@@ -175,7 +177,7 @@ def test_a_new_metric_codes_nothing(demo: Project) -> None:
     (path,) = (demo.folder / "results/evaluation").glob("**/own.distribution.json")
     summary = json.loads(path.read_text())["summary"]
     assert (summary["fid"], summary["fid_samples"]) == (None, 3)  # of three images
-    demo.edit("workflow/tacolab/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
+    demo.edit("workflow/tacolab/quality/jackknife.py", "LEVEL = 0.95", "LEVEL = 0.9")
     assert demo.planned(config=small) == {"originals": 1, "distribution": 1, "report": 1}
     assert {path: path.stat().st_mtime_ns for path in codes} == codes
 

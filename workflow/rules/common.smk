@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab import disk, fingerprint, head, leftovers, process
+from tacolab.files import disk, process
+from tacolab.plan import fingerprint, leftovers
+from tacolab.cluster import head
 from tacolab.config import HuggingFace, Ofa
-from tacolab.data.sources import check_sources
+from tacolab.stages.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.keys import MODELS, RESULTS, TARGETS, Plan, snapshot, snapshot_path
-from tacolab.report import latest, origin
+from tacolab.plan.keys import MODELS, RESULTS, TARGETS, Plan, snapshot, snapshot_path
+from tacolab.stages.report import latest, origin
 
 # `tacolab` of this checkout and Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(

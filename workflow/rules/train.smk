@@ -12,7 +12,7 @@ rule train:
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
     wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.weights),
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.checkpoints),
     priority: begun_first
     conda:
         "../../envs/train.yaml"
@@ -40,7 +40,7 @@ rule imported:
     log:
         "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
     wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.weights),
+        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.checkpoints),
     conda:
         "../../envs/train.yaml"
     message:

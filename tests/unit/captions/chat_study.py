@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 
 from mock_openai import MockOpenAI
-from tacolab import captions, config, data
-from tacolab.keys import Artefact, Plan
+from tacolab import config
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import captions, data
 
 TACOLAB = Path(sys.executable).with_name("tacolab")
 KEY = "sk-secret-0123456789abcdef"

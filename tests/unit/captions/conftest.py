@@ -9,9 +9,10 @@ import pytest
 from chat_study import KEY, ChatStudy
 
 from mock_openai import MockOpenAI, serving
-from tacolab import captions, config, data
-from tacolab.captions import batch, pace, sync
-from tacolab.keys import Artefact, Plan
+from tacolab import config
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import captions, data
+from tacolab.stages.captions.chat import batch, pace, sync
 
 PHOTOS = ["china", "flower", "rocket", "coffee"]
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.plan.keys import Artefact
+from tacolab.readers.caption_table import CaptionTable
 
 IDS = ["china.jpg", "flower.jpg", "rocket.jpg", "coffee.png"]
 Make = Callable[..., Artefact]

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacolab.captions.sources import derangement
-from tacolab.captions.table import SCHEMA
-from tacolab.captiontable import CaptionTable
-from tacolab.data.sources import SAMPLES
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.plan.keys import Artefact
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.sources import derangement
+from tacolab.stages.captions.table import SCHEMA
+from tacolab.stages.data.sources import SAMPLES
 
 IDS = ["china.jpg", "flower.jpg", "rocket.jpg", "coffee.png"]
 Make = Callable[..., Artefact]

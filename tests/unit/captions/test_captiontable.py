@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tacolab.captions.table import table
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.plan.keys import Artefact
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.table import table
 
 
 def test_several_row_groups_are_one_table(tmp_path: Path) -> None:

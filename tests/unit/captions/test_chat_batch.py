@@ -18,11 +18,11 @@ from PIL import Image
 import mock_openai
 from killing import nth
 from mock_openai import MockOpenAI
-from tacolab import atomic
-from tacolab.captions import batch
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import Interrupted, StageError, UserError
-from tacolab.process import Process
+from tacolab.files import atomic
+from tacolab.files.process import Process
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.chat import batch
 
 Server = tuple[MockOpenAI, str]
 Chat = Callable[..., ChatStudy]

@@ -7,8 +7,8 @@ import time
 import pytest
 from chat_study import KEY, Chat, Server, answered
 
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import UserError
+from tacolab.readers.caption_table import CaptionTable
 
 
 @pytest.mark.slow

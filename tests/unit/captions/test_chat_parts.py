@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tacolab.captions.answers import Answers
-from tacolab.captions.pace import Pace, duration, retry_after
-from tacolab.captions.prices import estimate, prompt_tokens
-from tacolab.captions.question import Answer, Question
 from tacolab.config import Api, Gpt4o
+from tacolab.stages.captions.chat.answers import Answers
+from tacolab.stages.captions.chat.pace import Pace, duration, retry_after
+from tacolab.stages.captions.chat.prices import estimate, prompt_tokens
+from tacolab.stages.captions.chat.question import Answer, Question
 
 QUESTION = Question.of(Gpt4o(kind="gpt4o").model_dump())
 IMAGES = ["a" * 64, "b" * 64]

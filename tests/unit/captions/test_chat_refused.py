@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from chat_study import Chat, ChatStudy, Server, asked
 
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import StageError
+from tacolab.readers.caption_table import CaptionTable
 
 
 def outcomes(study: ChatStudy) -> set[str]:

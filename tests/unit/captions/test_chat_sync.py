@@ -10,11 +10,11 @@ import pytest
 from chat_study import KEY, Chat, Server, answered, asked
 from PIL import Image, ImageOps
 
-from tacolab.captions import sync
-from tacolab.captions.question import data_url
-from tacolab.captions.table import SCHEMA
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import StageError, UserError
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.chat import sync
+from tacolab.stages.captions.chat.question import data_url
+from tacolab.stages.captions.table import SCHEMA
 
 
 def test_every_caption_is_asked_for_once_and_never_again(server: Server, chat: Chat) -> None:

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from chat_study import Chat, Server, answered, asked
 
-from tacolab.captions import client, sync
-from tacolab.captiontable import CaptionTable
 from tacolab.errors import Interrupted
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.chat import client, sync
 
 # What goes wrong once, and how many answers the server would charge for besides the good ones.
 FAULTS = [

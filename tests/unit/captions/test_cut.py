@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tacolab import captions, config, data
-from tacolab.captions.cut import shortened
+from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.tokens import Tokenizer
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import captions, data
+from tacolab.stages.captions.cut import shortened
+from tacolab.text.tokens import Tokenizer
 
 MINILM = {
     "kind": "transformers",

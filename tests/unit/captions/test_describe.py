@@ -20,13 +20,14 @@ import torch
 from PIL import Image
 
 import random_ofa
-from tacolab import captions, cli, config, data
-from tacolab.captions import describe, ofa
-from tacolab.captions.describe import BATCH, partial
-from tacolab.captions.table import SCHEMA
+from tacolab import cli, config
 from tacolab.config import Ofa
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import captions, data
+from tacolab.stages.captions.network import describe, ofa
+from tacolab.stages.captions.network.describe import BATCH, partial
+from tacolab.stages.captions.table import SCHEMA
 
 COUNT = BATCH + 1
 RANDOM = "random-weights-ofa"
@@ -73,8 +74,8 @@ def artefact() -> Artefact:
 KILLED = f"""
 import killing
 from tacolab import cli
-from tacolab.captions import ofa
-from tacolab.ledger import Ledger
+from tacolab.stages.captions import ofa
+from tacolab.files.ledger import Ledger
 
 ofa.SIDE = {SIDE}
 add, second = Ledger.add, killing.nth(2)  # the first is the header

@@ -27,12 +27,12 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from tacolab import captions
-from tacolab.captions.huggingface import HuggingFaceCaptioner
-from tacolab.captiontable import CaptionTable
 from tacolab.config import HuggingFace
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
+from tacolab.plan.keys import Artefact
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages import captions
+from tacolab.stages.captions.network.huggingface import HuggingFaceCaptioner
 
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<image>"]
 WORDS = [*MARKS, "what", "is", "a", "photo", "of", *(f"word{i}" for i in range(60))]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tacolab.captions.ofa_network import REBUILT, OfaNetwork, Shape
-from tacolab.captions.ofa_search import beam_search
+from tacolab.stages.captions.network.ofa_network import REBUILT, OfaNetwork, Shape
+from tacolab.stages.captions.network.ofa_search import beam_search
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/ofa"
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason=f"{GOLDEN} is not there")

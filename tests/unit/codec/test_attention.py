@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tacolab.codec import Elic, Taco
-from tacolab.codec.attention import HEADS, FullAttention, Linformer
+from tacolab.codec.attention import HEADS, AttentionKind, FullAttention, Linformer
 from tacolab.codec.network import load_network
-from tacolab.config import Attention
 from tacolab.errors import UserError
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
@@ -25,8 +24,8 @@ Sample = Callable[..., tuple[Tensor, Tensor]]
 KODAK = Path(__file__).parents[3].parent / "shared" / "data" / "kodak"
 SMALL: dict[str, Any] = {"N": 16, "M": 24, "groups": (4, 8, 12), "text_dim": 32, "text_tokens": 7}
 TEXT = {"kind": "clip"}  # of a key: the codec reads text
-LINEAR = Attention(kind="linformer", rank=5)
-SHARED = Attention(kind="linformer", rank=5, shared=True)
+LINEAR = AttentionKind(kind="linformer", rank=5)
+SHARED = AttentionKind(kind="linformer", rank=5, shared=True)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -85,11 +84,11 @@ def test_linformer_takes_a_larger_grid_by_averages() -> None:
         (LINEAR, 1, 1, 1),
         (LINEAR, 65, 257, 300),
         (SHARED, 200, 70, 7),
-        (Attention(kind="sdpa"), 70, 1, 5),
+        (AttentionKind(kind="sdpa"), 70, 1, 5),
     ],
 )
 def test_any_picture_and_any_text_is_coded(
-    attention: Attention, height: int, width: int, tokens: int, sample: Sample
+    attention: AttentionKind, height: int, width: int, tokens: int, sample: Sample
 ) -> None:
     torch.manual_seed(0)
     model = Taco(**SMALL, attention=attention).eval()
@@ -133,7 +132,9 @@ def test_linear_attention_trained_on_crops_codes_a_whole_photo(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("attention", [LINEAR, SHARED])
-def test_linear_attention_is_read_from_the_weights(attention: Attention, sample: Sample) -> None:
+def test_linear_attention_is_read_from_the_weights(
+    attention: AttentionKind, sample: Sample
+) -> None:
     torch.manual_seed(0)
     model = Taco(**SMALL, attention=attention).eval()
     loaded = Taco.from_state_dict(model.state_dict()).eval()
@@ -141,7 +142,7 @@ def test_linear_attention_is_read_from_the_weights(attention: Attention, sample:
     with torch.no_grad():
         assert torch.equal(loaded.g_a(x, text), model.g_a(x, text))
     with pytest.raises(ValueError, match=r"extra .*key_mixture"):
-        Taco.from_state_dict(model.state_dict(), attention=Attention())
+        Taco.from_state_dict(model.state_dict(), attention=AttentionKind())
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sdpa"])
@@ -164,7 +165,7 @@ def test_a_file_of_another_attention_is_refused(taco: Taco, tmp_path: Path) -> N
         load_network(path, {"text": None})
 
 
-def products(attention: Attention, tokens: int) -> tuple[float, float]:
+def products(attention: AttentionKind, tokens: int) -> tuple[float, float]:
     """Multiply-adds of the published encoder for 256 x 256 pixels: of attention itself, of all.
 
     Attention itself: Q K^T and its product with V, the batched products.
@@ -178,10 +179,10 @@ def products(attention: Attention, tokens: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("tokens", "percent"), [(38, 0.64), (77, 1.3), (248, 4.0)])
 def test_linear_attention_replaces_a_small_part_of_the_encoder(tokens: int, percent: float) -> None:
-    attending, everything = products(Attention(), tokens)
+    attending, everything = products(AttentionKind(), tokens)
     assert 100 * attending / everything == pytest.approx(percent, rel=0.03)
     # Rank 16 positions instead of the text's, and of the image's 1,024 in the Extractor
-    less, _ = products(Attention(kind="linformer", rank=16), tokens)
+    less, _ = products(AttentionKind(kind="linformer", rank=16), tokens)
     n_early, n_late, width, text_width, rank = 64**2, 32**2, 192, 512, 16
     assert attending == 2 * tokens * ((n_early + n_late) * width + n_late * text_width)
     assert less == 2 * rank * ((n_early + n_late) * width + tokens * text_width)

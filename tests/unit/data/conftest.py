@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tacolab import config
-from tacolab.data import run
-from tacolab.keys import Artefact, Plan
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages.data import run
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 

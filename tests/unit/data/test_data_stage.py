@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tacolab import atomic, cli
-from tacolab.data import run
-from tacolab.data.sources import SAMPLES, required
+from tacolab import cli
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.packed import Packed
+from tacolab.files import atomic
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.packed import Packed
+from tacolab.stages.data import run
+from tacolab.stages.data.sources import SAMPLES, required
 
 FOLDER = {"kind": "folder", "images": "photos", "list": "list.json"}
 Pack = Callable[..., Artefact]
@@ -261,7 +262,8 @@ def test_missing_source_names_data_root(pack: Pack, plan_of: Callable[..., Plan]
 def test_planning_needs_no_heavy_import() -> None:
     """The Snakefile asks for `required` on every start."""
     code = (
-        "import sys, tacolab.data, tacolab.captions; from tacolab.data.sources import required; "
+        "import sys, tacolab.stages.data, tacolab.stages.captions\n"
+        "from tacolab.stages.data.sources import required\n"
         "print([m for m in ('torch', 'datasets', 'PIL', 'numpy', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -332,9 +334,9 @@ def test_a_turned_photo_is_packed_as_it_is_and_read_upright(
 
 # Where a kill is aimed: a function that the stage calls there.
 PLACES = {
-    "while images are written": "tacolab.data.pack:ArrowWriter.write",
-    "before the move": "tacolab.data.pack:sync",
-    "before the manifest": "tacolab.data.pack:write_json",
+    "while images are written": "tacolab.stages.data.pack:ArrowWriter.write",
+    "before the move": "tacolab.stages.data.pack:sync",
+    "before the manifest": "tacolab.stages.data.pack:write_json",
 }
 
 
@@ -346,7 +348,7 @@ def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place:
     code = f"""
 import json, os, sys
 from tacolab import config, data
-from tacolab.keys import Plan
+from tacolab.plan.keys import Plan
 import {module} as module
 calls, original = [], module.{function}
 def fatal(*args, **kwargs):
@@ -383,7 +385,7 @@ def test_the_slower_of_two_jobs_that_pack_ends_well(
             subprocess.run(other.pop(), check=True)
         atomic.sync(path)
 
-    monkeypatch.setattr("tacolab.data.pack.sync", sync)
+    monkeypatch.setattr("tacolab.stages.data.pack.sync", sync)
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as end:
         cli.main()

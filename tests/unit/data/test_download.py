@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from fileserver import FileServer, serving
-from tacolab.data import download
-from tacolab.data.download import Download, fetch, part, unpack
 from tacolab.errors import StageError, UserError
+from tacolab.stages.data import download
+from tacolab.stages.data.download import Download, fetch, part, unpack
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 
@@ -72,7 +72,7 @@ def test_what_a_stopped_call_loaded_is_not_loaded_again(server: FileServer, tmp_
     """Ctrl-C in a real process while the server stalls, then the same call."""
     server.behave = ["stall"]
     code = (
-        "from pathlib import Path\nfrom tacolab.data.download import Download, fetch\n"
+        "from pathlib import Path\nfrom tacolab.stages.data.download import Download, fetch\n"
         f"fetch(Download(Path('set'), 'file.bin', '{server.url}{URL}', {len(CONTENT)}, '', ''), "
         "Path('.'))\n"
     )

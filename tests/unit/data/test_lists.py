@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tacolab.data import sources
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.packed import Packed
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.packed import Packed
+from tacolab.stages.data import sources
 
 COCO = {"kind": "coco", "images": "photos", "annotations": "captions.json"}
 FOLDER = {"kind": "folder", "images": "photos", "list": "list.json"}

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tacolab.errors import UserError
-from tacolab.keys import Artefact
-from tacolab.packed import Packed
+from tacolab.plan.keys import Artefact
+from tacolab.readers.packed import Packed
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_pickled_it_is_a_path(folder: Path) -> None:
 
 def test_neither_torch_nor_datasets_is_imported(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tacolab.packed import Packed; "
-        "from tacolab.captiontable import CaptionTable; Packed(Path(sys.argv[1])).rgb(0); "
+        "import sys; from pathlib import Path; from tacolab.readers.packed import Packed; "
+        "from tacolab.readers.caption_table import CaptionTable; Packed(Path(sys.argv[1])).rgb(0); "
         "print([m for m in ('torch', 'datasets') if m in sys.modules])"
     )
     done = subprocess.run(

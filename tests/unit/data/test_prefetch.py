@@ -23,10 +23,10 @@ import random_ofa
 from fileserver import FileServer, serving
 from tacolab import config
 from tacolab.config import Study
-from tacolab.data import download, prefetch, run
-from tacolab.data.download import Download
 from tacolab.errors import StageError, UserError
-from tacolab.keys import Plan
+from tacolab.plan.keys import Plan
+from tacolab.stages.data import download, prefetch, run
+from tacolab.stages.data.download import Download
 
 PROJECT = Path(__file__).parents[3]
 COCO = [f"COCO_{i}.jpg" for i in range(4)]
@@ -256,7 +256,7 @@ CLI = """
 import sys
 from pathlib import Path
 from tacolab import cli
-from tacolab.data import download
+from tacolab.stages.data import download
 download.TABLE = Path("table.csv")
 sys.argv = ["tacolab", "data", "--prefetch", "--config", "study.yaml", *sys.argv[1:]]
 try:
@@ -368,7 +368,7 @@ torch.save(model.state_dict(), "model/pytorch_model.bin")
 """
 
 LOAD = """
-from tacolab.codec.text import build
+from tacolab.text.encoders import build
 from tacolab.config import ClipText
 hidden, mask = build(ClipText(kind="clip", model="tiny/clip", max_tokens=4, width=16))(["a photo"])
 print(tuple(hidden.shape), mask.tolist())
@@ -418,8 +418,8 @@ def python(code: str, server: FileServer, **environment: str) -> subprocess.Comp
     )
 
 
-FETCH = "from tacolab import pretrained\npretrained.fetch('tiny/clip')\n"
-CACHED = "from tacolab import pretrained\nprint(pretrained.cached('tiny/clip'))\n"
+FETCH = "from tacolab.text import pretrained\npretrained.fetch('tiny/clip')\n"
+CACHED = "from tacolab.text import pretrained\nprint(pretrained.cached('tiny/clip'))\n"
 
 
 @pytest.mark.slow
@@ -496,8 +496,8 @@ def test_the_authors_longclip_is_a_file_beside_the_tokenizer_of_the_hub(folder: 
 OFA = "random-weights/ofa"
 DESCRIBE = f"""
 import numpy, torch
-from tacolab import pretrained
-from tacolab.captions import ofa
+from tacolab.text import pretrained
+from tacolab.stages.captions import ofa
 from tacolab.config import Ofa
 
 ofa.SIDE = 96
@@ -518,7 +518,7 @@ def test_a_network_that_describes_is_fetched_for_what_is_still_to_be_described(
     wanted = study(captions=sources)
     needs = {need.name: need for need in prefetch.missing(wanted)}
     assert (needs[OFA].what, needs[OFA].problem) == ("captions ofa", "is not in the cache")
-    code = f"from tacolab import pretrained\npretrained.fetch('{OFA}')\n"
+    code = f"from tacolab.text import pretrained\npretrained.fetch('{OFA}')\n"
     assert python(code, server).returncode == 0
     got = {path.rpartition("/")[2] for path in loaded(server) if "/resolve/" in path}
     assert got == {"config.json", "pytorch_model.bin", "vocab.json", "merges.txt"}

@@ -10,9 +10,11 @@ import small_evaluation
 import torch
 from safetensors.torch import save_file
 
-from tacolab import atomic, captions, data, intact, weights
-from tacolab.codec.build import build_codec
-from tacolab.keys import Artefact, Plan
+from tacolab.files import atomic, intact
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.networks import build_codec
+from tacolab.stages import captions, data
+from tacolab.stages import token_weights as weights
 
 
 def write_model(plan: Plan, artefact: Artefact) -> None:

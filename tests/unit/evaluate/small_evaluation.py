@@ -12,8 +12,8 @@ from typing import Any
 
 from killing import die, nth
 from tacolab import config
-from tacolab.evaluate import shards
-from tacolab.keys import Artefact, Plan
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages.evaluate import shards
 
 # Several parts, and batches within them: two crops, two captions of them at once.
 shards.PART = shards.BATCH = 2 * 64 * 64
@@ -24,8 +24,10 @@ CALLS = "calls.log"  # a line per coded or decoded image
 
 _processes = multiprocessing.get_context("forkserver")
 # What else an evaluation imports where it is used.
-_LATER = ["tacolab.pretrained", "transformers.models.bert.modeling_bert"]
-_processes.set_forkserver_preload(["tacolab.evaluate.score", "tacolab.codec.build", *_LATER])
+_LATER = ["tacolab.text.pretrained", "transformers.models.bert.modeling_bert"]
+_processes.set_forkserver_preload(
+    ["tacolab.stages.evaluate.score", "tacolab.readers.networks", *_LATER]
+)
 
 
 def plan(
@@ -92,7 +94,7 @@ def find(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Arte
 
 def make(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Artefact:
     """Run a step here; `metrics` runs the coding that it needs."""
-    from tacolab import evaluate
+    from tacolab.stages import evaluate
 
     artefact = find(what, step, arm, control)
     if step == "metrics" and not artefact.inputs["codes"].done:
@@ -130,7 +132,7 @@ def count_calls() -> Callable[[], int]:
 
 
 def _work(folder: Path, step: str, place: str, nth: int, arm: str) -> None:
-    from tacolab import evaluate
+    from tacolab.stages import evaluate
 
     os.chdir(folder)
     count_calls()
@@ -141,7 +143,7 @@ def _work(folder: Path, step: str, place: str, nth: int, arm: str) -> None:
 
 def half_written(n: int) -> None:
     """In the middle of the nth file that is written: a part or an output."""
-    from tacolab import atomic
+    from tacolab.files import atomic
 
     now, real = nth(n), atomic.sync
 
@@ -156,7 +158,7 @@ def half_written(n: int) -> None:
 
 def before_saving(n: int) -> None:
     """The nth part is done, and not kept."""
-    from tacolab.evaluate.shards import Shards
+    from tacolab.stages.evaluate.shards import Shards
 
     now, real = nth(n), Shards.save
 
@@ -170,7 +172,7 @@ def before_saving(n: int) -> None:
 
 def tidying(n: int) -> None:
     """All is written, and the state is half removed."""
-    from tacolab.evaluate import code
+    from tacolab.stages.evaluate import code
 
     def rmtree(folder: Path, ignore_errors: bool) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -15,14 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_evaluation import find, plan
 
-from tacolab import cli, intact
+from tacolab import cli
+from tacolab.cli.pictures import PictureCodec
 from tacolab.codec import Elic
 from tacolab.codec.container import unpack_container
-from tacolab.codec.files import PictureCodec
 from tacolab.codec.weights import CODING_TABLE
 from tacolab.errors import UserError
-from tacolab.evaluate.decode import Decoder
-from tacolab.packed import Packed
+from tacolab.files import intact
+from tacolab.readers.packed import Packed
+from tacolab.stages.evaluate.decode import Decoder
 
 Run = Callable[..., None]
 

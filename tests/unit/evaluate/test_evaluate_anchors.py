@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from small_evaluation import IDS, plan
 
-from tacolab import evaluate
-from tacolab.evaluate import anchors
-from tacolab.evaluate.images import Images
-from tacolab.evaluate.metrics import Metrics
+from tacolab.quality.metrics import Metrics
+from tacolab.stages import evaluate
+from tacolab.stages.evaluate import anchors
+from tacolab.stages.evaluate.images import Images
 
 SAMPLE = Path(str(find_spec("skimage").origin)).parent / "data/chelsea.png"  # type: ignore[union-attr]
 

@@ -8,11 +8,11 @@ from cleanfid.fid import frechet_distance
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from tacolab.evaluate import cmmd as kernel
-from tacolab.evaluate.cmmd import cmmd
-from tacolab.evaluate.distribution import summary
-from tacolab.evaluate.frechet import fid
-from tacolab.jackknife import grouped, interval
+from tacolab.quality import cmmd as kernel
+from tacolab.quality.cmmd import cmmd
+from tacolab.quality.frechet import fid
+from tacolab.quality.jackknife import grouped, interval
+from tacolab.stages.evaluate.distribution import summary
 
 Floats = npt.NDArray[np.floating]
 CPU = torch.device("cpu")

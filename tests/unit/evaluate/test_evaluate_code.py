@@ -19,17 +19,17 @@ from small_evaluation import IDS, find, make, plan
 
 from conftest import write_model
 from tacolab import cli
-from tacolab.captiontable import CaptionTable
 from tacolab.codec.bitstream import pack, unpack
-from tacolab.codec.build import build_codec, build_text
 from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.errors import UserError
-from tacolab.evaluate.code import load_model
-from tacolab.evaluate.images import Images, spread
-from tacolab.keys import Artefact
-from tacolab.packed import Packed
-from tacolab.weighttable import WeightTable
+from tacolab.plan.keys import Artefact
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.readers.networks import build_codec, build_text
+from tacolab.readers.packed import Packed
+from tacolab.readers.token_weight_table import WeightTable
+from tacolab.stages.evaluate.code import load_model
+from tacolab.stages.evaluate.images import Images, spread
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -9,9 +9,9 @@ import small_evaluation
 import torch
 from safetensors.torch import load_file, save_file
 
-from tacolab import evaluate
 from tacolab.errors import UserError
-from tacolab.evaluate.shards import Part, Shards
+from tacolab.stages import evaluate
+from tacolab.stages.evaluate.shards import Part, Shards
 
 
 def cut(path: Path) -> None:

@@ -14,15 +14,15 @@ from scipy.linalg import sqrtm
 from small_evaluation import IDS, find, make, plan
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tacolab import evaluate
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_pixels
 from tacolab.errors import UserError
-from tacolab.evaluate import features
-from tacolab.evaluate.decode import Decoder
-from tacolab.evaluate.features import ClipImages, Inception, inception_weights, patches
-from tacolab.evaluate.images import Images
-from tacolab.keys import Artefact, Plan
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import evaluate
+from tacolab.stages.evaluate import features
+from tacolab.stages.evaluate.decode import Decoder
+from tacolab.stages.evaluate.features import ClipImages, Inception, inception_weights, patches
+from tacolab.stages.evaluate.images import Images
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 BOTH = {"fid": "patches", "cmmd": True}

@@ -13,14 +13,16 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from small_evaluation import IDS, find, make, plan
 
-from tacolab import atomic, evaluate, fingerprint, intact
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_tensor
 from tacolab.errors import StageError
-from tacolab.evaluate.images import Images
-from tacolab.evaluate.metrics import Metrics, tabulate
-from tacolab.evaluate.score import summary
-from tacolab.keys import Artefact
+from tacolab.files import atomic, intact
+from tacolab.plan import fingerprint
+from tacolab.plan.keys import Artefact
+from tacolab.quality.metrics import Metrics, tabulate
+from tacolab.stages import evaluate
+from tacolab.stages.evaluate.images import Images
+from tacolab.stages.evaluate.score import summary
 
 CPU = torch.device("cpu")
 METRICS = ["psnr", "ms_ssim", "lpips_published", "lpips"]

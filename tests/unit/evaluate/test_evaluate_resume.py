@@ -10,7 +10,7 @@ import pytest
 from small_evaluation import CALLS, IDS, count_calls, find, killed, make, plan
 
 from tacolab.codec import Elic
-from tacolab.ledger import Ledger
+from tacolab.files.ledger import Ledger
 
 ROWS = 2 * len(IDS)
 SECONDS = ["encode_seconds", "decode_seconds"]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from small_evaluation import find, killed, make, plan, study
 
-from tacolab import cli, leftovers, status
-from tacolab.evaluate.shards import Part, Shards
-from tacolab.keys import Artefact
+from tacolab import cli
+from tacolab.overview import artefacts as status
+from tacolab.plan import leftovers
+from tacolab.plan.keys import Artefact
+from tacolab.stages.evaluate.shards import Part, Shards
 
 ARM = "image-only"  # reads no text: there is no encoder to load
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacolab.evaluate import shards
-from tacolab.evaluate.shards import Part, Shards, ahead, batches, parts
+from tacolab.stages.evaluate import shards
+from tacolab.stages.evaluate.shards import Part, Shards, ahead, batches, parts
 
 SIZES = st.lists(st.sampled_from([(64, 64), (64, 128), (300, 200), (128, 64)]), max_size=40)
 

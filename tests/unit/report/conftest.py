@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from report_study import SMALL, fill, study
-from tacolab import config, report
-from tacolab.keys import Plan
-from tacolab.report import tables
-from tacolab.report.inputs import read
+from tacolab import config
+from tacolab.plan.keys import Plan
+from tacolab.stages import report
+from tacolab.stages.report import tables
+from tacolab.stages.report.inputs import read
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.report import controls, pchip, verdicts
-from tacolab.report.bootstrap import Interval
-from tacolab.report.claims import Finding
-from tacolab.report.evidence import Evidence
-from tacolab.report.pchip import Sampled
+from tacolab.quality import pchip
+from tacolab.quality.bootstrap import Interval
+from tacolab.quality.pchip import Sampled
+from tacolab.stages.report.judge import verdicts
+from tacolab.stages.report.judge.claims import Finding
+from tacolab.stages.report.judge.evidence import Evidence
+from tacolab.stages.report.measure import controls
 from test_report_statistics import LAMBDAS, coded
 
 TEXT = {"text": "minilm", "captions": "human"}

@@ -8,9 +8,9 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.report import distances
-from tacolab.report.differences import POINT_COLUMNS
-from tacolab.report.inputs import DISTANCES, SAMPLES, WITHOUT
+from tacolab.stages.report.inputs import DISTANCES, SAMPLES, WITHOUT
+from tacolab.stages.report.measure import distances
+from tacolab.stages.report.measure.differences import POINT_COLUMNS
 
 TEXT = {"text": "minilm", "captions": "human"}
 LAMBDAS = ["0.0004", "0.0016", "0.004"]

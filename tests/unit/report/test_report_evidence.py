@@ -8,13 +8,14 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.report import distances, verdicts
-from tacolab.report.bootstrap import Interval
-from tacolab.report.claims import Finding, claims
-from tacolab.report.comparable import mismatches
-from tacolab.report.controls import COLUMNS as CONTROLS
-from tacolab.report.differences import BD_COLUMNS, POINT_COLUMNS
-from tacolab.report.evidence import Evidence, Measured
+from tacolab.quality.bootstrap import Interval
+from tacolab.stages.report.judge import verdicts
+from tacolab.stages.report.judge.claims import Finding, claims
+from tacolab.stages.report.judge.evidence import Evidence, Measured
+from tacolab.stages.report.measure import distances
+from tacolab.stages.report.measure.baselines import mismatches
+from tacolab.stages.report.measure.controls import COLUMNS as CONTROLS
+from tacolab.stages.report.measure.differences import BD_COLUMNS, POINT_COLUMNS
 
 TEXT = {"text": "minilm", "captions": "human"}
 

@@ -15,13 +15,15 @@ import pytest
 from PIL import Image
 
 import report_study
-from tacolab import config, fingerprint, report
+from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Plan
-from tacolab.report import comparison, origin, training
-from tacolab.report.curvefigures import rate_distortion
-from tacolab.report.inputs import read
-from tacolab.report.layout import METRICS, figure_files, report_files
+from tacolab.plan import fingerprint
+from tacolab.plan.keys import Plan
+from tacolab.stages import report
+from tacolab.stages.report import comparison, origin, training
+from tacolab.stages.report.figures.rate_distortion import rate_distortion
+from tacolab.stages.report.inputs import read
+from tacolab.stages.report.layout import METRICS, figure_files, report_files
 
 Make = Callable[..., Plan]
 
@@ -220,12 +222,12 @@ class Forbidden:
             raise ImportError(f"{{name}} must not be imported here")
 
 sys.meta_path.insert(0, Forbidden())
-from tacolab.report import layout
+from tacolab.stages.report import layout
 Forbidden.names = {{"torch"}}
 import report_study
 from tacolab import config, report
-from tacolab.keys import Plan
-from tacolab.report import comparison
+from tacolab.plan.keys import Plan
+from tacolab.stages.report import comparison
 plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
 assert layout.report_files(plan.study)[0] == "index.html"
 report.run(plan, plan.report())

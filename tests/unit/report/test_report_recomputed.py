@@ -11,9 +11,9 @@ import pytest
 import recomputed
 import report_study
 from conftest import tables_of
-from tacolab.keys import RESULTS, Plan
-from tacolab.report import tables
-from tacolab.report.inputs import read
+from tacolab.plan.keys import RESULTS, Plan
+from tacolab.stages.report import tables
+from tacolab.stages.report.inputs import read
 
 Make = Callable[..., Plan]
 WHERE = ["dataset", "arm", "lmbda", "seed", "control"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tacolab import report
 from tacolab.errors import UserError
-from tacolab.keys import Plan
-from tacolab.report import figures, latest
+from tacolab.plan.keys import Plan
+from tacolab.stages import report
+from tacolab.stages.report import build, latest
 
 
 def test_an_error_in_a_figure_leaves_the_old_report(
@@ -25,7 +25,7 @@ def test_an_error_in_a_figure_leaves_the_old_report(
         raise ValueError("a slip")
 
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "draw", slip)
+        patch.setattr(build, "draw", slip)
         artefact.folder.unlink()  # as Snakemake does before the job
         with pytest.raises(ValueError, match="a slip"):
             report.run(drawn, artefact)

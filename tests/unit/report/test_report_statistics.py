@@ -6,16 +6,17 @@ import pandas as pd
 import pytest
 
 import report_study
-from tacolab import config, keys
-from tacolab.report import bootstrap, pchip
-from tacolab.report.bootstrap import Interval, interval, resampled_means
-from tacolab.report.claims import claims, judge, together
-from tacolab.report.codings import Codings
-from tacolab.report.comparable import mismatches
-from tacolab.report.differences import Pair, bd_table, points_table, word
-from tacolab.report.inputs import ARM, IDENTITY, VALUES, Model
-from tacolab.report.layout import METRICS
-from tacolab.report.pchip import Sampled
+from tacolab import config
+from tacolab.plan import keys
+from tacolab.quality import bootstrap, pchip
+from tacolab.quality.bootstrap import Interval, interval, resampled_means
+from tacolab.quality.pchip import Sampled
+from tacolab.stages.report.inputs import ARM, IDENTITY, VALUES, Model
+from tacolab.stages.report.judge.claims import claims, judge, together
+from tacolab.stages.report.layout import METRICS
+from tacolab.stages.report.measure.baselines import mismatches
+from tacolab.stages.report.measure.codings import Codings
+from tacolab.stages.report.measure.differences import Pair, bd_table, points_table, word
 
 LAMBDAS = ["0.0004", "0.0008", "0.0016", "0.004", "0.009"]
 PSNR = METRICS[0]

@@ -9,13 +9,13 @@ import pytest
 
 from conftest import tables_of
 from report_study import SMALL, measured_as
-from tacolab import report
 from tacolab.errors import UserError
-from tacolab.evaluate import score as evaluate
-from tacolab.keys import Plan
-from tacolab.report.curves import Curve, difference
-from tacolab.report.layout import METRICS, Metric
-from tacolab.report.published import published
+from tacolab.plan.keys import Plan
+from tacolab.stages import report
+from tacolab.stages.evaluate import score as evaluate
+from tacolab.stages.report.layout import METRICS, Metric
+from tacolab.stages.report.measure.curves import Curve, difference
+from tacolab.stages.report.measure.published import published
 
 PSNR, _, _, LPIPS = METRICS
 RATES = np.array([0.1, 0.2, 0.4, 0.8])

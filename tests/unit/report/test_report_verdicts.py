@@ -8,11 +8,12 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.report import comparable, controls, distances, published, verdicts
-from tacolab.report.codings import sampled
-from tacolab.report.differences import bd_table, points_table
-from tacolab.report.evidence import Measured
-from tacolab.report.inputs import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
+from tacolab.stages.report.inputs import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
+from tacolab.stages.report.judge import verdicts
+from tacolab.stages.report.judge.evidence import Measured
+from tacolab.stages.report.measure import baselines, controls, distances, published
+from tacolab.stages.report.measure.codings import sampled
+from tacolab.stages.report.measure.differences import bd_table, points_table
 from test_report_statistics import LAMBDAS, coded
 
 TEXT = {"text": "minilm", "captions": "human"}
@@ -30,8 +31,8 @@ def study() -> config.Study:
         "context": TEXT,
         "linear": short | {"baseline": "taco@2"},
         "keywords": short | {"lambdas": ["0.0004"]},  # its baseline was forgotten
-        "published": TEXT | {"weights": dict.fromkeys(LAMBDAS[1:4], "weights.pth")},
-        "others": TEXT | {"weights": {LAMBDAS[2]: "others.pth"}},
+        "published": TEXT | {"checkpoints": dict.fromkeys(LAMBDAS[1:4], "weights.pth")},
+        "others": TEXT | {"checkpoints": {LAMBDAS[2]: "others.pth"}},
     }
     plain["protocol"]["datasets"] = {"kodak": {"controls": ["shuffled"]}}
     plain["protocol"]["anchors"] = {}
@@ -83,7 +84,7 @@ def table() -> pd.DataFrame:
             without = value + by + (0.001 * group if arm != "taco" else 0)
             left_out.append(("kodak", arm, "0.0004", "100", "own", group, 20, np.nan, without))
     codings = sampled(arms, images)
-    unequal = comparable.mismatches(arms, [])
+    unequal = baselines.mismatches(arms, [])
     singles = points_table(arms, codings, unequal)
     groups = pd.DataFrame(left_out, columns=GROUPS)
     measured = Measured(

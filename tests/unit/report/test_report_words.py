@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tacolab.keys import Artefact
-from tacolab.report import words
-from tacolab.report.words import Word
+from tacolab.plan.keys import Artefact
+from tacolab.stages.report.page import words
+from tacolab.stages.report.page.words import Word
 
 CAPTION = "a red 🐕 in Paris, today"
 

@@ -5,9 +5,9 @@ import torch
 
 from tacolab.config import Attention, Timing
 from tacolab.config.models import CodecSize
-from tacolab.timing.counts import attention_products, multiply_adds
-from tacolab.timing.points import SWEEP, WIDTHS, Point
-from tacolab.timing.workloads import WideInjector
+from tacolab.stages.timing.counts import attention_products, multiply_adds
+from tacolab.stages.timing.points import SWEEP, WIDTHS, Point
+from tacolab.stages.timing.workloads import WideInjector
 
 TIMING = Timing(machines={"here": ""})
 PUBLISHED = CodecSize()

@@ -15,13 +15,14 @@ import pytest
 import torch
 
 import small_training
-from tacolab import config, timing
+from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Plan
-from tacolab.timing.machine import device_name
-from tacolab.timing.measure import interval, rounds
-from tacolab.timing.points import points
-from tacolab.timing.table import COLUMNS
+from tacolab.plan.keys import Plan
+from tacolab.stages import timing
+from tacolab.stages.timing.machine import device_name
+from tacolab.stages.timing.measure import interval, rounds
+from tacolab.stages.timing.points import points
+from tacolab.stages.timing.table import COLUMNS
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_a_kind_stands_once_and_without_the_section_nothing_is_timed() -> None:
 
 def _die_at(folder: Path, n: int) -> None:
     os.chdir(folder)
-    from tacolab.timing import table as made
+    from tacolab.stages.timing import table as made
 
     real, left = made.rows, iter(range(n))
 
@@ -165,7 +166,7 @@ def test_what_runs_out_of_memory_has_a_place_in_the_table() -> None:
 
 PEAK = """
 import torch
-from tacolab.timing.measure import rounds
+from tacolab.stages.timing.measure import rounds
 
 def step():
     for _ in range(64):  # in pieces that the C library would keep

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 import small_training
-from tacolab.pretrained import locate
+from tacolab.text.pretrained import locate
 from test_losses import TEXT, VISION
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tacolab.train import checkpoint
+from tacolab.stages.train import checkpoint
 
 
 def assert_equal(model: Path, other: Path) -> None:

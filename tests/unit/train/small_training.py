@@ -22,8 +22,8 @@ STEPS = 12
 
 _processes = multiprocessing.get_context("forkserver")
 # What else a training imports where it is used.
-_LATER = ["tacolab.pretrained", "transformers.models.bert.modeling_bert", "tensorboard"]
-_processes.set_forkserver_preload(["tacolab.train.loop", *_LATER])
+_LATER = ["tacolab.text.pretrained", "transformers.models.bert.modeling_bert", "tensorboard"]
+_processes.set_forkserver_preload(["tacolab.stages.train.loop", *_LATER])
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def command(folder: Path, *options: str, arm: str = "image-only", **changes: Any
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
     """Where the model of a study with these changes lies."""
     from tacolab import config
-    from tacolab.keys import Plan
+    from tacolab.plan.keys import Plan
 
     plan = Plan(config.validate(study(**changes), "test"))
     return folder / plan.find("train", arm=arm).folder
@@ -110,9 +110,10 @@ def _train(
 ) -> None:
     import torch
 
-    from tacolab import config, train
+    from tacolab import config
     from tacolab.errors import Interrupted
-    from tacolab.keys import Plan
+    from tacolab.plan.keys import Plan
+    from tacolab.stages import train
 
     os.chdir(folder)
     plan = Plan(config.validate(study(**changes), "test"))
@@ -127,8 +128,10 @@ def _train(
 
 def prepare(folder: Path, **changes: Any) -> Path:
     """Pack the photos, their captions and the weights of these in `folder`."""
-    from tacolab import captions, config, data, weights
-    from tacolab.keys import Plan
+    from tacolab import config
+    from tacolab.plan.keys import Plan
+    from tacolab.stages import captions, data
+    from tacolab.stages import token_weights as weights
 
     before = Path.cwd()
     os.chdir(folder)
@@ -155,7 +158,7 @@ def copy_inputs(prepared: Path, folder: Path) -> Path:
 
 def half_written(n: int) -> None:
     """In the middle of writing the temporary file of the nth checkpoint."""
-    from tacolab.train import checkpoint
+    from tacolab.stages.train import checkpoint
 
     now, real = nth(n), checkpoint.torch.save
 
@@ -180,7 +183,7 @@ def after_rename(n: int) -> None:
 
 
 def _before_sync(n: int, name: str) -> None:
-    from tacolab.train import checkpoint
+    from tacolab.stages.train import checkpoint
 
     now, real = nth(n), checkpoint.atomic.sync
 
@@ -222,14 +225,14 @@ def half_log_line(n: int) -> None:
 
 def after_log_line(n: int) -> None:
     """The line is written, the checkpoint that covers it is not."""
-    from tacolab.train.history import History
+    from tacolab.stages.train.history import History
 
     real = History.add
     _at_log_line(n, lambda history, line: real(history, **line))
 
 
 def _at_log_line(n: int, before: Callable[[Any, dict[str, Any]], None]) -> None:
-    from tacolab.train.history import History
+    from tacolab.stages.train.history import History
 
     now, real = nth(n), History.add
 
@@ -259,7 +262,7 @@ def in_step(n: int) -> None:
 
 def at_export(n: int) -> None:
     """Training is over, model.safetensors is half written."""
-    from tacolab.train import loop
+    from tacolab.stages.train import loop
 
     now, real = nth(n), loop.atomic.write_bytes
 

@@ -14,10 +14,10 @@ import small_training
 from equality import assert_equal, assert_same
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.keys import Plan
-from tacolab.train import distributed
-from tacolab.train.loop import step
-from tacolab.train.setup import set_up
+from tacolab.plan.keys import Plan
+from tacolab.stages.train import distributed
+from tacolab.stages.train.loop import step
+from tacolab.stages.train.setup import set_up
 
 CPU = torch.device("cpu")
 PHOTOS = ["chelsea", "coffee", "china", "flower", "rocket"]  # one of them is held out

@@ -16,15 +16,17 @@ from safetensors.torch import load_file
 
 import authors_file
 import small_training
-from tacolab import captions, cli, config, costs, data, report
+from tacolab import cli, config
 from tacolab.codec import Elic, Taco
-from tacolab.data import prefetch
-from tacolab.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.status import rows
-from tacolab.train import imported
-from tacolab.trainings import Observer
+from tacolab.overview import costs
+from tacolab.overview.artefacts import rows
+from tacolab.overview.trainings import Observer
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import captions, data, report
+from tacolab.stages.data import prefetch
+from tacolab.stages.data.sources import check_sources
+from tacolab.stages.train import imported
 
 SIZES: dict[str, Any] = {"N": 8, "M": 8, "groups": (2, 6), "text_dim": 384}
 FILE = Path("weights/RANDOM-0.01.pth.tar")
@@ -33,7 +35,7 @@ SHARED = Path(__file__).parents[3] / "../shared/golden/state_dict.json"
 
 def study(weights: object = str(FILE), **changes: Any) -> dict[str, Any]:
     """The small study with an arm of random weights in the authors' format."""
-    arm = {"text": "minilm", "captions": "human", "weights": {"0.01": weights}}
+    arm = {"text": "minilm", "captions": "human", "checkpoints": {"0.01": weights}}
     arms = small_training.study()["arms"] | {"published": arm | changes.pop("published", {})}
     how = {"datasets": {"set": {"crop": 64}}, "baseline": "published", "examples": 1}
     return small_training.study(arms=arms, protocol=how, **changes)
@@ -197,7 +199,7 @@ def test_no_recipe_and_no_training_data_is_in_its_key() -> None:
     [
         ({"training": {"epochs": 3}}, "arms.published.training: this arm has `weights`"),
         ({"lambdas": ["0.01"]}, "arms.published.lambdas: this arm has `weights`"),
-        ({"weights": {"0.010": "x"}}, "'0.010' and '0.01' are two spellings"),
+        ({"checkpoints": {"0.010": "x"}}, "'0.010' and '0.01' are two spellings"),
         ({"token_weighting": "pooled", "captions": {}}, "names no caption source"),
     ],
 )

@@ -13,14 +13,14 @@ from transformers import CLIPConfig, CLIPModel
 
 import small_training
 from tacolab import config
-from tacolab.codec.text import build
 from tacolab.config import Training
-from tacolab.keys import Plan
-from tacolab.packed import Packed
-from tacolab.perceptual import Lpips
-from tacolab.train.loop import learning_rate, validate
-from tacolab.train.losses import Joint, RateDistortion, joint_text
-from tacolab.train.setup import set_up
+from tacolab.plan.keys import Plan
+from tacolab.quality.perceptual import Lpips
+from tacolab.readers.packed import Packed
+from tacolab.stages.train.loop import learning_rate, validate
+from tacolab.stages.train.losses import Joint, RateDistortion, joint_text
+from tacolab.stages.train.setup import set_up
+from tacolab.text.encoders import build
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
 

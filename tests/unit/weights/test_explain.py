@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tacolab import cli, weights
-from tacolab.keys import Plan
+from tacolab import cli
+from tacolab.plan.keys import Plan
+from tacolab.stages import token_weights as weights
 
 Run = Callable[..., tuple[int, str, str]]
 

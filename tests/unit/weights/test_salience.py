@@ -11,7 +11,7 @@ from small_weighting import MINILM
 from clip_tokenizer import save_clip_tokenizer
 from tacolab.config import ClipText, TextEncoder, Weights
 from tacolab.errors import UserError
-from tacolab.weights.salience import Weigher, load
+from tacolab.stages.token_weights.salience import Weigher, load
 
 IDF = {"dog": 1.0, "cat": 1.2, "sofa": 3.0, "red": 2.0, "snowboarding": 5.0, "犬小屋": 4.0}
 # What captions of any origin may hold, besides text of any kind.

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from small_weighting import TRAINING, write_captions
 
-from tacolab import weights
 from tacolab.errors import UserError
-from tacolab.keys import Plan
-from tacolab.weights import vocabulary
+from tacolab.plan.keys import Plan
+from tacolab.stages import token_weights as weights
+from tacolab.stages.token_weights import vocabulary
 
 CAPTIONS = [caption for captions in TRAINING.values() for caption in captions]
 SOME = st.lists(

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from small_weighting import MINILM, TEST, TRAINING, write_captions
 
-from tacolab import weights
 from tacolab.config import Weights
 from tacolab.errors import UserError
-from tacolab.keys import Artefact, Plan
-from tacolab.weights import table, vocabulary
-from tacolab.weights.salience import Weigher
-from tacolab.weighttable import WeightTable
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.token_weight_table import WeightTable
+from tacolab.stages import token_weights as weights
+from tacolab.stages.token_weights import table, vocabulary
+from tacolab.stages.token_weights.salience import Weigher
 
 TACOLAB = Path(sys.executable).with_name("tacolab")
 Made = Callable[..., Artefact]
@@ -129,7 +129,8 @@ def test_a_missing_or_damaged_table_is_named(made: Made) -> None:
 def test_reading_needs_neither_torch_nor_spacy(made: Made) -> None:
     path = made(tfidf=False).path
     code = (
-        "import sys\nfrom pathlib import Path\nfrom tacolab.weighttable import WeightTable\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from tacolab.readers.token_weight_table import WeightTable\n"
         f"assert WeightTable(Path({str(path)!r})).positions == 16\n"
         "assert not {'torch', 'spacy', 'transformers', 'pandas'} & set(sys.modules)\n"
     )

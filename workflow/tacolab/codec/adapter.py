@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tacolab.codec.attention import attend
-from tacolab.config import Attention
+from tacolab.codec.attention import SOFTMAX, AttentionKind, attend
 
-SOFTMAX = Attention()
 IMAGE_GRID = (32, 32)  # image tokens of the Extractor in a published crop, 256 x 256 pixels
 
 
@@ -20,7 +18,7 @@ class Injector(nn.Module):
     """
 
     def __init__(
-        self, image_dim: int, text_dim: int, text_tokens: int, attention: Attention = SOFTMAX
+        self, image_dim: int, text_dim: int, text_tokens: int, attention: AttentionKind = SOFTMAX
     ) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(image_dim))
@@ -41,7 +39,7 @@ class Injector(nn.Module):
 class Extractor(nn.Module):
     """Picture into text: text := LN(text) + MHA(query=LN(text), key=value=image)."""
 
-    def __init__(self, image_dim: int, text_dim: int, attention: Attention = SOFTMAX) -> None:
+    def __init__(self, image_dim: int, text_dim: int, attention: AttentionKind = SOFTMAX) -> None:
         super().__init__()
         self.image_feature_dim_proj = nn.Linear(image_dim, text_dim)
         self.image_norm = nn.LayerNorm(text_dim)

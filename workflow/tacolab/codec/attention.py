@@ -7,15 +7,26 @@ Every kind is torch's MultiheadAttention under its parameter names, called as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tacolab.config import Attention
-
 HEADS = 8
+
+
+@dataclass(frozen=True)
+class AttentionKind:
+    """softmax: as published; sdpa: the same function, fused; linformer: linear, of this rank."""
+
+    kind: Literal["softmax", "sdpa", "linformer"] = "softmax"
+    rank: int = 16
+    shared: bool = False
+
+
+SOFTMAX = AttentionKind()
 
 
 class FullAttention(nn.MultiheadAttention):
@@ -68,8 +79,8 @@ class Linformer(nn.MultiheadAttention):
         return attended
 
 
-def attend(dim: int, reference: Sequence[int], how: Attention) -> FullAttention | Linformer:
-    """The attention of the config to tokens that usually come in the shape `reference`."""
+def attend(dim: int, reference: Sequence[int], how: AttentionKind) -> FullAttention | Linformer:
+    """The attention of that kind to tokens that usually come in the shape `reference`."""
     if how.kind == "linformer":
         return Linformer(dim, reference, how.rank, how.shared)
     return FullAttention(dim, fused=how.kind == "sdpa")

@@ -9,15 +9,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tacolab import atomic, intact
-from tacolab.codec.attention import FullAttention
+from tacolab.codec.attention import AttentionKind, FullAttention
 from tacolab.codec.elic import Elic
 from tacolab.codec.precision import Precision, lower
 from tacolab.codec.taco import Taco
 from tacolab.codec.weights import CODING_TABLE, CODING_TABLES
-from tacolab.config import Attention
 from tacolab.errors import UserError
-from tacolab.texts import loads
+from tacolab.files import atomic, intact
+from tacolab.files.texts import loads
 
 
 def load_network(
@@ -33,7 +32,7 @@ def load_network(
     """
     kind = Taco if spec["text"] else Elic
     try:
-        attention = Attention.model_validate(spec.get("attention", "softmax"))
+        attention = AttentionKind(**spec.get("attention", {}))
         known = {"attention": attention} if kind is Taco else {}
         weights = load_file(path)
         network = kind.from_state_dict(weights, **known).eval()

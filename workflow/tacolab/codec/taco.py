@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tacolab.codec.adapter import SOFTMAX, Extractor, Injector
-from tacolab.codec.attention import HEADS
+from tacolab.codec.adapter import Extractor, Injector
+from tacolab.codec.attention import HEADS, SOFTMAX, AttentionKind
 from tacolab.codec.elic import GROUPS, Elic
 from tacolab.codec.layers import ResidualBottleneck
 from tacolab.codec.lean import AttentionBlock, conv
 from tacolab.codec.tiles import tiled
 from tacolab.codec.weights import read_attention, read_text_dim
-from tacolab.config import Attention
 
 INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the stack below
 MARGIN = 24  # what the layers before the text see beside a pixel: 2 + 6 + 4 + 12 pixels
@@ -27,7 +26,7 @@ class TextGuidedAnalysis(nn.Module):
     """g_a: picture (B, 3, H, W) and text (B, tokens, text_dim) -> y (B, M, H/16, W/16)."""
 
     def __init__(
-        self, N: int, M: int, text_dim: int, text_tokens: int, attention: Attention
+        self, N: int, M: int, text_dim: int, text_tokens: int, attention: AttentionKind
     ) -> None:
         super().__init__()
         self.text_dim = text_dim
@@ -96,7 +95,7 @@ class Taco(Elic):
         groups: Sequence[int] = GROUPS,
         text_dim: int = 512,
         text_tokens: int = 38,
-        attention: Attention = SOFTMAX,
+        attention: AttentionKind = SOFTMAX,
     ) -> None:
         if N % HEADS or text_dim % HEADS:
             raise ValueError(

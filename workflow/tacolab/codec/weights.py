@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tacolab.config import Attention
+from tacolab.codec.attention import AttentionKind
 
 CODING_TABLE = re.compile(
     r"(gaussian_conditional|entropy_bottleneck)"
@@ -99,7 +99,7 @@ def read_attention(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     shared = not any(f"{name}.value_mixture" in weights for name in injectors)
     return {
         "text_tokens": text_tokens,
-        "attention": Attention(kind="linformer", rank=rank, shared=shared),
+        "attention": AttentionKind(kind="linformer", rank=rank, shared=shared),
     }
 
 

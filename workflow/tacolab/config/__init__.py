@@ -26,9 +26,9 @@ from tacolab.config.models import (
     Samples,
     Shuffled,
     TextEncoder,
+    TokenWeights,
     Training,
     TransformersText,
-    Weights,
 )
 from tacolab.config.study import Study
 from tacolab.config.timing import Timing
@@ -57,9 +57,9 @@ __all__ = [
     "Study",
     "TextEncoder",
     "Timing",
+    "TokenWeights",
     "Training",
     "TransformersText",
-    "Weights",
     "expand",
     "load",
     "merged",

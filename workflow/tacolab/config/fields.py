@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -35,11 +35,15 @@ class Strict(BaseModel):
     """Unknown keys are errors that name the nearest valid key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Keys that had another name: an error, too, which says the new one.
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
         for key, value in data.items() if isinstance(data, Mapping) else ():
+            if key in cls.renamed:
+                raise wrong(key, f"is now called {cls.renamed[key]}; rename it")
             if key not in cls.model_fields:
                 raise wrong(str(key), f"unknown key{nearest(str(key), cls.model_fields)}")
             if isinstance(value, bool) and cls.model_fields[key].annotation is not bool:

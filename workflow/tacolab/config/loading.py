@@ -16,7 +16,7 @@ from tacolab.config.fields import expand, nearest
 from tacolab.config.models import Captions, Dataset, TextEncoder
 from tacolab.config.study import Study
 from tacolab.errors import UserError
-from tacolab.texts import given_json, refuse_half_characters
+from tacolab.files.texts import given_json, refuse_half_characters
 
 # What pydantic finds, in the words of somebody who writes YAML. {input} is what stands there.
 MESSAGES = {

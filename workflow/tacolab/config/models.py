@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -201,7 +201,7 @@ class TransformersText(Strict):
 TextEncoder = Annotated[ClipText | LongClipText | TransformersText, Field(discriminator="kind")]
 
 
-class Weights(Strict):
+class TokenWeights(Strict):
     """Which words of a caption count more, for arms with `token_weighting`."""
 
     factor: float = Field(
@@ -333,7 +333,7 @@ class Export(Strict):
 
 
 class Arm(Strict):
-    """One variant of the codec, trained for every lambda; with `weights` trained by others."""
+    """One variant of the codec, trained for every lambda; with `checkpoints` trained by others."""
 
     # An arm with `of` needs no more: Study fills in the rest before this model sees it.
     model_config = ConfigDict(
@@ -341,6 +341,8 @@ class Arm(Strict):
             anyOf=[{"required": schema.pop("required")}, {"required": ["of"]}]
         )
     )
+
+    renamed: ClassVar[Mapping[str, str]] = {"weights": "checkpoints"}
 
     description: str = ""
     of: Export | None = Field(
@@ -366,8 +368,9 @@ class Arm(Strict):
     extra_seeds: dict[Lmbda, list[Seed]] = Field(
         {}, description="further seeds at single lambdas, to see training noise"
     )
-    weights: dict[Lmbda, FileRef] = Field(
-        {}, description="a ready weight file per lambda, as TACO's authors wrote them: no training"
+    checkpoints: dict[Lmbda, FileRef] = Field(
+        {},
+        description="a ready file of weights per lambda, as TACO's authors wrote it: no training",
     )
 
     def source(self, dataset: str) -> str:

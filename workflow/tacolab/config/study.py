@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -26,14 +26,16 @@ from tacolab.config.models import (
     Published,
     Shuffled,
     TextEncoder,
+    TokenWeights,
     Training,
-    Weights,
 )
 from tacolab.config.timing import Timing
 
 
 class Study(Strict):
     """The whole study."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"weights": "token_weights"}
 
     title: str
     note: str = Field("", description="printed at the head of the report")
@@ -47,7 +49,7 @@ class Study(Strict):
     datasets: dict[Name, Dataset]
     captions: dict[Name, Captions]
     encoders: dict[Name, TextEncoder] = Field({})
-    weights: Weights = Weights()
+    token_weights: TokenWeights = TokenWeights()
     codec: CodecSize = CodecSize()
     training: Training
     arms: dict[Name, Arm] = Field(min_length=1)
@@ -62,7 +64,7 @@ class Study(Strict):
 
     def lambdas_of(self, arm: str) -> list[str]:
         """Lambdas of an arm, as they are spelled in paths."""
-        return list(self.arms[arm].weights) or self.arms[arm].lambdas or self.lambdas
+        return list(self.arms[arm].checkpoints) or self.arms[arm].lambdas or self.lambdas
 
     def controls(self, arm: str, dataset: str) -> list[str]:
         """What an arm is evaluated with; a codec that reads no text has nothing to control."""
@@ -100,7 +102,7 @@ class Study(Strict):
     def trained_arms(self) -> list[str]:
         """Those of them that are trained here: no weight files of others, no exported epochs."""
         arms = self.arms
-        return [n for n in self.arms_with_runs() if not (arms[n].weights or arms[n].of)]
+        return [n for n in self.arms_with_runs() if not (arms[n].checkpoints or arms[n].of)]
 
     def baseline_of(self, arm: str) -> str:
         """The arm that this one is compared with; itself for the baseline."""
@@ -136,7 +138,7 @@ class Study(Strict):
         for name, arm in self.arms.items():
             places += [(f"arms.{name}.lambdas", lmbda) for lmbda in arm.lambdas or []]
             places += [(f"arms.{name}.extra_seeds", lmbda) for lmbda in arm.extra_seeds]
-            places += [(f"arms.{name}.weights", lmbda) for lmbda in arm.weights]
+            places += [(f"arms.{name}.checkpoints", lmbda) for lmbda in arm.checkpoints]
         for path, lmbda in places:
             first = spellings.setdefault(Decimal(lmbda), lmbda)
             if first != lmbda:
@@ -165,18 +167,18 @@ class Study(Strict):
         for key in ("token_weighting", "attention") if arm.text is None else ():
             if key in arm.model_fields_set:
                 raise wrong(f"{path}.{key}", "this arm reads no text; take it out, or name `text`")
-        how = self.weights
+        how = self.token_weights
         if arm.token_weighting != "none" and not (how.tfidf or how.noun_heads or how.entities):
             raise wrong(
-                "weights",
+                "token_weights",
                 f"with tfidf, noun_heads and entities off no token of arm '{name}' counts more; "
                 "turn one on, or take token_weighting from the arm",
             )
-        if arm.weights:
+        if arm.checkpoints:
             for key in ("training", "lambdas", "extra_seeds"):
                 if key in arm.model_fields_set:
                     raise wrong(
-                        f"{path}.{key}", "this arm has `weights`, so no training; remove it"
+                        f"{path}.{key}", "this arm has `checkpoints`, so no training; remove it"
                     )
         else:
             self._check_training(name, arm)
@@ -225,7 +227,7 @@ class Study(Strict):
                 self._known(f"{path}.captions.{dataset}", dataset, self.datasets, "data set")
                 self._known(f"{path}.captions.{dataset}", source, self.captions, "caption source")
         # A vocabulary is of training captions, also for a model that others trained.
-        unused = arm.weights and arm.token_weighting == "none"
+        unused = arm.checkpoints and arm.token_weighting == "none"
         datasets = [] if unused else [self.recipe(name).dataset]
         for dataset in [*datasets, *(self.protocol.datasets if arm.text else ())]:
             self._check_source(name, arm, dataset)
@@ -330,7 +332,7 @@ def _export(name: str, arms: Mapping[str, Any]) -> Any:
     parent = arms.get(of["arm"])
     path = f"arms.{name}"
     trained = [
-        n for n, a in arms.items() if isinstance(a, Mapping) and not {"of", "weights"} & {*a}
+        n for n, a in arms.items() if isinstance(a, Mapping) and not {"of", "checkpoints"} & {*a}
     ]
     if not isinstance(parent, Mapping) or of["arm"] not in trained:
         raise wrong(f"{path}.of.arm", f"no trained arm '{of['arm']}'{nearest(of['arm'], trained)}")

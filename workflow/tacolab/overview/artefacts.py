@@ -1,0 +1,92 @@
+"""What a config means and what of it is there; what lies in results/ and no config means."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tacolab.errors import UserError
+from tacolab.overview.trainings import Training
+from tacolab.plan import fingerprint, leftovers
+from tacolab.plan.keys import LAYOUT, RESULTS, STATE, Artefact, Plan
+
+_KEY = re.compile(r"[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artefact. state: done, missing, what is wrong with it, or that of a training."""
+
+    artefact: Artefact
+    state: str
+
+    @property
+    def names(self) -> str:
+        return " ".join(self.artefact.names.values())
+
+
+def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
+    """Every artefact of the plan, in the order in which it is made."""
+    stages, measured = list(LAYOUT), fingerprint.measured()
+    trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
+
+    def state(artefact: Artefact) -> str:
+        if artefact.stage == "train":
+            return trained[str(artefact)]
+        try:
+            if not artefact.done:
+                return "missing"
+            return "measured by other code" if fingerprint.outdated(artefact, measured) else "done"
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+
+    ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
+    return [Row(artefact, state(artefact)) for artefact in ordered]
+
+
+def orphans(plans: Iterable[Plan]) -> list[Path]:
+    """What may go from results/: it carries a key that no plan means, or a killed run left it."""
+    plans = list(plans)
+    artefacts = [artefact for plan in plans for artefact in plan]
+    known = {_unit(path) for a in artefacts for path in (*a.files, *a.begun)}
+    known |= {unit.parent / unit.readlink() for unit in known if unit and unit.is_symlink()}
+    found: set[Path] = set()
+    for stage, (folder, files) in LAYOUT.items():
+        for name in (*files, STATE[stage]) if stage in STATE else files:
+            pattern = re.sub(r"\{\w+\}", "*", f"{folder}/{name}")
+            found |= {unit for path in RESULTS.glob(pattern) if (unit := _unit(path))}
+        # Also what was begun and never finished: a folder with nothing but its state.
+        if folder.endswith("{key}") or "{key}/" in folder:
+            pattern = re.sub(r"\{\w+\}", "*", folder[: folder.index("{key}")]) + "*"
+            found |= {path for path in RESULTS.glob(pattern) if _KEY.fullmatch(path.name)}
+    found = {path for path in found - known if not path.is_symlink()}
+    left = leftovers.left(plans)
+    return sorted(found | {path for path in left if not found.intersection(path.parents)})
+
+
+def _unit(path: Path) -> Path | None:
+    """The part of a path up to its key: what is kept or deleted as one."""
+    for parent in (path, *path.parents):
+        if _KEY.fullmatch(parent.name.split(".")[0]):
+            return parent
+    return None
+
+
+def size(path: Path) -> int:
+    """Bytes of a file or of everything in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files)
+
+
+def delete(path: Path) -> None:
+    """Remove a file or folder for good, and links beside it. Raises UserError outside results/."""
+    if RESULTS.resolve() not in path.resolve().parents:
+        raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    for link in path.parent.iterdir():  # of a report
+        if link.is_symlink() and link.readlink() == Path(path.name):
+            link.unlink()

@@ -1,0 +1,87 @@
+"""Stage `captions`: the caption table of a data set and a source."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tacolab.config import (
+    Constant,
+    Cut,
+    Empty,
+    File,
+    FileRef,
+    Gpt4o,
+    HuggingFace,
+    Human,
+    Ofa,
+    Published,
+    Study,
+)
+from tacolab.plan.keys import Artefact, Plan
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    plan: Plan,
+    artefact: Artefact,
+    *,
+    threads: int | None = None,
+    max_cost: float | None = None,
+    blame_images: bool = False,
+) -> None:
+    """Make `artefact`: Parquet table and JSON summary.
+
+    threads: of torch, where it is used. max_cost: most USD to spend on it, instead of the config's.
+    blame_images: hold against the images what the API refuses, though it took none.
+    Raises UserError where an image has no caption; nothing is written then.
+    """
+    from tacolab.readers.packed import Packed
+    from tacolab.stages.captions import sources
+    from tacolab.stages.captions.table import save
+
+    data = Packed(artefact.inputs["data"].folder)
+    source = plan.study.captions[artefact.names["source"]]
+    facts: Mapping[str, Any] = {}
+    if isinstance(source, Human):
+        rows = sources.human(data)
+    elif isinstance(source, Published | File):
+        file = FileRef.model_validate(artefact.spec["file"])
+        rows = sources.given(data, file, plan.study.data_root)
+    elif isinstance(source, Gpt4o):
+        from tacolab.stages.captions.chat import captions as chat
+
+        api = plan.study.execution.api
+        limit = api.max_cost if max_cost is None else max_cost
+        rows, facts = chat.captions(
+            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data, blame_images
+        )
+    elif isinstance(source, Ofa | HuggingFace):
+        from tacolab.stages.captions.network import describe
+
+        rows, facts = describe.captions(plan.study, artefact, data, threads)
+    elif isinstance(source, Empty):
+        rows = sources.same(data, "")
+    elif isinstance(source, Constant):
+        rows = sources.same(data, source.text)
+    elif isinstance(source, Cut):
+        from tacolab.stages.captions import cut
+
+        rows, facts = cut.captions(artefact, source.tokens)
+    else:
+        rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
+        facts = {"images_with_equal_text": equal}
+    save(rows, artefact, facts)
+    if isinstance(source, Ofa | HuggingFace):
+        describe.forget(artefact)
+    log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))
+
+
+def estimate(study: Study, artefact: Artefact) -> str:
+    """What a table still costs, in words."""
+    from tacolab.readers.packed import Packed
+    from tacolab.stages.captions.chat import prices
+
+    if not isinstance(study.captions[artefact.names["source"]], Gpt4o):
+        return "this source costs nothing"
+    return str(prices.outstanding(study, artefact, len(Packed(artefact.inputs["data"].folder))))

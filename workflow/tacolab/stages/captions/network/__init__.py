@@ -1,0 +1,1 @@
+"""Captions by networks on this machine: OFA, as TACO's authors did, or any of `transformers`."""

@@ -1,0 +1,103 @@
+"""Anchors: JPEG, WebP and AVIF by Pillow on the images of the evaluation, measured the same way."""
+
+import io
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tacolab.cluster.device import pick_device
+from tacolab.files import atomic, intact
+from tacolab.files.ledger import Ledger
+from tacolab.files.progress import progress
+from tacolab.plan import fingerprint
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan.provenance import provenance
+from tacolab.quality.metrics import Metrics, tabulate
+from tacolab.stages.evaluate.images import Images
+
+# Each codec at its best: of several ways to write the same picture the smallest file counts.
+# JPEG: Huffman tables of the picture's own, which a progressive file has anyway. WebP: the slowest
+# search. AVIF: speed 4 of 0 (slowest) to 10; Pillow's 6 needs 4.8 % more bytes, and 2 saves 3.5 %
+# at three times the time (docs/report.md). With one thread: its bytes depend on their number.
+SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "jpeg": ({"optimize": True}, {"progressive": True}),
+    "webp": ({"method": 6},),
+    "avif": ({"speed": 4, "max_threads": 1},),
+}
+
+
+class Coded(NamedTuple):
+    """A file's size, what it decodes to (H x W x 3 uint8), and seconds of a core."""
+
+    size: int
+    decoded: np.ndarray
+    encode_seconds: float
+    decode_seconds: float
+
+
+def run(plan: Plan, artefact: Artefact) -> None:
+    """A row per image and quality."""
+    by = fingerprint.anchors()  # what is loaded, whatever an edit brings meanwhile
+    metrics = Metrics(pick_device(plan.study.execution.device))
+    codec = artefact.names["codec"]
+    images = Images(artefact.inputs["data"], artefact.spec["crop"])
+    path, description = artefact.files
+    state = artefact.folder / f"{artefact.key}.{by}.rows.jsonl"
+    ledger = Ledger(state)
+    # Each once: two jobs may write one ledger, where a head died and its job lives on.
+    found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for position, image_id in enumerate(progress(images.ids, len(images.ids), str(artefact))):
+            todo = [q for q in artefact.spec["qualities"] if (image_id, q) not in found]
+            if not todo:
+                continue
+            pixels = images.rgb(position)
+            for quality, coded in zip(
+                todo, pool.map(partial(code, pixels, codec), todo), strict=True
+            ):
+                row = {"codec": codec, "quality": quality, "image_id": image_id}
+                ledger.add(row | measure(pixels, coded, metrics))
+                found[image_id, quality] = ledger.rows[-1]
+    atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
+    content = {"key": artefact.key, "text": artefact.text, "fingerprint": by}
+    content |= {"sha256": intact.sha256(path), "provenance": provenance()}
+    atomic.write_json(description, content)
+    ledger.remove()
+    for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
+        leftover.unlink(missing_ok=True)
+
+
+def code(pixels: np.ndarray, codec: str, quality: int) -> Coded:
+    """Encode H x W x 3 uint8 with Pillow at the codec's best, and decode it."""
+    picture = Image.fromarray(pixels)
+    started = time.thread_time()
+    files = []
+    for settings in SETTINGS[codec]:
+        files.append(io.BytesIO())
+        picture.save(files[-1], format=codec, quality=quality, **settings)
+    encoded = time.thread_time()
+    smallest = min(files, key=lambda file: file.getbuffer().nbytes)
+    with Image.open(smallest) as image:
+        decoded = np.asarray(image.convert("RGB"))
+    finished = time.thread_time()
+    return Coded(smallest.getbuffer().nbytes, decoded, encoded - started, finished - encoded)
+
+
+def measure(pixels: np.ndarray, coded: Coded, metrics: Metrics) -> dict[str, float | int | None]:
+    """The numbers of a row; pixels: the original."""
+    height, width = pixels.shape[:2]
+    return {
+        "height": height,
+        "width": width,
+        "bytes": coded.size,
+        "bpp_real": 8 * coded.size / (height * width),
+        **metrics(pixels, coded.decoded),
+        "encode_seconds": coded.encode_seconds,
+        "decode_seconds": coded.decode_seconds,
+    }

@@ -1,0 +1,1 @@
+"""What the study claims, and what the measurements say of it."""

@@ -1,0 +1,1 @@
+"""What was measured: values, curves and differences of arms, each with its interval over images."""

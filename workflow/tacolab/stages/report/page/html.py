@@ -1,0 +1,158 @@
+"""The page: one file of HTML that works from disk, without network."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+
+from tacolab.config import Study
+from tacolab.plan.keys import Artefact
+from tacolab.stages.report import layout
+from tacolab.stages.report.figures.times import VARIED
+from tacolab.stages.report.inputs import Inputs
+from tacolab.stages.report.judge.claims import VERDICTS
+from tacolab.stages.report.layout import METRICS, Metric, figure_file
+from tacolab.stages.report.measure import published
+from tacolab.stages.report.measure.controls import BOTH
+from tacolab.stages.report.measure.curves import MIN_POINTS
+from tacolab.stages.report.page import formats, runs
+from tacolab.stages.report.page.gallery import Photo
+
+# Columns that the page leaves to the files.
+HIDDEN = {
+    "verdicts": ("id", "arm", "metric", "lmbda", "value", "claimed_in"),
+    "timing": ("device_type", "threads", "width_factor", "repeats"),
+    "controls": tuple(f"{name}_{side}" for name in BOTH[1:] for side in ("own", "control")),
+}
+UNSTEADY = 0.1  # of a time: an interval wider than this
+BAR = {"confirmed": "yes", "contradicted": "no", "not confirmed": "open"}
+
+
+def environment() -> jinja2.Environment:
+    """Templates of this folder; every value is text, never markup."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Names of data sets and images may hold '%', '#' or spaces.
+    found.filters["url"] = lambda path: quote(path, safe="/")
+    found.filters["cell"] = lambda value, column: formats.text(column, value)
+    return found
+
+
+def render(
+    study: Study,
+    report: Artefact,
+    inputs: Inputs,
+    frames: dict[str, pd.DataFrame],
+    photos: list[Photo],
+    partial: bool,
+    made_from: str,
+) -> str:
+    """The HTML of index.html; links are relative to it.
+
+    partial: the study is not finished. made_from: its `origin`.
+    """
+    kodak = layout.KODAK in study.protocol.datasets
+    counts = frames["verdicts"]["verdict"].value_counts()
+    return environment().get_template("template.html").render(
+        study=study,
+        report=report,
+        partial=partial,
+        made_from=made_from,
+        there=len(report.inputs) - len(inputs.missing),
+        outdated=len(inputs.outdated),
+        facts=runs.facts(study, inputs),
+        unfinished=runs.unfinished(study, inputs),
+        missing=runs.missing(inputs),
+        verdicts={name: int(counts.get(name, 0)) for name in VERDICTS},
+        figures=[_curves(study, dataset) for dataset in study.protocol.datasets],
+        captions=[_captions(dataset) for dataset in layout.controlled(study)],
+        timing=[_timing(name) for name in layout.timed(study)],
+        unsteady=_unsteady(inputs.timing),
+        training=[_training(lmbda) for lmbda in layout.trained_lambdas(study)],
+        tables={name: formats.columns(f, HIDDEN.get(name, ())) for name, f in frames.items()},
+        lengths={name: len(frame) for name, frame in frames.items()},
+        bar=BAR,
+        per_image=layout.PER_IMAGE,
+        published=layout.PUBLISHED if kodak else None,
+        citations=list(dict.fromkeys(published.published()["citation"])) if kodak else [],
+        bd_missing=_why_empty(frames["bd"]),
+        min_points=MIN_POINTS,
+        margins=study.protocol.margins,
+        photos=photos,
+        provenance=runs.provenance(inputs),
+    )  # fmt: skip
+
+
+def _panel(name: str, title: str, caption: str, alt: str) -> dict[str, Any]:
+    files = {kind: figure_file(name, kind) for kind in layout.FIGURE_KINDS}
+    return {"files": files, "title": title, "caption": caption, "alt": alt}
+
+
+def _curves(study: Study, dataset: str) -> dict[str, Any]:
+    arms = ", ".join(study.arms_with_runs())
+
+    def panel(metric: Metric) -> dict[str, Any]:
+        return _panel(
+            layout.rate_distortion(dataset, metric),
+            f"{metric.title} on {dataset}",
+            f"{metric.direction.capitalize()}. {metric.remark}",
+            f"{metric.title} against bit per pixel on {dataset} for {arms}; the numbers are in the "
+            "figure's CSV file and in the table of results",
+        )
+
+    metrics = (*METRICS, *layout.distances(study, dataset))
+    return {"dataset": dataset, "panels": [panel(metric) for metric in metrics]}
+
+
+def _captions(dataset: str) -> dict[str, Any]:
+    return _panel(
+        layout.captions(dataset),
+        f"Other captions on {dataset}",
+        "Rate that a model needs with other captions than its own, at equal PSNR and LPIPS. Bars "
+        "are 95 % intervals over images; in the grey band a difference counts as none.",
+        f"Change of rate at equal quality against lambda on {dataset}, a line per arm and control; "
+        "the numbers are in the table of caption controls",
+    )
+
+
+def _timing(name: str) -> dict[str, Any]:
+    _, _, varied = VARIED[name]
+    return _panel(
+        name,
+        f"Time against {varied}",
+        "Medians; bands are 95 % intervals. A plot for each part of the codec that depends on it; "
+        "the other size is the smallest of the table.",
+        f"Milliseconds against {varied} for each kind of attention; the numbers are in the table",
+    )
+
+
+def _unsteady(timing: pd.DataFrame) -> str:
+    """How many times are uncertain: the machine was not alone, or its clock moved."""
+    if timing.empty:
+        return ""
+    known = timing[timing["milliseconds"].notna()]
+    wide = (known["high"] - known["low"] > UNSTEADY * known["milliseconds"]).sum()
+    return f"{wide} of {len(known)}" if wide else ""
+
+
+def _training(lmbda: str) -> dict[str, Any]:
+    return _panel(
+        layout.training(lmbda),
+        f"Training at λ = {lmbda}",
+        "Thin: mean of the training loss; thick: on images held out; the mark is the last step.",
+        f"Loss against epochs at lambda {lmbda}, a line per arm; the numbers are in the CSV file",
+    )
+
+
+def _why_empty(bd: pd.DataFrame) -> list[str] | None:
+    """The reasons when no Bjontegaard difference could be computed at all, else None."""
+    if bd["bd_rate"].notna().any():
+        return None
+    return list(dict.fromkeys(str(note) for note in bd["note"]))

@@ -1,0 +1,177 @@
+"""What was run: facts for the head of the page, what is missing, and provenance."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from tacolab.config import OWN, Study
+from tacolab.stages.report.inputs import ARM, Inputs
+from tacolab.stages.report.page import formats
+
+
+def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
+    """What a reader must know before believing a number: name -> lines."""
+    trained = [model.info for model in inputs.models if model.artefact.stage == "train"]
+    trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
+    recipes = [study.recipe(arm) for arm in study.trained_arms()]
+    steps = formats.spread([info.get("steps") for info in trained])
+    epochs = formats.spread([recipe.epochs for recipe in recipes])
+    batch = formats.spread([recipe.batch for recipe in recipes])
+    crop = formats.spread([recipe.crop for recipe in recipes])
+    seeds = dict.fromkeys(model.seed for model in inputs.models)
+    lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
+    sizes = ", ".join(map(str, study.codec.groups))
+    return {
+        "Arms": [_arm(study, name) for name in study.arms_with_runs()],
+        "Text encoder": _encoders(study),
+        "Trained on": [_training_set(study, inputs, dataset) for dataset in trained_on],
+        "Evaluated on": [_evaluation_set(study, inputs, name) for name in study.protocol.datasets],
+        "Training": [
+            f"{steps} steps ({epochs} epochs) per model, batch {batch}, crops of {crop} pixels",
+            *_rates(study),
+            _losses(study),
+        ],
+        "Models": [
+            f"{len(inputs.models)}: arms {', '.join(study.arms_with_runs())}; "
+            f"λ {', '.join(lambdas)}; seed {', '.join(seeds)}"
+        ],
+        "Codec": [
+            f"N = {study.codec.N}, M = {study.codec.M}, channel groups {sizes} "
+            "(in the paper: N = 192, M = 320)",
+            *_parameters(study, inputs),
+        ],
+    }
+
+
+def _arm(study: Study, name: str) -> str:
+    how = study.arms[name]
+    text = f"{name}: {how.description}" if how.description else name
+    return f"{text} (stand-in: {how.stand_in})" if how.stand_in else text
+
+
+def _rates(study: Study) -> list[str]:
+    """A line per learning rate; all in one where there is no other."""
+    arms: dict[float, list[str]] = {}
+    for name in study.trained_arms():
+        arms.setdefault(study.recipe(name).learning_rate, []).append(name)
+    if len(arms) == 1:
+        return [f"learning rate {rate}" for rate in arms]
+    return [f"learning rate {rate}: {', '.join(names)}" for rate, names in arms.items()]
+
+
+def _encoders(study: Study) -> list[str]:
+    lines = []
+    for name, encoder in study.encoders.items():
+        arms = [arm for arm in study.arms_with_runs() if study.arms[arm].text == name]
+        if arms:
+            size = f"{encoder.positions} tokens, {encoder.width} wide"
+            what = f"{encoder.kind}: {encoder.model}; {size}"
+            lines.append(f"{name} ({what}): arm {', '.join(arms)}")
+    without = [arm for arm in study.arms_with_runs() if study.arms[arm].text is None]
+    return lines + ([f"none: arm {', '.join(without)}"] if without else [])
+
+
+def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
+    infos = [
+        m.info
+        for m in inputs.models
+        if m.artefact.stage == "train" and study.recipe(m.arm).dataset == dataset
+    ]
+    pairs = formats.spread([info.get("samples") for info in infos])
+    held = formats.spread([info.get("validation", {}).get("images") for info in infos])
+    used = f": {pairs} image-caption pairs" if pairs else ""
+    return f"{dataset}{used}" + (f"; validated on {held} images held out of it" if held else "")
+
+
+def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
+    points = inputs.points[(inputs.points["dataset"] == dataset) & (inputs.points["kind"] == ARM)]
+    own = points[points["control"] == OWN]
+    how = study.protocol.datasets[dataset]
+    crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
+    captions = f"{how.captions} caption{'s' if how.captions > 1 else ''} each"
+    more = [f"{n} for {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
+    captions = ", ".join([captions, *more]) if more or how.captions > 1 else ""
+    count = formats.spread(own["images"].tolist())
+    parts = [f"{count} {'image' if count == '1' else 'images'}", crop, captions]
+    if excluded := inputs.excluded.get(dataset):
+        parts.append(f"{excluded:,} more are too small")
+    return f"{dataset}: {', '.join(filter(None, parts))}"
+
+
+def _losses(study: Study) -> str:
+    recipes = [study.recipe(arm) for arm in study.trained_arms()]
+    ranges = ", ".join(dict.fromkeys(recipe.lpips_range for recipe in recipes))
+    joint = formats.spread([recipe.joint_weight for recipe in recipes])
+    return (
+        f"loss weights: LPIPS {formats.spread([recipe.lpips_weight for recipe in recipes])} "
+        f"({ranges} range), joint image-text loss {'off' if joint in ('0', '0.0') else joint}"
+    )
+
+
+def _parameters(study: Study, inputs: Inputs) -> list[str]:
+    lines = []
+    for arm in study.arms_with_runs():
+        codec: dict[str, Any] = next(
+            (m.info.get("codec", {}) for m in inputs.models if m.arm == arm), {}
+        )
+        if codec.get("parameters") is not None:
+            adapter = codec.get("adapter_parameters")
+            part = f", {adapter:,} of them in the text adapter" if adapter else ""
+            lines.append(f"{arm}: {codec['parameters']:,} parameters{part}")
+    return lines
+
+
+def provenance(inputs: Inputs) -> dict[str, str]:
+    """Every value that made the inputs, with counts where they differ: field -> values."""
+    fields = dict.fromkeys(name for entry in inputs.provenance for name in entry)
+    lines = {}
+    for name in fields:
+        if name in ("command", "slurm_job"):  # of each job its own; they stand in the JSON files
+            continue
+        values = [str(entry[name]) for entry in inputs.provenance if entry.get(name) is not None]
+        if name == "created" and values:
+            lines[name] = f"{min(values)} to {max(values)}"
+            continue
+        counts = {value: values.count(value) for value in dict.fromkeys(values)}
+        if len(counts) == 1:
+            lines[name] = values[0]
+        elif counts:
+            lines[name] = ", ".join(f"{value} ({count} times)" for value, count in counts.items())
+    return lines
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training that is not done: its name, how far it is, in words."""
+
+    name: str
+    progress: str
+
+
+def unfinished(study: Study, inputs: Inputs) -> list[Unfinished]:
+    """Trainings that are not done, in the study's order."""
+    found = []
+    for one in inputs.trainings:
+        if one.done:
+            continue
+        name = f"{one.arm}, λ {one.lmbda}"
+        name += f", seed {one.seed}" if int(one.seed) != study.seed else ""
+        progress = "not begun"
+        if one.begun:
+            progress = f"in training: step {one.step:,}"
+            if one.steps:
+                epoch = one.step * one.epochs / one.steps
+                progress += f" of {one.steps:,} (epoch {epoch:.1f} of {one.epochs})"
+        found.append(Unfinished(name, progress))
+    return found
+
+
+def missing(inputs: Inputs) -> list[str]:
+    """What else is not there, counted: `12 evaluations of context`."""
+    names = {"metrics": "evaluations", "distribution": "FID and CMMD", "anchors": "classical codec"}
+    counts = Counter(
+        (names.get(a.stage, a.stage), a.names.get("arm") or a.names.get("codec") or "")
+        for a in inputs.missing
+        if a.stage != "train"
+    )
+    return [f"{what}{f' of {whose}' if whose else ''}: {n}" for (what, whose), n in counts.items()]

@@ -1,0 +1,94 @@
+"""Training curves, from what a training leaves in its state folder: also of one that still runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tacolab.files.texts import loads
+from tacolab.plan.keys import Artefact
+
+COLUMNS = ["epoch", "step", "loss", "validation"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model's training so far. steps: of the whole; None while nobody knows.
+
+    curve: COLUMNS; epoch is a fraction, `loss` the mean of the steps before, `validation` the loss
+    on images held out. Empty in a copy of results/ without state/.
+    """
+
+    arm: str
+    lmbda: str
+    seed: str
+    done: bool
+    step: int
+    steps: int | None
+    epochs: int
+    curve: pd.DataFrame
+
+    @property
+    def begun(self) -> bool:
+        return self.done or self.step > 0
+
+
+def read(model: Artefact) -> Training:
+    """Reads the history; a torn line, as of a training that is writing, is left out."""
+    state = model.folder / "state"
+    history = _lines(state / "train.jsonl")
+    steps = next(
+        (line["steps"] for line in reversed(_lines(state / "segments.jsonl")) if line.get("steps")),
+        None,
+    )
+    rows: list[dict[str, Any]] = []
+    for line in history:
+        held_out = line.get("validation")
+        of = held_out if isinstance(held_out, dict) else line
+        if isinstance(of.get("step"), int):
+            name = "validation" if of is held_out else "loss"
+            rows.append({"step": of["step"], name: of.get("loss")})
+    epochs = int(model.spec["training"]["epochs"])
+    curve = pd.DataFrame(rows, columns=COLUMNS[1:]).astype(float)
+    last = int(curve["step"].max()) if len(curve) else 0
+    done = all(path.exists() for path in model.files if path.suffix == ".json")
+    steps = steps or (last if done else None)
+    curve = _whole(curve)
+    curve.insert(0, "epoch", curve["step"] * epochs / steps if steps else float("nan"))
+    names = model.names
+    return Training(names["arm"], names["lmbda"], names["seed"], done, last, steps, epochs, curve)
+
+
+def _whole(curve: pd.DataFrame) -> pd.DataFrame:
+    """Without a last mean over far fewer steps than the others': it would look like a jump."""
+    steps = curve["step"][curve["loss"].notna()]
+    over = steps.diff()
+    few = len(steps) > 2 and over.iloc[-1] < over.median() / 2
+    return curve.drop(steps.index[-1:]) if few else curve
+
+
+def _lines(path: Any) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            content = loads(line)
+        except ValueError:
+            continue
+        if isinstance(content, dict):
+            found.append(content)
+    return found
+
+
+def table(trainings: list[Training]) -> pd.DataFrame:
+    """All curves as one table: the data of the figures."""
+    frames = [
+        one.curve.assign(arm=one.arm, lmbda=one.lmbda, seed=one.seed)
+        for one in trainings
+        if len(one.curve)
+    ]
+    columns = ["arm", "lmbda", "seed", *COLUMNS]
+    return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)

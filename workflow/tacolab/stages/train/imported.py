@@ -1,0 +1,104 @@
+"""A weight file of others made a model like those trained here (arms with `weights`)."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tacolab.codec import Elic
+from tacolab.codec.fixed_point import OutOfRangeError
+from tacolab.codec.weights import normalise
+from tacolab.errors import UserError
+from tacolab.files import atomic, intact, torch_files
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan.provenance import provenance
+from tacolab.readers import listed_files
+from tacolab.readers.networks import build_codec
+from tacolab.stages.train.description import parameters
+
+log = logging.getLogger(__name__)
+
+
+def run(plan: Plan, artefact: Artefact) -> None:
+    """Write `model.safetensors` and `model.json`, as a training does.
+
+    Raises UserError, and writes nothing, when the file is missing, not the pinned one, damaged,
+    holds anything but plain data, or the weights of another network than the arm's.
+    """
+    study = plan.study
+    ref = study.arms[artefact.names["arm"]].checkpoints[artefact.names["lmbda"]]
+    path = study.data_root / ref.path
+    content, sha256 = listed_files.read(ref, study.data_root)
+    model = _load(read_state_dict(content, path), build_codec(study, artefact.names["arm"]), path)
+
+    try:
+        weights = model.exported()
+    except OutOfRangeError as error:
+        raise UserError(f"{path}: {error}; nothing can be coded with it") from None
+    metadata = {"made_by": f"{artefact}, sha256 {sha256}"}
+    target, description = artefact.files
+    atomic.write(target, lambda temporary: save_file(weights, temporary, metadata))
+    atomic.write_json(
+        description,
+        {
+            "key": artefact.key,
+            "text": artefact.text,
+            **artefact.names,
+            "seed": int(artefact.names["seed"]),
+            "weights": {"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
+            "codec": parameters(model),
+            "sha256": intact.sha256(target),
+            "provenance": provenance(),
+        },
+    )
+    if ref.sha256 is None:
+        log.warning(
+            "%s is not pinned: add `sha256: %s` to the config before anything is coded (it is part "
+            "of the key)",
+            path,
+            sha256,
+        )
+
+
+def read_state_dict(content: bytes, path: Path) -> Mapping[str, Tensor]:
+    """The weights in a checkpoint as `torch.save` wrote it; nothing in it is ever executed.
+
+    Takes a state dict alone, or under `state_dict` beside optimisers, schedulers and notes.
+    Raises UserError where there is none.
+    """
+    checkpoint = torch_files.read(io.BytesIO(content), path)
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
+    ):
+        raise UserError(f"{path}: holds no state dict of a network; name the right file")
+    return weights
+
+
+def _load(weights: Mapping[str, Tensor], arm: Elic, path: Path) -> Elic:
+    """The network of the file, which must be of the arm's kind and size."""
+    try:
+        model = type(arm).from_state_dict(weights)
+    except ValueError as error:
+        head, *lists = str(error).splitlines()
+        found = " ".join([head, "; ".join(line.strip() for line in lists)]).strip()
+        shown = f"{found[:240]} ..." if len(found) > 240 else found
+        raise UserError(f"{path}: {shown}; name the right file, or the codec's size") from None
+    shapes = {name: value.shape for name, value in model.named_parameters()}
+    for name, value in arm.named_parameters():
+        if shapes.get(name) != value.shape:
+            found = f"is {tuple(shapes[name])}" if name in shapes else "is not in it"
+            raise UserError(
+                f"{path}: holds another network: {name} {found}, must be {tuple(value.shape)} by "
+                "the config (codec, the arm's text encoder and attention); change one of them"
+            )
+    for name, weight in normalise(weights).items():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"{path}: {name} is not finite; fetch it again")
+    return model

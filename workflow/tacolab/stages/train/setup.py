@@ -1,0 +1,120 @@
+"""What one training run is made of, built from the plan."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from tacolab.cluster.device import pick_device
+from tacolab.config import Execution, Training
+from tacolab.errors import UserError
+from tacolab.plan.keys import Artefact, Plan
+from tacolab.readers.caption_table import CaptionTable
+from tacolab.readers.networks import build_codec, build_text
+from tacolab.readers.packed import Packed
+from tacolab.readers.pictures import centre_crop
+from tacolab.readers.token_weight_table import WeightTable
+from tacolab.stages.train import distributed, samples
+from tacolab.stages.train.losses import RateDistortion, one_tower
+from tacolab.stages.train.staging import staged
+from tacolab.stages.train.state import TrainState
+from tacolab.stages.train.stop import ignore_in_worker
+from tacolab.text.encoders import FrozenText
+
+
+@dataclass(frozen=True)
+class Run:
+    """The fixed parts of a training run; what changes is in `state`."""
+
+    artefact: Artefact
+    recipe: Training
+    execution: Execution
+    seed: int
+    device: torch.device
+    folder: Path  # state/: checkpoints, train.jsonl, TensorBoard
+    crops: samples.Crops
+    held_out: list[samples.Sample]  # validation: centre crops, each image's first caption
+    encoder: FrozenText | None
+    one_tower: bool  # it is also that of L_joint
+    criterion: RateDistortion
+    state: TrainState
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.crops) // self.recipe.batch
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def batches(self) -> Iterable[list[samples.Sample]]:
+        """This rank's slices of the batches from the state's step to the end."""
+        batches = samples.batches(
+            self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
+        )
+        return DataLoader(
+            self.crops,
+            batch_sampler=samples.slices(batches, distributed.rank(), distributed.world_size()),
+            collate_fn=list,
+            num_workers=self.execution.workers,
+            worker_init_fn=ignore_in_worker,
+            generator=torch.Generator(),  # the loader draws a number: not from the global stream
+        )
+
+
+def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
+    """Open the data and build networks with their initial weights (no checkpoint read yet).
+
+    stage_to: a local disk to copy the packed data to; "" for no copy.
+    """
+    study = plan.study
+    arm, seed = artefact.names["arm"], int(artefact.names["seed"])
+    recipe = study.recipe(arm)
+    device = pick_device(study.execution.device)
+
+    folder = artefact.inputs["data"].folder
+    images = Packed(staged(folder, stage_to) if stage_to else folder)
+    captions = CaptionTable(artefact.inputs["captions"].path)
+    weights = WeightTable(artefact.inputs["weights"].path) if "weights" in artefact.inputs else None
+    used, held_out = samples.hold_out(len(images), recipe.validation_images)
+    crops = samples.Crops(images, captions, used, recipe.crop, seed, weights)
+    if len(crops) < recipe.batch:
+        raise UserError(
+            f"training.batch = {recipe.batch} is more than the {len(crops)} samples to train on"
+        )
+
+    held_out = [i for i in held_out if images.ids[i] in captions]
+    if not held_out:
+        raise UserError(
+            f"{captions.path}: none of the images held out for validation has a caption"
+        )
+
+    encoder = build_text(study, arm)
+    criterion = RateDistortion(recipe, float(artefact.names["lmbda"]))
+    torch.manual_seed(seed)
+    model = build_codec(study, arm).to(device)
+    return Run(
+        artefact=artefact,
+        recipe=recipe,
+        execution=study.execution,
+        seed=seed,
+        device=device,
+        folder=artefact.folder / "state",
+        crops=crops,
+        held_out=[
+            samples.Sample(
+                number,
+                samples.planes(centre_crop(images.rgb(i), recipe.crop)),
+                captions.for_image(images.ids[i])[0],
+                weights.for_image(images.ids[i])[0] if weights else None,
+            )
+            for number, i in enumerate(held_out)
+        ],
+        encoder=encoder.to(device) if encoder else None,
+        one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
+        criterion=criterion.to(device),
+        state=TrainState.fresh(model, recipe),
+    )
