@@ -23,7 +23,7 @@ DEMO["arms"] = {name: DEMO["arms"][name] for name in ("taco", "image-only")}
 DEMO["datasets"]["kodak"] = {"kind": "folder", "images": "k", "list": "k/S", "min_side": 128}
 DEMO["captions"]["released"] = {"kind": "published", "files": {"kodak": "k/captions.json"}}
 DEMO["captions"]["shuffled"] = {"kind": "shuffled"}
-DEMO["weights"] = {"tfidf": False, "noun_heads": False, "entities": False}
+DEMO["token_weights"] = {"tfidf": False, "noun_heads": False, "entities": False}
 GONE = object()
 
 

@@ -45,7 +45,7 @@ def shorten(config: Path, data_root: Path, api: str) -> dict[str, int]:
     study["timing"] |= {"width_factors": [], "repeats": 3}
     study["protocol"] |= {"datasets": {"coco": {"crop": 192}}, "anchors": {"jpeg": [10, 40]}}
     study["execution"]["api"]["base_url"] = api
-    file = data_root / study["arms"]["published"]["weights"]["0.004"]
+    file = data_root / study["arms"]["published"]["checkpoints"]["0.004"]
     authors_file.write(file, text_dim=384, **study["codec"])
     config.write_text(yaml.safe_dump(study, sort_keys=False))
     return {"coco-train": TRAINED, "coco": TESTED}

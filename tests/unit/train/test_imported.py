@@ -179,10 +179,10 @@ def test_what_is_no_such_file_is_refused_in_one_line(
 
 def test_only_the_pinned_file_is_taken_and_its_content_is_the_key(file: Path) -> None:
     wrong = {"path": str(FILE), "sha256": "0" * 64}
-    pinned = plan(weights=wrong)
+    pinned = plan(checkpoints=wrong)
     with pytest.raises(UserError, match="changed: its sha256 is"):
         imported.run(pinned, find(pinned))
-    elsewhere = find(plan(weights=wrong | {"path": "other.pth.tar"}))
+    elsewhere = find(plan(checkpoints=wrong | {"path": "other.pth.tar"}))
     assert elsewhere.key == find(pinned).key != find(plan()).key
 
 
@@ -197,8 +197,8 @@ def test_no_recipe_and_no_training_data_is_in_its_key() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"training": {"epochs": 3}}, "arms.published.training: this arm has `weights`"),
-        ({"lambdas": ["0.01"]}, "arms.published.lambdas: this arm has `weights`"),
+        ({"training": {"epochs": 3}}, "arms.published.training: this arm has `checkpoints`"),
+        ({"lambdas": ["0.01"]}, "arms.published.lambdas: this arm has `checkpoints`"),
         ({"checkpoints": {"0.010": "x"}}, "'0.010' and '0.01' are two spellings"),
         ({"token_weighting": "pooled", "captions": {}}, "names no caption source"),
     ],

@@ -370,7 +370,7 @@ class Arm(Strict):
     )
     checkpoints: dict[Lmbda, FileRef] = Field(
         {},
-        description="a ready file of weights per lambda, as TACO's authors wrote it: no training",
+        description="a ready file of weights per lambda, as TACO's authors write them; no training",
     )
 
     def source(self, dataset: str) -> str:

@@ -129,8 +129,8 @@ def load(config: TokenWeights) -> Any:
         nlp = spacy.load(config.spacy, exclude=unused)
     except OSError:
         raise UserError(
-            f"token_weights.spacy: the model '{config.spacy}' is not installed; run `make install`, or "
-            f"`python -m spacy download {config.spacy}`"
+            f"token_weights.spacy: the model '{config.spacy}' is not installed; run "
+            f"`make install`, or `python -m spacy download {config.spacy}`"
         ) from None
     if config.entities and "ner" not in nlp.pipe_names:
         raise UserError(f"token_weights.entities: spaCy's model '{config.spacy}' finds none")
