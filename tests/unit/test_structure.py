@@ -1,4 +1,4 @@
-"""The tree shows the architecture: rooms, the one way in which they import, stages declared once."""
+"""The tree shows the architecture: rooms, the one way of imports, stages declared once."""
 
 import ast
 import json

@@ -19,6 +19,7 @@ from conftest import DEMO, Project
 
 pytestmark = pytest.mark.slow
 
+
 def results(project: Project) -> set[Path]:
     """Models and evaluations that are there."""
     folder = project.folder / "results"
@@ -213,8 +214,7 @@ def test_an_edited_config_lacks_what_it_means_anew(demo: Project) -> None:
     # The model; own and empty captions: codes and metrics.
     assert demo.lacking() == {"captions": 1, "train": 1, "code": 2, "metrics": 2, "report": 1}
     (demo.folder / DEMO).write_text(study)
-    recipe = 'make="evaluate.code:run",
-    recipe=2,'
+    recipe = 'make="evaluate.code:run",\n    recipe=2,'
     stages = "workflow/tacolab/plan/stages.py"
     demo.edit(stages, recipe, recipe.replace("2", "3"))
     assert demo.planned() == {"code": 12, "metrics": 12, "report": 1}
