@@ -32,7 +32,7 @@ PLACES = [
     "encoders/minilm/model",
     "training/joint_model",
     "protocol/cmmd_model",
-    "weights/spacy",
+    "token_weights/spacy",
 ]
 
 
@@ -96,7 +96,7 @@ def test_weight_files_and_captioners_are_expanded(tmp_path: Path) -> None:
     arm = {k: v for k, v in study["arms"]["taco"].items() if k != "training"}
     study["arms"]["theirs"] = arm | {"checkpoints": {"0.0016": "$SCRATCH/w.pth"}}
     known = config.validate(study, "my.yaml")
-    assert known.arms["theirs"].weights["0.0016"].path == Path("/fast/w.pth")
+    assert known.arms["theirs"].checkpoints["0.0016"].path == Path("/fast/w.pth")
     models = [known.captions[name].model for name in ("ofa", "blip", "chat")]  # type: ignore[union-attr]
     assert models == ["/home/me/ofa", "/fast/blip", "gpt-4o-2024-11-20"]
 

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from tacolab.config.fields import FileRef, Lmbda, Name, Place, Seed, Strict, expand, wrong
+from tacolab.config.fields import FileRef, Lmbda, Name, Place, Seed, Strict, expand, nearest, wrong
 
 # Hub name, folder or installed package: an empty one would be the current folder.
 Model = Annotated[str, Field(min_length=1), AfterValidator(expand)]
@@ -332,15 +332,17 @@ class Export(Strict):
     epoch: int = Field(ge=1, description="one of that arm's `export_epochs`")
 
 
+def _needs_of_or_more(schema: dict[str, Any]) -> None:
+    """For editors: an arm `of` another needs no more than that."""
+    for key in ("text", "captions"):
+        del schema["properties"][key]["default"]
+    schema["anyOf"] = [{"required": ["text", "captions"]}, {"required": ["of"]}]
+
+
 class Arm(Strict):
     """One variant of the codec, trained for every lambda; with `checkpoints` trained by others."""
 
-    # An arm with `of` needs no more: Study fills in the rest before this model sees it.
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.update(
-            anyOf=[{"required": schema.pop("required")}, {"required": ["of"]}]
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=_needs_of_or_more)
 
     renamed: ClassVar[Mapping[str, str]] = {"weights": "checkpoints"}
 
@@ -351,8 +353,10 @@ class Arm(Strict):
     baseline: Name | None = Field(
         None, description="the arm that this one is compared with; null: protocol.baseline"
     )
-    text: Name | None = Field(description="an encoder, or null for a codec without text adapter")
-    captions: Sources = Field(description="caption source, one for all or per data set")
+    text: Name | None = Field(
+        None, description="an encoder, or null for a codec without text adapter"
+    )
+    captions: Sources = Field({}, description="caption source, one for all or per data set")
     token_weighting: Literal["none", "pooled", "tokens"] = Field(
         "none",
         description="pooled: weighted mean of the tokens, one vector; tokens: each token scaled",
@@ -373,9 +377,43 @@ class Arm(Strict):
         description="a ready file of weights per lambda, as TACO's authors write them; no training",
     )
 
+    @model_validator(mode="after")
+    def _whole(self) -> Arm:
+        """An arm says what it reads, or which other arm it is."""
+        if self.of is None:
+            for key in ("text", "captions"):
+                if key not in self.model_fields_set:
+                    raise wrong(key, "is missing")
+        elif taken := self.model_fields_set - {"description", "of", "baseline", "lambdas"}:
+            first = next(key for key in type(self).model_fields if key in taken)
+            raise wrong(first, f"is that of arm '{self.of.arm}'; take it out")
+        return self
+
     def source(self, dataset: str) -> str:
         """Name of the caption source on `dataset`; KeyError where the arm names none."""
         return self.captions if isinstance(self.captions, str) else self.captions[dataset]
+
+
+def resolved(arms: dict[str, Arm]) -> dict[str, Arm]:
+    """With what an arm `of` another takes from that one: all but `description` and `baseline`.
+
+    `lambdas` are its own where it has some; it then has the other's extra seeds at these alone.
+    """
+    trained = [name for name, arm in arms.items() if not (arm.of or arm.checkpoints)]
+    whole = dict(arms)
+    for name, arm in arms.items():
+        if arm.of is None:
+            continue
+        if (of := arm.of.arm) not in trained:
+            raise wrong(f"{name}.of.arm", f"no trained arm '{of}'{nearest(of, trained)}")
+        own = {"description": arm.description, "of": arm.of, "baseline": arm.baseline}
+        if "lambdas" in arm.model_fields_set:
+            own["lambdas"] = arm.lambdas
+        if arm.lambdas:
+            seeds = arms[of].extra_seeds
+            own["extra_seeds"] = {lm: seeds[lm] for lm in seeds if lm in arm.lambdas}
+        whole[name] = arms[of].model_copy(update=own)
+    return whole
 
 
 class Distribution(Strict):
