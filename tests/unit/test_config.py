@@ -28,6 +28,9 @@ WRONG = [
     ("protocol/base", 1, "protocol.base: unknown key; did you mean 'baseline'?"),
     ("protocol/datasets/photos/contrls", [], "protocol.datasets.photos.contrls: unknown key; did"),
     ("execution/devise", "cpu", "execution.devise: unknown key; did you mean 'device'?"),
+    # keys that earlier versions called otherwise
+    ("weights", {"factor": 2}, "weights: is now called token_weights; rename it"),
+    ("arms/taco/weights", {"0.0016": "x"}, "arms.taco.weights: is now called checkpoints; rename"),
     # lambdas
     ("lambdas", [], "lambdas: must have at least 1 entry"),
     ("lambdas", "0.1", "lambdas: must be a list, like [a, b], not '0.1'"),
@@ -79,6 +82,8 @@ WRONG = [
     ("arms/taco/captions", {"photos": "human"}, "arms.taco.captions: names no caption source for"),
     ("arms/taco/captions", {"photos": 3}, "arms.taco.captions.photos: must be text, not 3"),
     ("arms/taco/captions", None, "arms.taco.captions: must be text, not null"),
+    ("arms/taco/text", GONE, "arms.taco.text: is missing"),
+    ("arms/taco/captions", GONE, "arms.taco.captions: is missing"),
     ("arms/taco/text", "clip", "arms.taco.text: unknown text encoder 'clip'; valid: minilm"),
     ("encoders", {}, "arms.taco.text: unknown text encoder 'minilm'; valid: none"),
     ("protocol/baseline", "tako", "protocol.baseline: unknown arm 'tako'; did you mean 'taco'?"),

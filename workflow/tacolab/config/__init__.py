@@ -4,8 +4,9 @@
 `UserError` with one line: file, path of the key, what is wrong, and the nearest valid name.
 """
 
+from tacolab.config.dialects import read
 from tacolab.config.fields import OWN, FileRef, expand, nearest
-from tacolab.config.loading import load, merged, merged_by_snakemake, read, schema, validate
+from tacolab.config.loading import load, merged, merged_by_snakemake, schema, validate
 from tacolab.config.models import (
     Api,
     Attention,
