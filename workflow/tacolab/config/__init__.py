@@ -6,7 +6,7 @@
 
 from tacolab.config.dialects import read
 from tacolab.config.fields import OWN, FileRef, expand, nearest
-from tacolab.config.loading import load, merged, merged_by_snakemake, schema, validate
+from tacolab.config.loading import load, merged, merged_by_snakemake, validate
 from tacolab.config.models import (
     Api,
     Attention,
@@ -31,6 +31,7 @@ from tacolab.config.models import (
     Training,
     TransformersText,
 )
+from tacolab.config.reference import schema
 from tacolab.config.study import Study
 from tacolab.config.timing import Timing
 

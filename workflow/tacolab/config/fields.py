@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -124,11 +125,20 @@ Seed = Annotated[int, Field(ge=0)]
 Place = Annotated[Path, BeforeValidator(lambda at: expand(at) if isinstance(at, str) else at)]
 
 
+@dataclass(frozen=True)
+class InKey:
+    """Says of an entry whose key it is part of, for the tables in config/README.md."""
+
+    of: str
+
+
 class FileRef(Strict):
     """A file below `data_root`, with its sha256 where the source has fixed bytes."""
 
-    path: Place
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    path: Place = Field(description="below `data_root`")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="of its content, which is then in the key"
+    )
 
     @model_validator(mode="before")
     @classmethod

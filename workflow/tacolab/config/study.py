@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, model_validator
 
 from tacolab.config.consistent import check
-from tacolab.config.fields import OWN, Lmbda, Name, Place, Seed, Strict
+from tacolab.config.fields import OWN, InKey, Lmbda, Name, Place, Seed, Strict
 from tacolab.config.models import (
     Arm,
     Captions,
@@ -30,26 +30,46 @@ class Study(Strict):
 
     renamed: ClassVar[Mapping[str, str]] = {"weights": "token_weights"}
 
-    title: str
-    note: str = Field("", description="printed at the head of the report")
-    data_root: Place = Field(Path("data"), description="where the downloaded data lies")
-    lambdas: list[Lmbda] = Field(min_length=1)
-    phases: list[Annotated[list[Lmbda], Field(min_length=1)]] = Field(
-        [], description="every lambda in one of them; further seeds come in the last; []: one phase"
+    title: Annotated[str, InKey("report")] = Field(description="head of the report")
+    note: Annotated[str, InKey("report")] = Field("", description="printed below the title")
+    data_root: Annotated[Place, InKey("none")] = Field(
+        Path("data"), description="folder of the downloaded data, say `$SCRATCH/data`"
     )
-    phase: int | None = Field(None, ge=1, description="run phases 1 to this one; null: all")
-    seed: Seed = 100
-    datasets: dict[Name, Dataset]
-    captions: dict[Name, Captions]
-    encoders: dict[Name, TextEncoder] = Field({})
-    token_weights: TokenWeights = TokenWeights()
-    codec: CodecSize = CodecSize()
-    training: Training
+    lambdas: Annotated[list[Lmbda], InKey("train, each its own")] = Field(
+        min_length=1,
+        description="rate-distortion weights, in quotes: plain decimals, as they appear in paths",
+    )
+    phases: Annotated[list[Annotated[list[Lmbda], Field(min_length=1)]], InKey("none")] = Field(
+        [],
+        description="lists of lambdas, each lambda of an arm in one: what is trained first, "
+        "second, ... Extra seeds come in the last; `[]`: one phase",
+    )
+    phase: Annotated[int | None, InKey("none")] = Field(
+        None,
+        ge=1,
+        description="limits everything (workflow, status, report) to phases 1 to this one; "
+        "`null`: all",
+    )
+    seed: Annotated[Seed, InKey("train")] = Field(
+        100, description="of initial weights, order, crops and noise"
+    )
+    datasets: dict[Name, Dataset] = Field(description="by name")
+    captions: dict[Name, Captions] = Field(description="caption sources, by name")
+    encoders: dict[Name, TextEncoder] = Field({}, description="text encoders, by name")
+    token_weights: TokenWeights = Field(
+        TokenWeights(), description="which words count more, for arms with `token_weighting`"
+    )
+    codec: CodecSize = Field(CodecSize(), description="size of the network")
+    training: Training = Field(description="the recipe")
     # Validated as they are written; one `of` another then gets what it takes from that one.
-    arms: Annotated[dict[Name, Arm], Field(min_length=1), AfterValidator(resolved)]
-    protocol: Protocol
-    timing: Timing | None = Field(None, description="what is timed, on which machines")
-    execution: Execution = Execution()
+    arms: Annotated[dict[Name, Arm], Field(min_length=1), AfterValidator(resolved)] = Field(
+        description="by name"
+    )
+    protocol: Protocol = Field(description="the evaluation")
+    timing: Timing | None = Field(
+        None, description="what is timed, on which machines; `null`: nothing"
+    )
+    execution: Execution = Field(Execution(), description="what changes no result")
 
     def recipe(self, arm: str) -> Training:
         """The arm's recipe: `training` with the arm's changes."""
