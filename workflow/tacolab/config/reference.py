@@ -60,7 +60,7 @@ def _below(base: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def _kinds(section: str) -> str:
-    rows = [(f"`{kind}`", _one_line(model.__doc__ or "")) for kind, model in kinds(section).items()]
+    rows = [(f"`{kind}`", (model.__doc__ or "").strip()) for kind, model in kinds(section).items()]
     return _markdown(("`kind`", "what it is"), rows)
 
 
@@ -110,7 +110,3 @@ def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return re.sub(r"docs/\w+\.md", r"[\g<0>](../\g<0>)", text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
