@@ -79,8 +79,8 @@ def test_a_folder_named_like_the_home_can_be_named() -> None:
         ("${SCRATCH:-/tmp}/x", "of '$', only $NAME and ${NAME} are understood"),
         ("$(pwd)/x", "of '$', only $NAME and ${NAME} are understood"),
         ("${SCRATCH", "of '$', only $NAME and ${NAME} are understood"),
-        ("~nobody-of-this-name/x", "nobody's home is known by that name"),
-        ("a\0b", "no name holds a null character"),
+        ("~nobody-of-this-name/x", "no user of that name has a home here"),
+        ("a\0b", "it contains a null character"),
     ],
 )
 def test_what_names_no_path_is_one_line(path: str, written: str, why: str) -> None:

@@ -139,7 +139,7 @@ def _token_weighting(study: Study, name: str, arm: Arm) -> None:
         raise wrong(
             "token_weights",
             f"with tfidf, noun_heads and entities off no token of arm '{name}' counts more; "
-            "turn one on, or take token_weighting from the arm",
+            "turn one on, or remove token_weighting from the arm",
         )
 
 
@@ -161,7 +161,7 @@ def _recipe(study: Study, name: str, arm: Arm, recipe: Training) -> None:
         raise wrong(
             place("crop"),
             f"{recipe.crop} is larger than the smallest image that "
-            f"datasets.{recipe.dataset}.min_side = {smallest} lets in",
+            f"datasets.{recipe.dataset}.min_side = {smallest} allows",
         )
     if recipe.batch % study.execution.gpus:
         raise wrong(

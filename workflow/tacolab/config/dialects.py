@@ -13,32 +13,31 @@ from tacolab.errors import UserError
 from tacolab.files.texts import given_json, refuse_half_characters
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: YAML would silently keep the last.
+def _wrong(message: str, node: yaml.Node) -> yaml.YAMLError:
+    """With the line and column where the node begins."""
+    return yaml.constructor.ConstructorError(None, None, message, node.start_mark)
 
-    Also text with half a character (an escape like "\\ud83d"), which no file could hold.
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, because YAML would silently keep the last.
+
+    It also refuses text with half a character (an escape like "\\ud83d"), which no file can hold.
     """
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         half = (c for c in node.value if "\ud800" <= c <= "\udfff")
         if isinstance(node, yaml.ScalarNode) and any(half):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value!a} has half a character", node.start_mark
-            )
+            raise _wrong(f"{node.value!a} has half a character", node)
         return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a list or mapping as a key", key.start_mark
-                )
+                raise _wrong("a list or mapping as a key", key)
             name = key.value
             if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{name}' stands there twice", key.start_mark
-                )
+                raise _wrong(f"'{name}' stands there twice", key)
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -46,8 +45,8 @@ class _Loader(yaml.SafeLoader):
 class _Core(_Loader):
     """YAML 1.2 with its core schema: 020 is 20, and 1:30, 1_000, yes and dates are text.
 
-    PyYAML itself reads YAML 1.1, which takes them for 16, 90, 1000, true and no text. Tags of other
-    things (sets, bytes) are refused: a config is what JSON can hold.
+    PyYAML itself reads YAML 1.1, where these are 16, 90, 1000, true and dates. Tags of other types
+    (sets, bytes) are refused: a config holds only what JSON can hold.
     """
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
@@ -85,16 +84,14 @@ _Core.add_constructor("tag:yaml.org,2002:map", _Core.construct_yaml_map)  # type
 
 
 class _Profile(_Loader):
-    """YAML 1.1, for Snakemake reads profiles so; but no number that people read otherwise."""
+    """YAML 1.1, as Snakemake reads profiles, without the numbers that people read otherwise."""
 
     def number(self, node: yaml.ScalarNode) -> Any:
         is_int = node.tag.endswith("int")
         value = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
         digits = node.value.lstrip("+-").replace("_", "")
         if ":" in digits or (is_int and digits.isdecimal() and int(digits) != abs(value)):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value} is {value} for Snakemake; write it so", node.start_mark
-            )
+            raise _wrong(f"{node.value} is {value} for Snakemake; write it so", node)
         return value
 
 
@@ -103,10 +100,10 @@ _Profile.add_constructor("tag:yaml.org,2002:float", _Profile.number)
 
 
 def read(path: Path, *, profile: bool = False) -> dict[str, Any]:
-    """The plain data of a config; of Snakemake's profile, as that reads it.
+    """The plain data of a config or, with `profile`, of a profile as Snakemake reads it.
 
-    A name that ends with .json is JSON, all else YAML. Raises `UserError` when it is neither, or a
-    key stands twice.
+    A file whose name ends with .json is JSON, all others are YAML. Raises `UserError` if it is
+    neither, or if a key stands twice.
     """
     try:
         if path.suffix == ".json":

@@ -47,7 +47,8 @@ def merged_by_snakemake(
 ) -> dict[str, Any]:
     """The plain data of --configfile, with `options` as Snakemake has parsed --config.
 
-    Snakemake's own `config` is YAML 1.1. Raises `UserError`; `origin` names all in messages.
+    Snakemake's own `config` is not used, because it reads YAML 1.1. Raises `UserError`; `origin`
+    names files and options in messages.
     """
     data: dict[str, Any] = {}
     for more in [*(read(file) for file in files), _with_nulls(options)]:
@@ -56,7 +57,7 @@ def merged_by_snakemake(
 
 
 def _overlaid(data: Any, more: Any) -> Any:
-    """Mappings entry by entry, all else replaced: as Snakemake does it."""
+    """Mappings are merged entry by entry, everything else is replaced, as Snakemake does it."""
     if not isinstance(more, Mapping):
         return more
     known = data if isinstance(data, Mapping) else {}
@@ -64,7 +65,7 @@ def _overlaid(data: Any, more: Any) -> Any:
 
 
 def _with_nulls(option: Any) -> Any:
-    """Snakemake leaves every word in --config a text, `null` too."""
+    """To Snakemake every word in --config is text, also `null`."""
     if isinstance(option, Mapping):
         return {key: _with_nulls(value) for key, value in option.items()}
     if isinstance(option, list):
@@ -73,8 +74,10 @@ def _with_nulls(option: Any) -> Any:
 
 
 def _settled(data: dict[str, Any], origin: str) -> dict[str, Any]:
-    """With `data_root` as it is here: on another machine the same variable may name another folder,
-    and paid answers lie there."""
+    """With `data_root` expanded on this machine, since a variable may have another value elsewhere.
+
+    Paid answers lie in that folder.
+    """
     if isinstance(root := data.get("data_root"), str):
         try:
             data["data_root"] = expand(root)

@@ -88,7 +88,7 @@ class Study(Strict):
 
     @property
     def last_phase(self) -> int:
-        """The last phase that `phase` lets in, from 1."""
+        """The last phase that is run, counted from 1."""
         return self.phase or max(1, len(self.phases))
 
     def phase_of(self, lmbda: str, seed: int) -> int:
