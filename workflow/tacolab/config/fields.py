@@ -142,7 +142,9 @@ class FileRef(Strict):
 
     path: Place = Field(description="below `data_root`")
     sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="of its content, which is then in the key"
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="sha256 of the content, which is then in the key",
     )
 
     @model_validator(mode="before")

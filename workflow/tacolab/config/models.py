@@ -64,7 +64,7 @@ class Folder(AnyDataset):
     kind: Literal["folder"]
     images: Place = Field(description="folder of the images, below `data_root`")
     list: FileRef = Field(
-        description="JSON list, JSON object with file names as keys, or a file of `SHA256SUMS`"
+        description="JSON list, JSON object with file names as keys, or a `SHA256SUMS` file"
     )
 
 
@@ -252,11 +252,11 @@ class TokenWeights(Strict):
     )
     tfidf: bool = Field(
         True,
-        description="salient are words above the median TF-IDF of their caption; without it no "
+        description="words above the median TF-IDF of their caption are salient; without it no "
         "vocabulary is made",
     )
-    noun_heads: bool = Field(True, description="salient are heads of noun phrases")
-    entities: bool = Field(True, description="salient are words in named entities")
+    noun_heads: bool = Field(True, description="heads of noun phrases are salient")
+    entities: bool = Field(True, description="words in named entities are salient")
     ignored_entities: tuple[str, ...] = Field(
         ("CARDINAL", "ORDINAL", "DATE", "TIME", "PERCENT", "QUANTITY", "MONEY"),
         description="types of entities that do not count, as the model of spaCy names them",
@@ -437,7 +437,7 @@ class Arm(Strict):
     )
     training: Annotated[TrainingChange, InKey("train")] = Field(
         default_factory=lambda: TrainingChange(),
-        description="what this arm does otherwise than `training`",
+        description="what this arm does differently from `training`",
     )
     stand_in: Annotated[str, InKey("report")] = Field(
         "",
@@ -546,20 +546,20 @@ class Margins(Strict):
 
     bd_rate: float = Field(1.0, gt=0, description="rate at equal quality")
     fid: float = Field(2.0, gt=0, description="FID")
-    time: float = Field(2.0, gt=0, description="times of coding and of training")
+    time: float = Field(2.0, gt=0, description="measured times")
 
 
 class Protocol(Strict):
     """The evaluation."""
 
     datasets: dict[Name, EvaluationSet] = Field(
-        description="how each data set is evaluated; one that is not named is not"
+        description="how each data set is evaluated; others are not evaluated"
     )
     baseline: Annotated[Name, InKey("report")] = Field(
         description="the arm that others are compared with"
     )
     margins: Annotated[Margins, InKey("report")] = Field(
-        Margins(), description="differences that count as none"
+        Margins(), description="largest differences that count as none"
     )
     anchors: Annotated[
         dict[

@@ -53,7 +53,7 @@ class Study(Strict):
     seed: Annotated[Seed, InKey("train")] = Field(
         100, description="of initial weights, order, crops and noise"
     )
-    datasets: dict[Name, Dataset] = Field(description="by name")
+    datasets: dict[Name, Dataset] = Field(description="data sets, by name")
     captions: dict[Name, Captions] = Field(description="caption sources, by name")
     encoders: dict[Name, TextEncoder] = Field({}, description="text encoders, by name")
     token_weights: TokenWeights = Field(
@@ -63,7 +63,7 @@ class Study(Strict):
     training: Training = Field(description="the recipe")
     # Validated as they are written; one `of` another then gets what it takes from that one.
     arms: Annotated[dict[Name, Arm], Field(min_length=1), AfterValidator(resolved)] = Field(
-        description="by name"
+        description="variants of the codec, by name"
     )
     protocol: Protocol = Field(description="the evaluation")
     timing: Timing | None = Field(
