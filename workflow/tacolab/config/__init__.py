@@ -5,17 +5,16 @@
 """
 
 from tacolab.config.dialects import read
+from tacolab.config.execution import Api, Execution
 from tacolab.config.fields import OWN, FileRef, expand, nearest
 from tacolab.config.loading import load, merged, merged_by_snakemake, validate
 from tacolab.config.models import (
-    Api,
     Attention,
     ClipText,
     Coco,
     Constant,
     Cut,
     Empty,
-    Execution,
     File,
     Folder,
     Gpt4o,

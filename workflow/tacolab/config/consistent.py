@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from tacolab.config.arms import Arm
 from tacolab.config.fields import OWN, nearest, wrong
 from tacolab.config.models import (
-    Arm,
     Cut,
-    EvaluationSet,
     File,
     Folder,
     Gpt4o,
@@ -19,6 +18,7 @@ from tacolab.config.models import (
     Shuffled,
     Training,
 )
+from tacolab.config.protocol import EvaluationSet
 
 if TYPE_CHECKING:
     from tacolab.config.study import Study

@@ -17,8 +17,8 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from tacolab.config.arms import Arm
 from tacolab.config.fields import InKey, Strict
-from tacolab.config.models import Arm
 from tacolab.config.problems import kinds
 from tacolab.config.study import Study
 

@@ -8,20 +8,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from tacolab.config.arms import Arm, resolved
 from tacolab.config.consistent import check
+from tacolab.config.execution import Execution
 from tacolab.config.fields import OWN, InKey, Lmbda, Name, Place, Seed, Strict
-from tacolab.config.models import (
-    Arm,
-    Captions,
-    CodecSize,
-    Dataset,
-    Execution,
-    Protocol,
-    TextEncoder,
-    TokenWeights,
-    Training,
-    resolved,
-)
+from tacolab.config.models import Captions, CodecSize, Dataset, TextEncoder, TokenWeights, Training
+from tacolab.config.protocol import Protocol
 from tacolab.config.timing import Timing
 
 
