@@ -201,7 +201,7 @@ def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
     assert "0.0 MiB  0 artefacts" in run("prune")[1]
     # Once all is run, the first phase's report is drawn no more; nothing else is unused.
     Path("study.yaml").write_text(STUDY + phases)
-    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.report().folder)]
+    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.find("report").folder)]
 
 
 def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run: Run) -> None:
