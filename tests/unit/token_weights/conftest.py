@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small_weighting import STUDY, TEST, TRAINING, write_captions
 
+from running import run_stage
 from tacolab import config
 from tacolab.plan import Artefact, Plan
 
