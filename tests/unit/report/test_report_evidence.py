@@ -8,7 +8,7 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.quality.bootstrap import Interval
+from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.stages.report.judge import verdicts
 from tacolab.stages.report.judge.claims import Finding, claims
 from tacolab.stages.report.judge.evidence import Evidence, Measured
@@ -200,7 +200,7 @@ def test_an_equal_fid_is_one_at_equal_rate(percent: float, rate: float, expected
 def test_training_noise_may_be_larger_than_the_difference(
     seeds: tuple[float, float], expected: str
 ) -> None:
-    found = [Finding("", Interval(-2.4, -2.5, -2.3), 5000, seeds)]
+    found = [Finding("", ConfidenceInterval(-2.4, -2.5, -2.3), 5000, seeds)]
     cells = verdicts.decide("better", Evidence("rate", found, 1.0))
     assert cells["verdict"] == expected and f"{seeds[0]:+.2f} to {seeds[1]:+.2f}" in cells["note"]
 

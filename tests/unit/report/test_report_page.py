@@ -225,8 +225,9 @@ sys.meta_path.insert(0, Forbidden())
 from tacolab.stages.report import layout
 Forbidden.names = {{"torch"}}
 import report_study
-from tacolab import config, report
+from tacolab import config
 from tacolab.plan.keys import Plan
+from tacolab.stages import report
 from tacolab.stages.report import comparison
 plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
 assert layout.report_files(plan.study)[0] == "index.html"

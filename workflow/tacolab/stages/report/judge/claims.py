@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tacolab.quality.bootstrap import Interval
+from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.stages.report.measure.differences import BETTER, EQUAL, NOT_MEASURED, OPEN, WORSE, word
 
 CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
@@ -39,7 +39,7 @@ class Finding:
     """
 
     at: str
-    found: Interval
+    found: ConfidenceInterval
     images: int
     seeds: tuple[float, float] = (math.nan, math.nan)
     doubts: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def claims() -> pd.DataFrame:
     return frame
 
 
-def judge(relation: str, found: Interval, margin: float) -> str:
+def judge(relation: str, found: ConfidenceInterval, margin: float) -> str:
     """The verdict on one interval. margin: of "equal", or the limit that the claim names."""
     low, high = found.low, found.high
     if np.isnan(low):

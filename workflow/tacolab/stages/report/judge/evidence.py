@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, Cut, Study
-from tacolab.quality.bootstrap import Interval
+from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.stages.report.judge.claims import CONFIRMED, CONTRADICTED, Finding, judge
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure import times
@@ -98,7 +98,7 @@ def named(metric: str, what: str = "") -> str:
 def _finding(
     line: Claim, column: str, doubts: Mapping[str, str] | None = None, seeds: bool = False
 ) -> Finding:
-    found = Interval(line[column], line[f"{column}_low"], line[f"{column}_high"])
+    found = ConfidenceInterval(line[column], line[f"{column}_low"], line[f"{column}_high"])
     at = f"λ {line['lmbda']}" if line.get("lmbda") else ""
     ends = (line["seeds_low"], line["seeds_high"]) if seeds else (math.nan, math.nan)
     return Finding(at, found, int(line["images"]), ends, doubts or {})
@@ -217,7 +217,7 @@ def _as_claimed(line: Claim, relation: str) -> dict[str, str]:
     did, and who saw none is not confirmed by it."""
     if relation not in ("up", "down"):
         return {}
-    same = Interval(line["change"], line["change_low"], line["change_high"])
+    same = ConfidenceInterval(line["change"], line["change_low"], line["change_high"])
     said = judge(relation, same, 0.0)
     if said == CONFIRMED:
         return {CONTRADICTED: "at the same λ it is as claimed, by the rate"}
@@ -274,7 +274,7 @@ def _reproduced(study: Study, claim: Claim, measured: Measured) -> Evidence:
     own = rows[(rows["caption"] == OWN) & rows[column].notna()]
     own = own[(own["arm"] == claim["arm"]) & (own["dataset"] == claim["dataset"])]
     found = [
-        Finding(f"λ {line['lmbda']}", Interval(*[line[column]] * 3), line["images"])
+        Finding(f"λ {line['lmbda']}", ConfidenceInterval(*[line[column]] * 3), line["images"])
         for line in own.to_dict("records")
     ]
     coded = (claim["dataset"], claim["arm"], OWN) in measured.coded
@@ -340,7 +340,11 @@ def _times(study: Study, claim: Claim, measured: Measured) -> Evidence:
     """The earlier experiment, and beside it what it left as it was: the text's length."""
     rows = times.earlier(measured.timing, claim["metric"])
     found = [
-        Finding(line["at"], Interval(line["change"], line["change_low"], line["change_high"]), 0)
+        Finding(
+            line["at"],
+            ConfidenceInterval(line["change"], line["change_low"], line["change_high"]),
+            0,
+        )
         for line in rows.to_dict("records")
     ]
     how = study.timing

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.quality.bootstrap import Interval
+from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.stages.report.judge import evidence
 from tacolab.stages.report.judge.claims import (
     CONFIRMED,
@@ -110,7 +110,10 @@ def _doubt(relation: str, one: Finding, verdict: str, margin: float) -> str:
     if why := one.doubts.get(verdict):
         return why
     low, high = one.seeds
-    if math.isfinite(low) and judge(relation, Interval(low, low, high), margin) != verdict:
+    if (
+        math.isfinite(low)
+        and judge(relation, ConfidenceInterval(low, low, high), margin) != verdict
+    ):
         return f"training noise is larger: single seeds {low:+z.2f} to {high:+z.2f}"
     return ""
 

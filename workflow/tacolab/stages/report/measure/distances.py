@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, Study
-from tacolab.quality import jackknife, pchip
+from tacolab.quality import jackknife
 from tacolab.quality.bootstrap import Array
-from tacolab.quality.pchip import Sampled
+from tacolab.quality.curves import ResampledCurve, quality_beside
 from tacolab.stages.report.inputs import ARM, SAMPLES, WITHOUT
 
 NAMES = ("fid", "cmmd")
@@ -147,7 +147,7 @@ def _changes(here: Coding, base: Coding, curve: list[Coding]) -> dict[str, float
         slope = np.column_stack([-one.values[: len(a)] for one in curve])
         rate = np.broadcast_to([one.rate for one in curve], slope.shape)
         sides = ((np.full_like(a, one.rate), -values) for one, values in ((here, a), (base, b)))
-        above = -pchip.quality_beside(Sampled(np.array(rate), slope), *sides)
+        above = -quality_beside(ResampledCurve(np.array(rate), slope), *sides)
     with np.errstate(divide="ignore", invalid="ignore"):
         numbers = {
             "change": a - b,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from tacolab.config import Study
 from tacolab.plan.keys import Artefact
+from tacolab.quality.bd_rate import MIN_POINTS
 from tacolab.stages.report import layout
 from tacolab.stages.report.figures.times import VARIED
 from tacolab.stages.report.inputs import Inputs
@@ -16,7 +17,6 @@ from tacolab.stages.report.judge.claims import VERDICTS
 from tacolab.stages.report.layout import METRICS, Metric, figure_file
 from tacolab.stages.report.measure import published
 from tacolab.stages.report.measure.controls import BOTH
-from tacolab.stages.report.measure.curves import MIN_POINTS
 from tacolab.stages.report.page import formats, runs
 from tacolab.stages.report.page.gallery import Photo
 
