@@ -11,8 +11,7 @@ from tacolab import config
 from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.quality.curves import ResampledCurve, at_equal_quality, rate_beside
 from tacolab.stages.report.judge import verdicts
-from tacolab.stages.report.judge.claims import Finding
-from tacolab.stages.report.judge.evidence import Evidence
+from tacolab.stages.report.judge.evidence import Evidence, Observation
 from tacolab.stages.report.measure import controls
 from test_report_statistics import LAMBDAS, coded
 
@@ -86,7 +85,8 @@ def test_a_claim_of_two_lambdas_is_not_decided_by_one(
     relation: str, values: list[float], expected: str
 ) -> None:
     found = [
-        Finding("λ", ConfidenceInterval(x if x == x else 1.0, x - 0.1, x + 0.1), 60) for x in values
+        Observation("λ", ConfidenceInterval(x if x == x else 1.0, x - 0.1, x + 0.1), 60)
+        for x in values
     ]
     cells = verdicts.decide(relation, Evidence("rate", found, 1.0, expected=2))
     assert cells["verdict"] == expected

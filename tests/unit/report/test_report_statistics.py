@@ -13,7 +13,9 @@ from tacolab.quality.bd_rate import bd_quality, bd_rate
 from tacolab.quality.bootstrap import ConfidenceInterval, interval, resampled_means
 from tacolab.quality.curves import ResampledCurve
 from tacolab.stages.report.inputs import ARM, IDENTITY, VALUES, Model
-from tacolab.stages.report.judge.claims import claims, judge, together
+from tacolab.stages.report.judge.claims import claims
+from tacolab.stages.report.judge.observations import OBSERVED_BY
+from tacolab.stages.report.judge.relations import RELATIONS, judge, together
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure.baselines import mismatches
 from tacolab.stages.report.measure.codings import Codings
@@ -372,6 +374,7 @@ def test_several_lambdas_must_agree() -> None:
 
 def test_claims_are_well_formed() -> None:
     frame = claims()
+    assert set(frame["relation"]) <= set(RELATIONS) == set(OBSERVED_BY)
     assert (
         frame["id"].is_unique and (frame["claim"] != "").all() and (frame["claimed_in"] != "").all()
     )

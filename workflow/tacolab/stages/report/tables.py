@@ -11,7 +11,7 @@ import pandas as pd
 from tacolab.config import Study
 from tacolab.stages.report.inputs import ARM, BEST, DISTANCES, VALUES, Inputs, Model
 from tacolab.stages.report.judge import keywords, verdicts
-from tacolab.stages.report.judge.evidence import Measured
+from tacolab.stages.report.judge.evidence import MeasuredTables
 from tacolab.stages.report.layout import PER_IMAGE
 from tacolab.stages.report.measure import (
     baselines,
@@ -84,7 +84,7 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     reproduced = published.table(study, inputs.points)
     arms = inputs.points[inputs.points["kind"] == ARM]
     coded = set(arms[["dataset", "source", "control"]].itertuples(index=False, name=None))
-    measured = Measured(bd, singles, others, far, inputs.timing, reproduced, unequal, coded)
+    measured = MeasuredTables(bd, singles, others, far, inputs.timing, reproduced, unequal, coded)
     return {
         "verdicts": verdicts.table(study, measured),
         "results": results(study, inputs),

@@ -13,7 +13,7 @@ from tacolab.quality.bd_rate import MIN_POINTS
 from tacolab.stages.report import layout
 from tacolab.stages.report.figures.times import VARIED
 from tacolab.stages.report.inputs import Inputs
-from tacolab.stages.report.judge.claims import VERDICTS
+from tacolab.stages.report.judge.relations import VERDICTS
 from tacolab.stages.report.layout import METRICS, Metric, figure_file
 from tacolab.stages.report.measure import published
 from tacolab.stages.report.measure.controls import BOTH
