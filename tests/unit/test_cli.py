@@ -14,7 +14,7 @@ import pytest
 from tacolab import cli, config
 from tacolab.errors import Interrupted, StageError
 from tacolab.files.process import Process
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 
 STUDY = """
 title: test

@@ -13,7 +13,7 @@ from tacolab import config
 from tacolab.errors import UserError
 from tacolab.overview import costs
 from tacolab.overview.costs import Costs
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.networks import build_codec
 from tacolab.readers.packed import Packed
 from tacolab.stages import data

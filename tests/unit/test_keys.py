@@ -10,8 +10,7 @@ import pytest
 
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan import keys
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan, keys
 
 STUDY: dict[str, Any] = {
     "title": "test",

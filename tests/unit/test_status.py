@@ -22,7 +22,7 @@ from tacolab.cluster import lease, slurm
 from tacolab.overview import trainings
 from tacolab.overview.status import Status
 from tacolab.overview.trainings import Observer, Training
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.train.segments import Segments
 
 STUDY: dict[str, Any] = {

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mock_openai import MockOpenAI
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
 
 TACOLAB = Path(sys.executable).with_name("tacolab")

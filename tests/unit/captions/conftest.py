@@ -10,7 +10,7 @@ from chat_study import KEY, ChatStudy
 
 from mock_openai import MockOpenAI, serving
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
 from tacolab.stages.captions.chat import batch, pace, sync
 

@@ -9,7 +9,7 @@ import pytest
 
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
 from tacolab.stages.captions.cut import shortened
 from tacolab.text.tokens import Tokenizer

@@ -23,7 +23,7 @@ import random_ofa
 from tacolab import cli, config
 from tacolab.config import Ofa
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
 from tacolab.stages.captions.network import describe, ofa
 from tacolab.stages.captions.network.describe import BATCH, partial

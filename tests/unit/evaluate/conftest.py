@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from tacolab.files import atomic, intact
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.networks import build_codec
 from tacolab.stages import captions, data
 from tacolab.stages import token_weights as weights

@@ -12,7 +12,7 @@ from typing import Any
 
 from killing import die, nth
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.evaluate import shards
 
 # Several parts, and batches within them: two crops, two captions of them at once.

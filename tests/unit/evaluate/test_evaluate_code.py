@@ -23,7 +23,7 @@ from tacolab.codec.bitstream import pack, unpack
 from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed

@@ -17,7 +17,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_pixels
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import evaluate
 from tacolab.stages.evaluate import features
 from tacolab.stages.evaluate.decode import Decoder

@@ -17,8 +17,7 @@ from tacolab.codec import Elic
 from tacolab.codec.pixels import to_tensor
 from tacolab.errors import StageError
 from tacolab.files import atomic, intact
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact, fingerprint
 from tacolab.quality.metrics import Metrics, tabulate
 from tacolab.stages import evaluate
 from tacolab.stages.evaluate.images import Images

@@ -10,7 +10,7 @@ import pytest
 
 from report_study import SMALL, fill, study
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import report
 from tacolab.stages.report import tables
 from tacolab.stages.report.inputs import read

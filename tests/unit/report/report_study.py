@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tacolab.plan.keys import MODELS
 
 from tacolab.files import intact
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import MODELS, Artefact, Plan
+from tacolab.plan import Artefact, Plan, fingerprint
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
 # Changes of the study that draw little: one data set and one lambda.

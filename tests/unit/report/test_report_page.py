@@ -17,8 +17,7 @@ from PIL import Image
 import report_study
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan, fingerprint
 from tacolab.stages import report
 from tacolab.stages.report import comparison, origin, training
 from tacolab.stages.report.figures.rate_distortion import rate_distortion
@@ -225,9 +224,8 @@ sys.meta_path.insert(0, Forbidden())
 from tacolab.stages.report import layout
 Forbidden.names = {{"torch"}}
 import report_study
-from tacolab import config
-from tacolab.plan.keys import Plan
-from tacolab.stages import report
+from tacolab import config, report
+from tacolab.plan import Plan
 from tacolab.stages.report import comparison
 plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
 assert layout.report_files(plan.study)[0] == "index.html"

@@ -11,7 +11,7 @@ import pytest
 import recomputed
 import report_study
 from conftest import tables_of
-from tacolab.plan.keys import RESULTS, Plan
+from tacolab.plan import RESULTS, Plan
 from tacolab.stages.report import tables
 from tacolab.stages.report.inputs import read
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import report
 from tacolab.stages.report import build, latest
 

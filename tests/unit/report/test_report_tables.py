@@ -10,7 +10,7 @@ import pytest
 from conftest import tables_of
 from report_study import SMALL, measured_as
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import report
 from tacolab.stages.evaluate import score as evaluate
 from tacolab.stages.report.layout import METRICS, Metric

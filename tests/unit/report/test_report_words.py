@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.report.page import words
 from tacolab.stages.report.page.words import Word
 

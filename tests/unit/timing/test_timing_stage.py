@@ -17,7 +17,7 @@ import torch
 import small_training
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import timing
 from tacolab.stages.timing.machine import device_name
 from tacolab.stages.timing.measure import interval, rounds

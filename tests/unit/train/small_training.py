@@ -99,7 +99,7 @@ def command(folder: Path, *options: str, arm: str = "image-only", **changes: Any
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
     """Where the model of a study with these changes lies."""
     from tacolab import config
-    from tacolab.plan.keys import Plan
+    from tacolab.plan import Plan
 
     plan = Plan(config.validate(study(**changes), "test"))
     return folder / plan.find("train", arm=arm).folder
@@ -112,7 +112,7 @@ def _train(
 
     from tacolab import config
     from tacolab.errors import Interrupted
-    from tacolab.plan.keys import Plan
+    from tacolab.plan import Plan
     from tacolab.stages import train
 
     os.chdir(folder)
@@ -129,7 +129,7 @@ def _train(
 def prepare(folder: Path, **changes: Any) -> Path:
     """Pack the photos, their captions and the weights of these in `folder`."""
     from tacolab import config
-    from tacolab.plan.keys import Plan
+    from tacolab.plan import Plan
     from tacolab.stages import captions, data
     from tacolab.stages import token_weights as weights
 

@@ -22,7 +22,7 @@ from tacolab.errors import UserError
 from tacolab.overview import costs
 from tacolab.overview.artefacts import rows
 from tacolab.overview.trainings import Observer
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data, report
 from tacolab.stages.data import prefetch
 from tacolab.stages.data.sources import check_sources

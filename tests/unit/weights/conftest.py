@@ -9,7 +9,7 @@ import pytest
 from small_weighting import STUDY, TEST, TRAINING, write_captions
 
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import token_weights as weights
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tacolab import cli
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import token_weights as weights
 
 Run = Callable[..., tuple[int, str, str]]

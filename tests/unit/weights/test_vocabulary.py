@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from small_weighting import TRAINING, write_captions
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import token_weights as weights
 from tacolab.stages.token_weights import vocabulary
 

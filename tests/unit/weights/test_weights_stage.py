@@ -16,7 +16,7 @@ from small_weighting import MINILM, TEST, TRAINING, write_captions
 
 from tacolab.config import Weights
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.token_weight_table import WeightTable
 from tacolab.stages import token_weights as weights
 from tacolab.stages.token_weights import table, vocabulary

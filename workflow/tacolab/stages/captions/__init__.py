@@ -17,7 +17,7 @@ from tacolab.config import (
     Published,
     Study,
 )
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +25,10 @@ log = logging.getLogger(__name__)
 def run(
     plan: Plan,
     artefact: Artefact,
-    *,
-    threads: int | None = None,
-    max_cost: float | None = None,
-    blame_images: bool = False,
+    options: Options = Options(),
 ) -> None:
     """Make `artefact`: Parquet table and JSON summary.
 
-    threads: of torch, where it is used. max_cost: most USD to spend on it, instead of the config's.
-    blame_images: hold against the images what the API refuses, though it took none.
     Raises UserError where an image has no caption; nothing is written then.
     """
     from tacolab.readers.packed import Packed
@@ -52,14 +47,13 @@ def run(
         from tacolab.stages.captions.chat import captions as chat
 
         api = plan.study.execution.api
-        limit = api.max_cost if max_cost is None else max_cost
-        rows, facts = chat.captions(
-            plan.study, api.model_copy(update={"max_cost": limit}), artefact, data, blame_images
-        )
+        if options.max_cost is not None:
+            api = api.model_copy(update={"max_cost": options.max_cost})
+        rows, facts = chat.captions(plan.study, api, artefact, data, options.blame_images)
     elif isinstance(source, Ofa | HuggingFace):
         from tacolab.stages.captions.network import describe
 
-        rows, facts = describe.captions(plan.study, artefact, data, threads)
+        rows, facts = describe.captions(plan.study, artefact, data, options.threads)
     elif isinstance(source, Empty):
         rows = sources.same(data, "")
     elif isinstance(source, Constant):

@@ -15,8 +15,7 @@ from tacolab.cluster.device import pick_device
 from tacolab.files import atomic, intact
 from tacolab.files.ledger import Ledger
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import provenance
 from tacolab.quality.metrics import Metrics, tabulate
 from tacolab.stages.evaluate.images import Images
@@ -41,14 +40,13 @@ class Coded(NamedTuple):
     decode_seconds: float
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """A row per image and quality."""
-    by = fingerprint.anchors()  # what is loaded, whatever an edit brings meanwhile
-    metrics = Metrics(pick_device(plan.study.execution.device))
+    metrics = Metrics(pick_device(plan.study.execution.device, options.threads))
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     path, description = artefact.files
-    state = artefact.folder / f"{artefact.key}.{by}.rows.jsonl"
+    state = artefact.folder / f"{artefact.key}.rows.jsonl"
     ledger = Ledger(state)
     # Each once: two jobs may write one ledger, where a head died and its job lives on.
     found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
@@ -65,12 +63,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
                 ledger.add(row | measure(pixels, coded, metrics))
                 found[image_id, quality] = ledger.rows[-1]
     atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
-    content = {"key": artefact.key, "text": artefact.text, "fingerprint": by}
+    content = {"key": artefact.key, "text": artefact.text}
     content |= {"sha256": intact.sha256(path), "provenance": provenance()}
     atomic.write_json(description, content)
     ledger.remove()
-    for leftover in artefact.folder.glob(f"{artefact.key}.*.rows.jsonl"):  # of edited metrics
-        leftover.unlink(missing_ok=True)
 
 
 def code(pixels: np.ndarray, codec: str, quality: int) -> Coded:

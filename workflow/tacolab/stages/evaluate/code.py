@@ -20,7 +20,7 @@ from tacolab.codec.pixels import to_tensor
 from tacolab.errors import UserError
 from tacolab.files import atomic, intact
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import provenance
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_text
@@ -60,12 +60,12 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
     return load_network(path, model.spec, device, code.spec.get("precision", "fp32"))
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write `streams.zip` and `codes.parquet`, a row per image and caption.
 
     Images are loaded, and finished parts written, while others are encoded.
     """
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     jobs = listed(artefact, images)
     text = build_text(plan.study, artefact.names["arm"])

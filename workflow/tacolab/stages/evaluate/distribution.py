@@ -16,8 +16,7 @@ from tacolab.cluster.device import pick_device
 from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import provenance
 from tacolab.quality.cmmd import cmmd
 from tacolab.quality.frechet import fid
@@ -55,11 +54,10 @@ class Extract:
         return found
 
 
-def originals(plan: Plan, artefact: Artefact) -> None:
+def originals(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the features of the original images, for all models."""
-    by = fingerprint.distribution()  # what is loaded, whatever an edit brings meanwhile
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    extract = Extract(artefact.spec, pick_device(plan.study.execution.device))
+    extract = Extract(artefact.spec, pick_device(plan.study.execution.device, options.threads))
     ranges = parts([images.size(i) for i in range(len(images.ids))])
     features_path, description = artefact.files
     state = artefact.folder / f"{artefact.key}.state"
@@ -70,12 +68,11 @@ def originals(plan: Plan, artefact: Artefact) -> None:
     def made(todo: Sequence[range]) -> Iterable[tuple[range, Arrays]]:
         return ((which, extract(pictures)) for which, pictures in ahead(load, todo))
 
-    found = _gathered(artefact, state / by, ranges, made)
+    found = _gathered(artefact, state, ranges, made)
     atomic.write(features_path, lambda path: save_file(found, path))
     content = {
         "key": artefact.key,
         "text": artefact.text,
-        "fingerprint": by,
         "sha256": intact.sha256(features_path),
         "images": len(images.ids),
         "stand_in": extract.stand_in,
@@ -85,10 +82,9 @@ def originals(plan: Plan, artefact: Artefact) -> None:
     shutil.rmtree(state, ignore_errors=True)  # as in score.py
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write FID and CMMD of the first caption's coding of each image, with their intervals."""
-    by = fingerprint.distribution()
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     code, reference = artefact.inputs["codes"], artefact.inputs["originals"]
     positions = {
         image_id: i
@@ -109,7 +105,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     state = artefact.folder / f"{artefact.names['control']}.distribution.state"
     found = _gathered(
         artefact,
-        state / f"{by}-{made_from}",
+        state / made_from,
         parts([(row["height"], row["width"]) for row in rows]),
         made,
     )
@@ -119,7 +115,6 @@ def run(plan: Plan, artefact: Artefact) -> None:
         {
             "key": artefact.key,
             "text": artefact.text,
-            "fingerprint": by,
             "summary": summary(of, found, artefact.spec, extract.stand_in, device),
             "cmmd_model": reference.spec["cmmd"],
             "provenance": provenance(),

@@ -17,8 +17,7 @@ from tacolab.cluster.device import pick_device
 from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import provenance
 from tacolab.quality.metrics import UNROUNDED, Metrics, tabulate
 from tacolab.stages.evaluate.decode import Decoded, Decoder
@@ -30,13 +29,12 @@ SUMMARY = ("bpp_real", "bpp_est", "psnr", "ms_ssim", "lpips_published", "lpips")
 ORACLE = "lpips_published"
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the per-image table, its summary and the examples for the report.
 
     Decoding, on the one hand, and metrics and files, on the other, run in threads of their own.
     """
-    by = fingerprint.metrics()  # what is loaded, whatever an edit brings meanwhile
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
@@ -46,8 +44,8 @@ def run(plan: Plan, artefact: Artefact) -> None:
     unrounded = artefact.spec.get("float_metrics", False)
     examples = set(spread(images.ids, artefact.spec["examples"]))
 
-    # Rows of an edited metric, or of images that were coded again, must not be continued.
-    made_from = f"{by}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
+    # Rows of images that were coded again must not be continued.
+    made_from = hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]
     state = artefact.folder / f"{artefact.names['control']}.state"
     shards = Shards(state / made_from, parts([(row["height"], row["width"]) for row in rows]))
     todo = shards.missing
@@ -69,7 +67,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     decoded = ((which, list(decoder([rows[i] for i in which]))) for which in todo)
     for _ in progress(ahead(measure, decoded), len(todo), f"{artefact}: parts"):
         pass
-    finish(artefact, shards, state, by)
+    finish(artefact, shards, state)
 
 
 def _row(one: Decoded, values: dict[str, float | None]) -> dict[str, Any]:
@@ -91,8 +89,8 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def finish(artefact: Artefact, shards: Shards, state: Path, by: str) -> None:
-    """Write the declared files, then drop the state. by: the fingerprint of what measured."""
+def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
+    """Write the declared files, then drop the state."""
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     for part in shards:
@@ -113,7 +111,6 @@ def finish(artefact: Artefact, shards: Shards, state: Path, by: str) -> None:
         {
             "key": artefact.key,
             "text": artefact.text,
-            "fingerprint": by,
             "sha256": intact.sha256(rows_path),
             "summary": summary(table),
             "provenance": provenance(),

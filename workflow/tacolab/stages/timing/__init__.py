@@ -9,11 +9,11 @@ from tacolab.errors import UserError
 from tacolab.files import atomic
 from tacolab.files.ledger import Ledger
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import provenance
 
 
-def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the table of times; killed at any moment, the same command goes on at the next point.
 
     Raises UserError on another device than the config names for this machine.
@@ -29,7 +29,7 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     timing, size = plan.study.timing, plan.study.codec
     assert timing is not None
     machine = artefact.names["machine"]
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     name = device_name(device)
     if timing.machines[machine] not in name:
         raise UserError(
@@ -37,8 +37,6 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
             f"'{timing.machines[machine]}'; run `tacolab timing {machine}` there and copy "
             f"{artefact.folder} from there"
         )
-    if threads:
-        torch.set_num_threads(threads)
     common = {
         "machine": machine,
         "device": name,

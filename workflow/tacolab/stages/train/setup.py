@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from tacolab.cluster.device import pick_device
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed

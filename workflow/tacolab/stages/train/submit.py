@@ -13,7 +13,7 @@ from typing import Any
 
 from tacolab import config as configuration
 from tacolab.errors import Interrupted, UserError
-from tacolab.plan.keys import RESULTS, Artefact, Plan
+from tacolab.plan import RESULTS, Artefact, Options, Plan
 
 # Resources that a job cannot do without.
 NEEDED = ("slurm_partition", "runtime", "mem_mb")
@@ -57,7 +57,7 @@ def train_in_job(
     artefact = plan.find("train", key, **names)
     artefact.require_inputs()
     try:
-        train.run(plan, artefact, threads, stage_to=stage_to)
+        train.run(plan, artefact, Options(threads=threads, stage_to=stage_to))
     except Interrupted as stop:
         logging.getLogger(__name__).warning("%s", stop)
         raise SystemExit(75) from None

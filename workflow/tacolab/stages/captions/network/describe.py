@@ -17,7 +17,7 @@ from tacolab.config import HuggingFace, Ofa, Study
 from tacolab.errors import UserError
 from tacolab.files.ledger import Ledger
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.sources import refuse_gaps
 from tacolab.stages.captions.table import table
@@ -47,9 +47,7 @@ def captions(
     captions. Raises UserError for a model that is not there or cannot be read, and where it has
     nothing to say about an image.
     """
-    device = pick_device(study.execution.device)
-    if threads:
-        torch.set_num_threads(threads)
+    device = pick_device(study.execution.device, threads)
     source = study.captions[artefact.names["source"]]
     assert isinstance(source, Ofa | HuggingFace)
     folder = pretrained.folder(source.model)

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 
 Spans = list[tuple[int, int, float]]
 
