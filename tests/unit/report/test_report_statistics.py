@@ -12,7 +12,8 @@ from tacolab.quality import bootstrap
 from tacolab.quality.bd_rate import bd_quality, bd_rate
 from tacolab.quality.bootstrap import ConfidenceInterval, interval, resampled_means
 from tacolab.quality.curves import ResampledCurve
-from tacolab.stages.report.inputs import ARM, IDENTITY, VALUES, Model
+from tacolab.stages.report.frames import ARM, IDENTITY, VALUES
+from tacolab.stages.report.inputs import Model
 from tacolab.stages.report.judge.claims import claims
 from tacolab.stages.report.judge.observations import OBSERVED_BY
 from tacolab.stages.report.judge.relations import RELATIONS, judge, together

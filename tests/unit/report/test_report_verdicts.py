@@ -8,7 +8,7 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.stages.report.inputs import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
+from tacolab.stages.report.frames import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
 from tacolab.stages.report.judge import verdicts
 from tacolab.stages.report.judge.evidence import MeasuredTables
 from tacolab.stages.report.measure import baselines, controls, distances, published

@@ -25,7 +25,7 @@ from tacolab.stages.report.figures.style import (
     frame,
     legend,
 )
-from tacolab.stages.report.inputs import ARM
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.latest import LATEST, drawing
 from tacolab.stages.report.layout import INDEX, METRICS, PER_IMAGE, Metric, figure_file
 from tacolab.stages.report.measure.codings import CODING, Codings

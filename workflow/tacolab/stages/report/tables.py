@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.stages.report.inputs import ARM, BEST, DISTANCES, VALUES, Inputs, Model
+from tacolab.stages.report.frames import ARM, BEST, DISTANCES, VALUES
+from tacolab.stages.report.inputs import Inputs, Model
 from tacolab.stages.report.judge import keywords, verdicts
 from tacolab.stages.report.judge.evidence import MeasuredTables
 from tacolab.stages.report.layout import PER_IMAGE

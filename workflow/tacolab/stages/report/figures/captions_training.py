@@ -20,7 +20,7 @@ from tacolab.stages.report.figures.style import (
     no_values,
 )
 from tacolab.stages.report.measure.controls import JUDGED
-from tacolab.stages.report.training import Training, table
+from tacolab.stages.report.training import TrainingHistory, table
 
 AXES = {"psnr": "at equal PSNR [%]", "lpips_published": "at equal LPIPS [%]"}
 SPREAD = 1.25  # of lines at one lambda; neighbours are at least 1.6 apart
@@ -72,7 +72,9 @@ def _lambda_axis(axes: Axes, lambdas: pd.Series) -> None:
         axes.minorticks_off()
 
 
-def training(study: Study, trainings: list[Training], lmbda: str) -> tuple[Figure, pd.DataFrame]:
+def training(
+    study: Study, trainings: list[TrainingHistory], lmbda: str
+) -> tuple[Figure, pd.DataFrame]:
     """Loss against epochs at one lambda: thin in training, thick on images held out."""
     chosen = [one for one in trainings if one.lmbda == lmbda and len(one.curve)]
     figure = Figure(figsize=(WIDTH, PLOT_HEIGHT))

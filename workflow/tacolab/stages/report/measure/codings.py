@@ -11,7 +11,7 @@ import pandas as pd
 from tacolab.config import OWN, Study
 from tacolab.quality.bootstrap import Array, Means
 from tacolab.quality.curves import ResampledCurve
-from tacolab.stages.report.inputs import ANCHOR
+from tacolab.stages.report.frames import ANCHOR
 from tacolab.stages.report.layout import METRICS, Metric
 from tacolab.stages.report.measure.curves import scaled
 

@@ -6,7 +6,7 @@ import pandas as pd
 from tacolab.config import OWN, Study
 from tacolab.quality.bootstrap import interval
 from tacolab.quality.curves import rate_beside
-from tacolab.stages.report.inputs import ARM
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure.baselines import stand_ins
 from tacolab.stages.report.measure.codings import Codings

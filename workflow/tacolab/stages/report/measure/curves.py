@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tacolab.config import OWN, Study
 from tacolab.quality.bd_rate import MIN_POINTS, bd_quality, bd_rate, bd_rate_by_akima, overlap
 from tacolab.quality.curves import ResampledCurve
-from tacolab.stages.report.inputs import ANCHOR, ARM
+from tacolab.stages.report.frames import ANCHOR, ARM
 from tacolab.stages.report.layout import METRICS, Metric
 
 Array = NDArray[np.float64]

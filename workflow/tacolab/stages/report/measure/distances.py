@@ -16,7 +16,7 @@ from tacolab.config import OWN, Study
 from tacolab.quality import jackknife
 from tacolab.quality.bootstrap import Array
 from tacolab.quality.curves import ResampledCurve, quality_beside
-from tacolab.stages.report.inputs import ARM, SAMPLES, WITHOUT
+from tacolab.stages.report.frames import ARM, SAMPLES, WITHOUT
 
 NAMES = ("fid", "cmmd")
 ENDS = ("", "_low", "_high")

@@ -18,7 +18,7 @@ from tacolab.stages.report.layout import METRICS, Metric, figure_file
 from tacolab.stages.report.measure import published
 from tacolab.stages.report.measure.controls import BOTH
 from tacolab.stages.report.page import formats, runs
-from tacolab.stages.report.page.gallery import Photo
+from tacolab.stages.report.page.gallery import GalleryPhoto
 
 # Columns that the page leaves to the files.
 HIDDEN = {
@@ -50,7 +50,7 @@ def render(
     report: Artefact,
     inputs: Inputs,
     frames: dict[str, pd.DataFrame],
-    photos: list[Photo],
+    photos: list[GalleryPhoto],
     partial: bool,
 ) -> str:
     """The HTML of index.html; links are relative to it.

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacolab.config import OWN, Study
-from tacolab.plan.stages import TRAIN
-from tacolab.stages.report.inputs import ARM, Inputs
+from tacolab.stages.report import by_stage
+from tacolab.stages.report.frames import ARM
+from tacolab.stages.report.inputs import Inputs
 from tacolab.stages.report.page import formats
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
-    trained = [model.info for model in inputs.models if model.artefact.stage is TRAIN]
+    trained = [model.info for model in inputs.models if model.trained]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
     steps = formats.spread([info.get("steps") for info in trained])
@@ -73,11 +74,7 @@ def _encoders(study: Study) -> list[str]:
 
 
 def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
-    infos = [
-        m.info
-        for m in inputs.models
-        if m.artefact.stage is TRAIN and study.recipe(m.arm).dataset == dataset
-    ]
+    infos = [m.info for m in inputs.models if m.trained and study.recipe(m.arm).dataset == dataset]
     pairs = formats.spread([info.get("samples") for info in infos])
     held = formats.spread([info.get("validation", {}).get("images") for info in infos])
     used = f": {pairs} image-caption pairs" if pairs else ""
@@ -169,10 +166,9 @@ def unfinished(study: Study, inputs: Inputs) -> list[Unfinished]:
 
 def missing(inputs: Inputs) -> list[str]:
     """What else is not there, counted: `12 evaluations of context`."""
-    names = {"metrics": "evaluations", "distribution": "FID and CMMD", "anchors": "classical codec"}
     counts = Counter(
-        (names.get(a.stage.name, a.stage.name), a.names.get("arm") or a.names.get("codec") or "")
-        for a in inputs.missing
-        if a.stage is not TRAIN
+        (by_stage.title(one), one.names.get("arm") or one.names.get("codec") or "")
+        for one in inputs.missing
+        if not by_stage.is_training(one)
     )
     return [f"{what}{f' of {whose}' if whose else ''}: {n}" for (what, whose), n in counts.items()]
