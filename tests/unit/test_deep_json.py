@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tacolab.cli.pictures import PictureCodec
 from transformers import AutoConfig
 
+from tacolab.cli.picture_codec import PictureCodec
 from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed

@@ -40,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artef
             data.run(plan, packed)
         artefact = plan.find("captions", dataset="set", source=source)
         for wanted in [*artefact.inputs.values(), artefact]:
-            if wanted.stage == "captions":
+            if wanted.stage.name == "captions":
                 captions.run(plan, wanted)
         return artefact
 

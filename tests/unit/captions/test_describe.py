@@ -74,7 +74,7 @@ def artefact() -> Artefact:
 KILLED = f"""
 import killing
 from tacolab import cli
-from tacolab.stages.captions import ofa
+from tacolab.stages.captions.network import ofa
 from tacolab.files.ledger import Ledger
 
 ofa.SIDE = {SIDE}

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import small_training
+from running import run_stage
 from tacolab import config
 from tacolab.errors import UserError
 from tacolab.plan import Plan
-from tacolab.stages import timing
 from tacolab.stages.timing.machine import device_name
 from tacolab.stages.timing.measure import interval, rounds
 from tacolab.stages.timing.points import points
@@ -57,7 +57,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     try:
         what = plan()
         artefact = what.find("timing", machine="here")
-        timing.run(what, artefact, threads=1)
+        run_stage(what, artefact, threads=1)
         assert sorted(p.suffix for p in artefact.folder.iterdir()) == [".json", ".parquet"]
         info = json.loads(artefact.files[1].read_text())
         assert info["device"] == device_name(CPU)
@@ -92,7 +92,7 @@ def test_length_and_side_vary_separately(table: pd.DataFrame) -> None:
 def test_another_device_than_the_configs_is_refused() -> None:
     what = plan()
     with pytest.raises(UserError, match=r"timing\.machines\.elsewhere: this device is"):
-        timing.run(what, what.find("timing", machine="elsewhere"), threads=1)
+        run_stage(what, what.find("timing", machine="elsewhere"), threads=1)
     assert not Path("results").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_kind_stands_once_and_without_the_section_nothing_is_timed() -> None:
     with pytest.raises(UserError, match=r"timing\.attention: must begin with softmax"):
         plan(attention=["linformer", "softmax"])
     without = Plan(config.validate(small_training.study(), "test"))
-    assert not [artefact for artefact in without if artefact.stage == "timing"]
+    assert not [artefact for artefact in without if artefact.stage.name == "timing"]
     with_it = plan()
     assert with_it.find("train", arm="taco").key == without.find("train", arm="taco").key
     assert with_it.report().key != without.report().key
@@ -123,7 +123,7 @@ def _die_at(folder: Path, n: int) -> None:
 
     made.rows = rows
     what = plan(parts=["attention"])
-    timing.run(what, what.find("timing", machine="here"), threads=1)
+    run_stage(what, what.find("timing", machine="here"), threads=1)
 
 
 def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
     assert len(kept) == 2
     # Another job wrote it too, in its own time: a head had died and left it.
     ledger.write_text("".join(json.dumps(kept[n]) + "\n" for n in (1, 0, 1)))
-    timing.run(what, artefact, threads=1)
+    run_stage(what, artefact, threads=1)
     found = pd.read_parquet(artefact.path)
     before = [row["milliseconds"] for entry in kept for row in entry["rows"]]
     assert list(found["milliseconds"])[: len(before)] == before

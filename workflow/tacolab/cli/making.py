@@ -44,7 +44,7 @@ def make(
 ) -> None:
     """Make the artefacts that these files belong to. Every rule of the workflow calls this.
 
-    `tacolab status --all` shows the paths. Inputs must be there; Snakemake makes them first.
+    `tacolab status --json` lists all paths. Inputs must be there; Snakemake makes them first.
     """
     plan = planned(config, overrides)
     for artefact in [plan.at(path) for path in paths]:
@@ -269,7 +269,8 @@ def _submit(artefact: Artefact, merged: dict[str, object], profile: Path) -> Non
         raise UserError(f"{artefact}: job {job} trains it already; `scancel {job}` ends that one")
     asked = Profile.read(profile)
     resources, threads = asked.resources("train", NEEDED), asked.threads("train")
-    job = submit(snapshots.keep_config(merged), artefact, resources, threads)
+    fixed = snapshots.keep_config(merged), snapshots.keep_code()
+    job = submit(*fixed, artefact, resources, threads)
     typer.echo(
         f"job {job} trains {artefact}; it needs no other process. `tacolab status` shows it, "
         f"`scancel {job}` saves and ends it. Log: results/logs/submitted/{job}/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,45 +28,47 @@ COVERED = {
 }
 
 
-@cache
+@cache  # every artefact of a stage asks
 def fingerprint(*modules: str) -> str:
     """Eight hex digits; `modules` are named as below tacolab: "stages.evaluate.score"."""
-    forms = {_form(path) for path in sources(*modules)}
+    return computed(PACKAGE, *modules)
+
+
+def computed(package: Path, *modules: str) -> str:
+    """The same of any folder that holds the package."""
+    forms = {
+        _form(tree) if tree else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path, tree in sources(package, *modules).items()
+    }
     return hashlib.sha256("".join(sorted(forms)).encode()).hexdigest()[:8]
 
 
-def sources(*modules: str) -> list[Path]:
+def sources(package: Path, *modules: str) -> dict[Path, ast.Module | None]:
     """Every file that counts: the modules, what they import, and the data files beside them."""
-    found: set[Path] = set()
-    todo = [_path(name) for name in modules]
+    found: dict[Path, ast.Module | None] = {}
+    todo = list(modules)
     while todo:
-        path = todo.pop()
-        if path is None or path in found:
-            continue
-        found.add(path)
-        todo += [_path(name) for name in _imported(path) if not _covered(name)]
-    return sorted(found | {data for path in found for data in _beside(path)})
+        path = _path(package, todo.pop())
+        if path and path not in found:
+            tree = found[path] = ast.parse(path.read_bytes())
+            todo += [name for name in _imported(tree) if not _covered(name)]
+    return found | {data: None for path in found for data in _beside(path)}
 
 
 def _covered(name: str) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in COVERED)
 
 
-def _path(name: str) -> Path | None:
+def _path(package: Path, name: str) -> Path | None:
     """The file of a module; None for what is none (a function, another package)."""
-    base = PACKAGE.joinpath(*name.split("."))
+    base = package.joinpath(*name.split("."))
     files = (base.with_suffix(".py"), base / "__init__.py")
     return next((file for file in files if file.is_file()), None)
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
-
-
-def _imported(path: Path) -> Iterator[str]:
+def _imported(tree: ast.Module) -> Iterator[str]:
     """Names below tacolab that a module imports, wherever it does; not for types alone."""
-    todo: list[ast.AST] = [_tree(path)]
+    todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tacolab":
@@ -84,20 +86,16 @@ def _beside(path: Path) -> Iterator[Path]:
             yield file
 
 
-@cache
-def _form(path: Path) -> str:
-    """A file's content without what does not count; the same under every version of Python."""
-    if path.suffix != ".py":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+def _form(tree: ast.Module) -> str:
+    """Code without what does not count; the same under every version of Python."""
     parts: list[str] = []
-    _write(_tree(path), parts.append)
+    _write(tree, parts.append)
     return "".join(parts)
 
 
-def _write(node: Any, write: Any) -> None:
+def _write(node: Any, write: Callable[[str], None]) -> None:
     if isinstance(node, ast.AST):
-        write(type(node).__name__)
-        write("(")
+        write(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
             # Fields that a version of Python adds are empty in code that knows nothing of them.
             if value is not None and value != [] and name not in ("kind", "type_comment"):
@@ -106,14 +104,14 @@ def _write(node: Any, write: Any) -> None:
         write(")")
     elif isinstance(node, list):
         for entry in node:
-            if not _counts_not(entry):
+            if not _without_effect(entry):
                 _write(entry, write)
                 write(",")
     else:
         write(repr(node))
 
 
-def _counts_not(node: Any) -> bool:
+def _without_effect(node: Any) -> bool:
     """An import, or a text that stands alone (a docstring)."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

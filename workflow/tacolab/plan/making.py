@@ -21,7 +21,7 @@ def make(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     if not _there(artefact):
         artefact.require_inputs()
         try:
-            _maker(artefact.stage)(plan, artefact, options)
+            maker(artefact.stage)(plan, artefact, options)
             return
         except Exception as error:
             if not _there(artefact):
@@ -38,7 +38,7 @@ def _there(artefact: Artefact) -> bool:
     return artefact.done
 
 
-def _maker(stage: Stage) -> Callable[[Plan, Artefact, Options], object]:
+def maker(stage: Stage) -> Callable[[Plan, Artefact, Options], object]:
     # Imported only now: the workflow plans without torch, and a job needs no other stage.
     module, _, function = stage.make.partition(":")
     maker: Callable[[Plan, Artefact, Options], object]

@@ -14,7 +14,7 @@ class WeightTable(ImageTable):
     """Weights of every caption's tokens, by image: 414,000 captions of 38 take about 32 MB."""
 
     what = "token weights"
-    command = "token_weights"
+    command = "token-weights"
     columns = ("weights",)
 
     def __init__(self, path: Path) -> None:

@@ -97,7 +97,7 @@ def listed(artefact: Artefact, images: Images) -> list[Job]:
     chosen = set(spread(images.ids, artefact.spec.get("images", len(images.ids))))
     inputs, count = artefact.inputs, artefact.spec["captions"]
     table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
-    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
+    weights = WeightTable(inputs["token_weights"].path) if "token_weights" in inputs else None
     if table:
         _require_captions([image_id for image_id in images.ids if image_id in chosen], table)
     return [

@@ -78,7 +78,11 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
     folder = artefact.inputs["data"].folder
     images = Packed(staged(folder, stage_to) if stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
-    weights = WeightTable(artefact.inputs["weights"].path) if "weights" in artefact.inputs else None
+    weights = (
+        WeightTable(artefact.inputs["token_weights"].path)
+        if "token_weights" in artefact.inputs
+        else None
+    )
     used, held_out = samples.hold_out(len(images), recipe.validation_images)
     crops = samples.Crops(images, captions, used, recipe.crop, seed, weights)
     if len(crops) < recipe.batch:

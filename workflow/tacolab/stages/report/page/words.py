@@ -25,7 +25,7 @@ def of(evaluation: Artefact) -> dict[str, Spans]:
     Empty for arms without token weights, and where the table is gone or tells no spans: the caption
     is then shown without them.
     """
-    artefact = evaluation.inputs.get("weights")
+    artefact = evaluation.inputs.get("token_weights")
     if artefact is None:
         return {}
     try:
