@@ -120,7 +120,7 @@ def test_bd_is_empty_with_a_reason(test: Curve, note: str) -> None:
 
 def test_bd_table_of_the_study(made: Plan) -> None:
     """In the synthetic study image-only codes the same pictures with 10 % more bits."""
-    table = pd.read_csv(made.report().folder / "tables/bd.csv")
+    table = pd.read_csv(made.find("report").folder / "tables/bd.csv")
     against = table[(table["arm"] == "image-only") & (table["reference"] == "taco")]
     assert set(against["metric"]) == {metric.column for metric in METRICS}
     assert against["bd_rate"].to_numpy() == pytest.approx(10, abs=0.2)
@@ -178,7 +178,7 @@ def test_published_points_are_those_of_the_specification() -> None:
 
 
 def test_captions_table_says_what_is_cut(made: Plan) -> None:
-    table = pd.read_csv(made.report().folder / "tables/captions.csv").set_index("dataset")
+    table = pd.read_csv(made.find("report").folder / "tables/captions.csv").set_index("dataset")
     assert set(table["arm"]) == {"taco"}  # the other reads none
     training = table.loc["train-set (training)"]
     assert (training["mean_tokens"], training["tokens_cut"], training["captions_cut"]) == (
