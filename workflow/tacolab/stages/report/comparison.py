@@ -30,8 +30,8 @@ from tacolab.stages.report.latest import LATEST, drawing
 from tacolab.stages.report.layout import INDEX, METRICS, PER_IMAGE, Metric, figure_file
 from tacolab.stages.report.measure.codings import CODING, Codings
 from tacolab.stages.report.measure.differences import Pair, columns, no_interval
-from tacolab.stages.report.page import formats
 from tacolab.stages.report.page.html import environment
+from tacolab.stages.report.page.shown_tables import shown
 
 NAMES = ("first", "second")
 DRAWN = tuple(metric for metric in METRICS if metric.column in ("psnr", "lpips_published"))
@@ -104,7 +104,7 @@ def _draw(
             unlike=unlike,
             partly=_partly(pictures[~pictures["dataset"].isin(unlike)]),
             figures=figures,
-            tables={name: formats.columns(table) for name, table in tables.items()},
+            tables={name: shown(table) for name, table in tables.items()},
             lengths={name: len(table) for name, table in tables.items()},
         )
     )

@@ -1,6 +1,6 @@
 """Tables of the report: headline numbers, differences, verdicts, models.
 
-CSV files hold the numbers in full; elsewhere they are rounded by `formats.FORMATS`.
+CSV files hold the numbers in full; elsewhere they are rounded by `page.columns`.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ from tacolab.stages.report.measure import (
     published,
 )
 from tacolab.stages.report.measure.codings import sampled
-from tacolab.stages.report.page import formats
+from tacolab.stages.report.page.shown_tables import latex, markdown
 
 
 def results(study: Study, inputs: Inputs) -> pd.DataFrame:
@@ -106,6 +106,6 @@ def write(folder: Path, frames: dict[str, pd.DataFrame], inputs: Inputs) -> None
     (folder / "tables").mkdir()
     for name, frame in frames.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
-        for kind, text in (("md", formats.markdown(frame)), ("tex", formats.latex(frame))):
+        for kind, text in (("md", markdown(frame)), ("tex", latex(frame))):
             (folder / "tables" / f"{name}.{kind}").write_text(text, encoding="utf-8")
     inputs.images.to_parquet(folder / PER_IMAGE, index=False)

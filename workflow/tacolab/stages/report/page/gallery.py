@@ -10,8 +10,8 @@ from tacolab.config import OWN, Study
 from tacolab.plan import Artefact
 from tacolab.stages.report.input_files import examples
 from tacolab.stages.report.inputs import Inputs
-from tacolab.stages.report.page import words
-from tacolab.stages.report.page.words import Word
+from tacolab.stages.report.page import weighted_words
+from tacolab.stages.report.page.weighted_words import Word
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def write(study: Study, inputs: Inputs, folder: Path) -> list[GalleryPhoto]:
     for artefact in inputs.evaluations:
         if artefact.names["control"] != OWN or artefact.names["seed"] != str(study.seed):
             continue
-        weights = words.of(artefact)
+        weights = weighted_words.of(artefact)
         for example in examples(artefact):
             dataset, name = artefact.names["dataset"], example.image_id
             if (dataset, name) not in shown:
@@ -75,7 +75,7 @@ def write(study: Study, inputs: Inputs, folder: Path) -> list[GalleryPhoto]:
             picture = _save(folder, f"{dataset}/{_model(artefact)}", name, example.decoded)
             arm, lmbda = artefact.names["arm"], artefact.names["lmbda"]
             caption = example.row.get("caption")
-            pieces = words.split(caption, weights.get(name)) if caption else []
+            pieces = weighted_words.split(caption, weights.get(name)) if caption else []
             stand_in = bool(study.arms[arm].stand_in)
             one = Reconstruction(arm, stand_in, lmbda, picture, example.row, pieces)
             shown[dataset, name].reconstructions.append(one)
