@@ -27,7 +27,7 @@ SAMPLES = "fid_samples"  # images or patches behind a FID
 WITHOUT = ["fid_without", "cmmd_without"]  # each group of images, for intervals of differences
 ARM, ANCHOR = "arm", "anchor"
 
-CODING = ["dataset", "source", "lmbda", "seed", "control"]  # names a coding by an arm
+ARM_CODING = ["dataset", "source", "lmbda", "seed", "control"]  # names a coding by an arm
 _IMAGES = [*IDENTITY, "image_id", "captions", "height", "width", *VALUES, *UNROUNDED]
 
 Names = Mapping[str, str]  # an artefact's place in the study
@@ -74,7 +74,7 @@ def points(
     columns = [*IDENTITY, "images", "captions", *VALUES, *UNROUNDED]
     frame = pd.DataFrame([_point(coding) for coding in codings], columns=columns)
     for summaries, names in ((evaluated, BEST), (distances, [*DISTANCES, SAMPLES])):
-        frame = frame.merge(_summaries(summaries, names), on=CODING, how="left")
+        frame = frame.merge(_summaries(summaries, names), on=ARM_CODING, how="left")
     return frame
 
 
@@ -92,7 +92,7 @@ def _summaries(summaries: Iterable[Summary], names: list[str]) -> pd.DataFrame:
     rows = [
         _coding(place) | {name: summary.get(name) for name in names} for place, summary in summaries
     ]
-    return pd.DataFrame(rows, columns=[*CODING, *names]).astype(dict.fromkeys(names, float))
+    return pd.DataFrame(rows, columns=[*ARM_CODING, *names]).astype(dict.fromkeys(names, float))
 
 
 def groups(distances: Iterable[Summary]) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def groups(distances: Iterable[Summary]) -> pd.DataFrame:
                 values = summary.get(name, [])
                 row[name] = values[group] if group < len(values) else None
             found.append(_coding(place) | row)
-    frame = pd.DataFrame(found, columns=[*CODING, "group", "size", *WITHOUT])
+    frame = pd.DataFrame(found, columns=[*ARM_CODING, "group", "size", *WITHOUT])
     return frame.astype(dict.fromkeys(WITHOUT, float))
 
 

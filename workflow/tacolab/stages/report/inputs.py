@@ -46,8 +46,8 @@ class Inputs:
         captions, height, width, VALUES, UNROUNDED). points: a row per coding of a data set
         (IDENTITY, images, captions, VALUES, UNROUNDED, BEST, DISTANCES, SAMPLES). Rates in bit per
         pixel, PSNR in dB, times in seconds. BEST: of each image the caption that an oracle would
-        keep, by LPIPS. groups: a row per group of images of every coding with FID or CMMD (CODING,
-        group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they left, also
+        keep, by LPIPS. groups: a row per group of images of every coding with FID or CMMD
+        (ARM_CODING, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they left, also
         unfinished ones. missing: what the config means and is not there. excluded: data set ->
         images that are too small for it, where that is known.
     """
