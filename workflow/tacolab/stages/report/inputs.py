@@ -48,8 +48,8 @@ class Inputs:
         pixel, PSNR in dB, times in seconds. BEST: of each image the caption that an oracle would
         keep, by LPIPS. groups: a row per group of images of every coding with FID or CMMD
         (ARM_CODING, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they
-        left, also unfinished ones. missing: what the config means and is not there. excluded: data set ->
-        images that are too small for it, where that is known.
+        left, also unfinished ones. missing: what the config means and is not there. excluded:
+        data set -> images that are too small for it, where that is known.
     """
 
     images: pd.DataFrame
