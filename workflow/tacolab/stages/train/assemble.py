@@ -1,4 +1,4 @@
-"""What one training run is made of, built from the plan."""
+"""Builds one training from the plan: data, codec, text encoder, loss, optimisers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from tacolab.readers.token_weight_table import WeightTable
 from tacolab.stages.train import distributed, samples
 from tacolab.stages.train.losses import RateDistortion, one_tower
 from tacolab.stages.train.staging import staged
-from tacolab.stages.train.state import TrainState
 from tacolab.stages.train.stop import ignore_in_worker
+from tacolab.stages.train.train_state import TrainState
 from tacolab.text.encoders import FrozenText
 
 
@@ -50,6 +50,10 @@ class Run:
         """Optimiser steps of the whole training."""
         return self.recipe.epochs * self.steps_per_epoch
 
+    @property
+    def finished(self) -> bool:
+        return self.state.step == self.steps
+
     def batches(self) -> Iterable[list[samples.Sample]]:
         """This rank's slices of the batches from the state's step to the end."""
         batches = samples.batches(
@@ -65,11 +69,14 @@ class Run:
         )
 
 
-def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
+def assemble(plan: Plan, artefact: Artefact, threads: int | None = None, stage_to: str = "") -> Run:
     """Open the data and build networks with their initial weights (no checkpoint read yet).
 
-    stage_to: a local disk to copy the packed data to; "" for no copy.
+    threads: of torch in this process; None: as many as it has. stage_to: a local disk to copy the
+    packed data to; "" for no copy.
     """
+    if threads:
+        torch.set_num_threads(threads)
     study = plan.study
     arm, seed = artefact.names["arm"], int(artefact.names["seed"])
     recipe = study.recipe(arm)

@@ -15,7 +15,7 @@ from tacolab.files.process import slurm_job
 log = logging.getLogger(__name__)
 
 
-class Segments:
+class SegmentLog:
     """A line when a segment starts, a line when it ends in order; a kill leaves the first alone."""
 
     def __init__(self, path: Path) -> None:
