@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tacolab.errors import UserError
-from tacolab.overview.trainings import Training
+from tacolab.overview.trainings import TrainingStatus
 from tacolab.plan import fingerprint, leftovers
 from tacolab.plan.keys import LAYOUT, RESULTS, STATE, Artefact, Plan
 
@@ -26,7 +26,7 @@ class Row:
         return " ".join(self.artefact.names.values())
 
 
-def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
+def rows(plan: Plan, trainings: Iterable[TrainingStatus]) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
     stages, measured = list(LAYOUT), fingerprint.measured()
     trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
