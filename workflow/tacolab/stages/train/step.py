@@ -21,7 +21,7 @@ def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> 
     """
     state = run.state
     x = pixels(run, batch)
-    noise = samples.Noise(run.seed, state.step, [sample.index for sample in batch])
+    noise = samples.StepNoise(run.seed, state.step, [sample.index for sample in batch])
     captions = [sample.caption for sample in batch]
     text, hidden = listen(run, batch)
     out = net(x, text, noise)
