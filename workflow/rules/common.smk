@@ -60,7 +60,7 @@ os.environ["PATH"] = os.pathsep.join(
 os.environ.pop("CONDA_SHLVL", None)
 
 # Every rule's command.
-MAKE = "tacolab make {output[0]} --config {CONFIG} --threads {threads} 2> {log}"
+MAKE = "tacolab make {output} --config {CONFIG} --threads {threads} 2> {log}"
 
 # Files of what the study asks for by itself.
 WANTED = [
@@ -149,3 +149,12 @@ def made_from(name):
         return [] if artefact.done else ancient([str(path) for path in artefact.reads])
 
     return files
+
+
+def begun_first(wildcards):
+    """Priority of a training. They are the longest jobs, which would otherwise end up alone at the
+    end. A begun one may run in a job of an earlier head: its new job takes over that GPU, and any
+    other would hold one more than is allowed.
+    """
+    state = PLAN.find("train", **wildcards).folder / "state"
+    return 20 if state.exists() else 10

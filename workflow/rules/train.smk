@@ -1,15 +1,6 @@
 # A model is trained, or a checkpoint of others is imported: the arm says which.
 
 
-def begun_first(wildcards):
-    """Priority of a training. They are the longest jobs, which would otherwise end up alone at the
-    end. A begun one may run in a job of an earlier head: its new job takes over that GPU, and any
-    other would hold one more than is allowed.
-    """
-    state = PLAN.find("train", **wildcards).folder / "state"
-    return 20 if state.exists() else 10
-
-
 rule train:
     input:
         made_from("train"),
@@ -34,7 +25,7 @@ rule train:
         "training {wildcards.arm} at lambda {wildcards.lmbda}, seed {wildcards.seed}"
         " (progress in {params.state}/train.log)"
     shell:
-        MAKE + " --attempt {resources.attempt} --stage-to={resources.stage_to:q}"
+        f"{MAKE} --attempt {{resources.attempt}} --stage-to={{resources.stage_to:q}}"
 
 
 rule imported:

@@ -47,7 +47,8 @@ def make(
     `tacolab status --json` lists all paths. Inputs must be there; Snakemake makes them first.
     """
     plan = planned(config, overrides)
-    for artefact in [plan.at(path) for path in paths]:
+    asked = {str(artefact): artefact for artefact in map(plan.at, paths)}  # each once
+    for artefact in asked.values():
         workshop.make(plan, artefact, Options(threads=threads, stage_to=stage_to, attempt=attempt))
 
 
