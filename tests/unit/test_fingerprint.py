@@ -132,7 +132,7 @@ def test_what_a_later_python_adds_to_its_syntax_tree_changes_nothing(
         ("stages/report/page/template.html", {"report"}),
         ("stages/report/judge/claims.csv", {"report"}),
         ("stages/report/figures/style.py", {"report"}),
-        ("stages/evaluate/code.py", set()),  # a RECIPE number
+        ("stages/evaluate/code.py", set()),  # a recipe number
         ("codec/elic.py", set()),
         ("plan/stages.py", set()),
         ("files/atomic.py", set()),

@@ -54,7 +54,7 @@ def test_nothing_after_a_full_run_and_after_touching_everything(demo: Project) -
 
 def test_nothing_after_edits_without_meaning(demo: Project) -> None:
     """All at once: each alone would have to make something."""
-    demo.edit("workflow/rules/train.smk", " --attempt {res", "   --attempt  {res")
+    demo.edit("workflow/rules/train.smk", " --attempt {{res", "   --attempt  {{res")
     demo.edit(DEMO, "workers: 0", "workers: 2")
     modules = list((demo.folder / "workflow/tacolab").rglob("*.py"))
     assert len(modules) > 150
@@ -74,7 +74,7 @@ def test_nothing_after_edits_without_meaning(demo: Project) -> None:
         ("stages/evaluate/score.py", {"metrics": 12, "report": 1}),
         ("stages/evaluate/anchors.py", {"anchors": 2, "report": 1}),
         ("stages/report/figures/style.py", {"report": 1}),
-        ("stages/train/loop.py", {}),  # a RECIPE number
+        ("stages/train/loop.py", {}),  # a recipe number
     ],
 )
 def test_an_edit_plans_what_is_computed_with_it_and_taken_back_nothing(
@@ -203,7 +203,7 @@ def test_a_finished_study_costs_nothing_and_tells_what_more_would(demo: Project)
 
 
 def test_an_edited_config_lacks_what_it_means_anew(demo: Project) -> None:
-    """Snakemake plans the same; so it does for a raised RECIPE."""
+    """Snakemake plans the same; so it does for a raised recipe number."""
     study = (demo.folder / DEMO).read_text()
     recipe = "    text: null\n    captions: human\n"
     demo.edit(DEMO, recipe, f"{recipe}    training: {{learning_rate: 0.0005}}\n")

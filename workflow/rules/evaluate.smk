@@ -1,4 +1,4 @@
-# Coding is dear, and its code counts by a RECIPE number; what is measured carries the code in its key.
+# Coding is dear, and a recipe number stands for its code; what is measured carries its code in the key.
 
 
 rule code:
