@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, FiniteFloat
 
 from tacolab.cluster.lease import Holder, newest
+from tacolab.files import json_lines
 from tacolab.plan.keys import Artefact
 
 TAIL = 1 << 14  # bytes at the end of a history: some 60 lines
@@ -114,9 +115,10 @@ def steps_done(model: Artefact) -> int:
 
 
 def _segments(traces: Traces, model: Artefact) -> None:
-    texts = (model.folder / "state" / "segments.jsonl").read_bytes().splitlines()
-    lines = _parsed(Line, texts)
-    if len(lines) < len(texts):
+    with (model.folder / "state" / "segments.jsonl").open("rb") as file:
+        found = [*json_lines.read(file)]
+    lines = _parsed(Line, found)
+    if len(lines) < len(found):
         traces.problems.append("segments.jsonl is damaged")
     if not lines:
         return
@@ -203,16 +205,16 @@ def _last_means(model: Artefact) -> tuple[_Means | None, float]:
     """The last whole line of train.jsonl that has a step, and when the file was written."""
     with (model.folder / "state" / "train.jsonl").open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        lines = _parsed(_Means, file.read().splitlines())
+        lines = _parsed(_Means, json_lines.read(file))
         return lines[-1] if lines else None, os.fstat(file.fileno()).st_mtime
 
 
-def _parsed(model: type[M], lines: Iterable[bytes]) -> list[M]:
+def _parsed(model: type[M], lines: Iterable[json_lines.Line]) -> list[M]:
     """The lines that are of this kind."""
     found = []
     for line in lines:
         try:
-            found.append(model.model_validate_json(line))
+            found.append(model.model_validate(line.content))
         except ValueError:
             continue
     return found

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, islice
@@ -26,10 +26,10 @@ from openai.types import Batch
 
 from tacolab.config import Api
 from tacolab.errors import Interrupted, StageError, UserError
-from tacolab.files import atomic
+from tacolab.files import atomic, json_lines
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.answers import Answers, record
-from tacolab.stages.captions.chat.batch_files import Part, Request, answer, read, result
+from tacolab.stages.captions.chat.batch_files import Part, Request, answer, read
 from tacolab.stages.captions.chat.pace import FIRST_PAUSE, LONGEST_PAUSE, Patience, retry_after
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import LOST, REJECTED, Answer, natural
@@ -389,11 +389,12 @@ class Batches:
         damaged = False
         try:
             with self._api.files.with_streaming_response.content(file) as response:
-                for raw in filter(bytes.strip, _split(response.iter_bytes())):
-                    line = result(raw)
-                    damaged = damaged or line is None
-                    if line and (key := requests.get(str(line.get("custom_id")))):
-                        found[key] = found.get(key) or answer(line)
+                # It came whole: its last line needs no newline.
+                for line in json_lines.read(chain(response.iter_bytes(), [b"\n"])):
+                    content = line.content
+                    damaged = damaged or content is None
+                    if content and (key := requests.get(str(content.get("custom_id")))):
+                        found[key] = found.get(key) or answer(content)
         except openai.NotFoundError as error:
             gone = f"the {kind} file of batch {part.batch} is gone ({client.line(error.message)})"
             if kind == "output":
@@ -491,12 +492,3 @@ def _id(found: str) -> str:
             "looks for it there"
         )
     return found
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a file in pieces. Only a newline ends one: JSON may hold what else splits text."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    yield rest

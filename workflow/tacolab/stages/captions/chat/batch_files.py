@@ -44,15 +44,6 @@ def read(path: Path) -> Part:
         ) from None
 
 
-def result(raw: bytes) -> dict[str, Any] | None:
-    """A line of a result file; None for what is none."""
-    try:
-        found = loads(raw)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def answer(result: dict[str, Any]) -> Answer | None:
     """None for a request that brought nothing (an error of the server, the end of the day)."""
     response = result.get("response")
