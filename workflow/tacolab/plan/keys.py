@@ -73,13 +73,13 @@ LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
 # What a killed run goes on from, beside them, as globs: of no use once the artefact is there. A
 # training's state is kept, for it exports again.
 STATE = {
-    "captions": "{key}.partial.jsonl",
+    "captions": "{key}.state",
     "code": "state",
     "metrics": "{control}.state",
     "originals": "{key}.state",
     "distribution": "{control}.distribution.state",
-    "anchors": "{key}.*.rows.jsonl",
-    "timing": "{key}.*.points.jsonl",
+    "anchors": "{key}.state",
+    "timing": "{key}.state",
 }
 
 # What a study is for; the rest is made on the way.

@@ -12,7 +12,7 @@ from tacolab.errors import Interrupted, StageError
 from tacolab.files import atomic, disk, intact
 from tacolab.files.process import slurm_job
 from tacolab.plan.keys import Artefact, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.stages.train.segments import Segments
 from tacolab.stages.train.stop import Reason, Stop
 
@@ -166,20 +166,17 @@ def _description(parts: Run, segments: int, tokens: dict[str, float] | None) -> 
     from tacolab.stages.train.description import parameters
 
     artefact, state = parts.artefact, parts.state
-    return {
-        "key": artefact.key,
-        "text": artefact.text,
-        **artefact.names,
-        "seed": parts.seed,
-        "steps": state.step,
-        "epochs": parts.recipe.epochs,
-        "samples": len(parts.crops),
-        "tokens": tokens,
-        "seconds": round(state.seconds, 1),
-        "gpus": parts.execution.gpus,
-        "segments": segments,
-        "validation": {"best": state.best, "last": state.last, "images": len(parts.held_out)},
-        "codec": parameters(state.model),
-        "sha256": intact.sha256(artefact.path),
-        "provenance": provenance(),
-    }
+    return describe(
+        artefact,
+        **artefact.names | {"seed": parts.seed},
+        steps=state.step,
+        epochs=parts.recipe.epochs,
+        samples=len(parts.crops),
+        tokens=tokens,
+        seconds=round(state.seconds, 1),
+        gpus=parts.execution.gpus,
+        segments=segments,
+        validation={"best": state.best, "last": state.last, "images": len(parts.held_out)},
+        codec=parameters(state.model),
+        sha256=intact.sha256(artefact.path),
+    )

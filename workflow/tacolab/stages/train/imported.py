@@ -17,7 +17,7 @@ from tacolab.codec.weights import normalise
 from tacolab.errors import UserError
 from tacolab.files import atomic, intact, torch_files
 from tacolab.plan.keys import Artefact, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.readers import listed_files
 from tacolab.readers.networks import build_codec
 from tacolab.stages.train.description import parameters
@@ -44,19 +44,14 @@ def run(plan: Plan, artefact: Artefact) -> None:
     metadata = {"made_by": f"{artefact}, sha256 {sha256}"}
     target, description = artefact.files
     atomic.write(target, lambda temporary: save_file(weights, temporary, metadata))
-    atomic.write_json(
-        description,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            **artefact.names,
-            "seed": int(artefact.names["seed"]),
-            "weights": {"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
-            "codec": parameters(model),
-            "sha256": intact.sha256(target),
-            "provenance": provenance(),
-        },
+    facts = describe(
+        artefact,
+        **artefact.names | {"seed": int(artefact.names["seed"])},
+        weights={"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
+        codec=parameters(model),
+        sha256=intact.sha256(target),
     )
+    atomic.write_json(description, facts)
     if ref.sha256 is None:
         log.warning(
             "%s is not pinned: add `sha256: %s` to the config before anything is coded (it is part "
