@@ -109,6 +109,7 @@ def _make(artefact: Artefact, run: Callable[[], object]) -> None:
     """
     if not fingerprint.complete(artefact):
         artefact.require_inputs()
+        leftovers.tidy(artefact)
         try:
             run()
             return
