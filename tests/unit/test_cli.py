@@ -214,12 +214,12 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
         check=True,
     ).stdout.strip()
     elsewhere = replace(Process.me(), machine="01234567")
-    begun = table.with_suffix(".partial.jsonl")
+    begun = table.with_suffix(".state")
     half = table.with_name(f".{ended}.tmp.{table.name}")
     page = report.with_name(f".{ended}.tmp.{report.name}") / "index.html"
     kept = [table.with_name(f".{who}.tmp.{table.name}") for who in (Process.me(), elsewhere)]
     silent = table.with_name(f".{elsewhere}.tmp.{summary.name}")
-    unmeant = table.with_name("01234567.partial.jsonl")
+    unmeant = table.with_name("01234567.state")
     for path in (begun, half, page, *kept, silent, unmeant):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

@@ -39,7 +39,3 @@ def test_a_file_is_named(tmp_path: Path, name: str, read: Callable[[Path], Any])
     with pytest.raises(UserError) as caught:
         read(tmp_path)
     assert str(caught.value).isprintable() and str(tmp_path) in str(caught.value)
-
-
-def test_an_answer_of_an_api_is_none() -> None:
-    assert batch_files.result(DEEP.encode()) is None

@@ -347,7 +347,8 @@ def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place:
     module, function = place.split(":")
     code = f"""
 import json, os, sys
-from tacolab import config, data
+from tacolab import config
+from tacolab.stages import data
 from tacolab.plan.keys import Plan
 import {module} as module
 calls, original = [], module.{function}

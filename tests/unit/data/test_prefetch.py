@@ -497,7 +497,7 @@ OFA = "random-weights/ofa"
 DESCRIBE = f"""
 import numpy, torch
 from tacolab.text import pretrained
-from tacolab.stages.captions import ofa
+from tacolab.stages.captions.network import ofa
 from tacolab.config import Ofa
 
 ofa.SIDE = 96

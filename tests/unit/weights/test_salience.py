@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_weighting import MINILM
 
 from clip_tokenizer import save_clip_tokenizer
-from tacolab.config import ClipText, TextEncoder, Weights
+from tacolab.config import ClipText, TextEncoder, TokenWeights
 from tacolab.errors import UserError
 from tacolab.stages.token_weights.salience import Weigher, load
 
@@ -53,7 +53,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TextEncoder]
 
 @pytest.fixture(scope="module")
 def weighers(encoders: dict[str, TextEncoder]) -> list[Weigher]:
-    return [Weigher(Weights(factor=1.75), encoder, IDF) for encoder in encoders.values()]
+    return [Weigher(TokenWeights(factor=1.75), encoder, IDF) for encoder in encoders.values()]
 
 
 def by_word(weigher: Weigher, caption: str) -> dict[str, tuple[float, tuple[str, ...]]]:
@@ -121,7 +121,7 @@ def test_why_words_are_salient(weighers: list[Weigher]) -> None:
     ],
 )
 def test_criteria_are_the_configs(config: dict[str, Any], words: set[str]) -> None:
-    weighting = Weights(**config)
+    weighting = TokenWeights(**config)
     weigher = Weigher(weighting, MINILM, IDF if weighting.tfidf else None)
     assert salient(weigher, "Neil Armstrong and a dog on a red sofa") == words
 
@@ -137,7 +137,7 @@ def test_numbers_and_dates_are_no_entities_that_count(weighers: list[Weigher]) -
 def test_of_a_caption_that_spacy_would_refuse_the_start_has_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    weigher = Weigher(Weights(), MINILM, IDF)
+    weigher = Weigher(TokenWeights(), MINILM, IDF)
     monkeypatch.setattr(weigher.nlp, "max_length", len("Neil Armstrong and a dog"))
     words = {"Neil", "Armstrong", "dog"}
     assert salient(weigher, "Neil Armstrong and a dog on a red sofa") == words
@@ -145,7 +145,7 @@ def test_of_a_caption_that_spacy_would_refuse_the_start_has_words(
 
 def test_all_pieces_of_a_word_follow_it(encoders: dict[str, TextEncoder]) -> None:
     """Pieces of the byte-pair tokenizer: s n o w b o a r d ing; cut where the windows end."""
-    weigher = Weigher(Weights(noun_heads=False, entities=False), encoders["clip windows"], IDF)
+    weigher = Weigher(TokenWeights(noun_heads=False, entities=False), encoders["clip windows"], IDF)
     found = weigher(["a dog snowboarding a"])
     name = weigher.tokenizer.text(found.tokens.ids[0])
     read = [
@@ -165,7 +165,7 @@ def test_all_pieces_of_a_word_follow_it(encoders: dict[str, TextEncoder]) -> Non
 
 def test_only_the_needed_components_run() -> None:
     def names(**config: Any) -> list[str]:
-        return load(Weights(**config)).pipe_names
+        return load(TokenWeights(**config)).pipe_names
 
     assert names() == ["tok2vec", "tagger", "parser", "attribute_ruler", "ner"]
     assert names(noun_heads=False) == ["ner"]
@@ -176,18 +176,18 @@ def test_only_the_needed_components_run() -> None:
 def test_a_misspelt_type_of_entity_is_refused() -> None:
     message = r"weights\.ignored_entities: .* no type 'CARDNAL'; did you mean 'CARDINAL'\?"
     with pytest.raises(UserError, match=message):
-        load(Weights(ignored_entities=("PERSON", "CARDNAL")))
+        load(TokenWeights(ignored_entities=("PERSON", "CARDNAL")))
 
 
 def test_a_model_of_spacy_that_is_missing_or_cannot_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(UserError, match=r"weights\.spacy: the model 'en_none' is not installed"):
-        load(Weights(spacy="en_none"))
+        load(TokenWeights(spacy="en_none"))
     import spacy
 
     monkeypatch.setattr(spacy, "load", lambda *_, **__: spacy.blank("zh"))
     with pytest.raises(UserError, match=r"weights\.entities: .* finds none"):
-        load(Weights())
+        load(TokenWeights())
     with pytest.raises(UserError, match=r"weights\.noun_heads: .* finds none"):
-        load(Weights(entities=False))
+        load(TokenWeights(entities=False))

@@ -74,7 +74,7 @@ def test_only_training_captions_are_counted(study: Callable[..., Plan]) -> None:
 def test_training_captions_without_a_word_are_named(study: Callable[..., Plan]) -> None:
     artefact = study().find("vocabulary")
     write_captions(artefact.inputs["captions"], {"one.jpg": ["", "it is the"]})
-    with pytest.raises(UserError, match=r"human/\w+\.parquet: no words .*set weights\.tfidf to fa"):
+    with pytest.raises(UserError, match=r"human/\w+\.parquet: no words .*set token_weights\.tfidf"):
         weights.run(artefact)
     assert not artefact.path.exists()
 

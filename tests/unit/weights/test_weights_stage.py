@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_weighting import MINILM, TEST, TRAINING, write_captions
 
-from tacolab.config import Weights
+from tacolab.config import TokenWeights
 from tacolab.errors import UserError
 from tacolab.plan.keys import Artefact, Plan
 from tacolab.readers.token_weight_table import WeightTable
@@ -29,7 +29,7 @@ Made = Callable[..., Artefact]
 def test_the_table_holds_a_weight_per_token_that_the_encoder_reads(made: Made) -> None:
     artefact = made()
     idf = vocabulary.load(artefact.inputs["vocabulary"].path)
-    weigher = Weigher(Weights(), MINILM, idf)
+    weigher = Weigher(TokenWeights(), MINILM, idf)
     read = WeightTable(artefact.path)
     assert (read.ids, len(read), read.positions) == (list(TEST), 3, 16)
     for image_id, captions in TEST.items():
