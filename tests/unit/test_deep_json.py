@@ -11,7 +11,7 @@ from tacolab.cli.pictures import PictureCodec
 from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed
-from tacolab.stages.captions.chat import batch_files
+from tacolab.stages.captions.chat import order
 from tacolab.stages.report.inputs import json_of
 from tacolab.stages.token_weights import vocabulary
 from tacolab.stages.token_weights.single import weigh
@@ -28,7 +28,7 @@ DEEP = '{"text": ' + "[" * 100_000
         ("words.json", lambda folder: vocabulary.load(folder / "words.json")),
         ("manifest.json", Packed),
         ("codes.json", lambda folder: check(folder / "codes", folder / "codes.json", "remedy")),
-        ("batch_files.json", lambda folder: batch_files.read(folder / "batch_files.json")),
+        ("order.json", lambda folder: order.read(folder / "order.json")),
         ("own.json", lambda folder: json_of(folder / "own.json")),
         ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),
     ],

@@ -12,7 +12,7 @@ from mock_openai import MockOpenAI, serving
 from tacolab import config
 from tacolab.plan.keys import Artefact, Plan
 from tacolab.stages import captions, data
-from tacolab.stages.captions.chat import batch, pace, sync
+from tacolab.stages.captions.chat import batch, batch_server, pace, sync
 
 PHOTOS = ["china", "flower", "rocket", "coffee"]
 
@@ -69,7 +69,7 @@ def chat(
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(sync, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(batch, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(batch_server, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(batch, "FIRST_WAIT", 0.1)
     monkeypatch.setattr(batch, "CROWDED_WAIT", 0.1)
     monkeypatch.setattr(batch, "LOOK_AGAIN", 0.1)
