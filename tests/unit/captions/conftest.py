@@ -12,7 +12,7 @@ from mock_openai import MockOpenAI, serving
 from tacolab import config
 from tacolab.plan.keys import Artefact, Plan
 from tacolab.stages import captions, data
-from tacolab.stages.captions.chat import batch, batch_server, pace, sync
+from tacolab.stages.captions.chat import batch, batch_server, rate_limits, sync
 
 PHOTOS = ["china", "flower", "rocket", "coffee"]
 
@@ -67,7 +67,7 @@ def chat(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     # Where no server has a certificate, the system's need not be read by each client anew.
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(rate_limits, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(sync, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(batch_server, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(batch, "FIRST_WAIT", 0.1)

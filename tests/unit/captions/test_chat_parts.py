@@ -13,7 +13,7 @@ import pytest
 
 from tacolab.config import Api, Gpt4o
 from tacolab.stages.captions.chat.answers import Answers
-from tacolab.stages.captions.chat.pace import Pace, duration, retry_after
+from tacolab.stages.captions.chat.rate_limits import Pace, duration, retry_after
 from tacolab.stages.captions.chat.prices import estimate, prompt_tokens
 from tacolab.stages.captions.chat.question import Answer, Question
 

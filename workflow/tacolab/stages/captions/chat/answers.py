@@ -262,7 +262,7 @@ def record(
     """An answer as it is stored. place: sha256 of the image, index of the caption."""
     where = {"image": place[0], "index": place[1], "mode": mode, "server": server}
     line = where | {"max_tokens": max_tokens} | vars(answer)
-    # Only where the image is at fault (`doubts`); older versions did not ask whether it was.
+    # Only where the image is at fault (`refusals`); older versions did not ask whether it was.
     return line | {"proven": True} if answer.outcome == REJECTED else line
 
 

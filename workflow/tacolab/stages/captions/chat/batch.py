@@ -28,7 +28,7 @@ from tacolab.stages.captions.chat.order import Order, Orders, State
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import LOST, REJECTED, Answer, Request, natural
 from tacolab.stages.captions.chat.refusals import Doubts
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Batches:
         attempts: int,
         prompt_tokens: float,
         budget: Budget,
-        stop: Stop,
+        stop: StopRequest,
         doubts: Doubts,
         picture: Callable[[int], str],
         show: Callable[[int], object],

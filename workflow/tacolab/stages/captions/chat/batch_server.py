@@ -16,9 +16,14 @@ from tacolab.errors import StageError, UserError
 from tacolab.files import json_lines
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.order import Order, Orders
-from tacolab.stages.captions.chat.pace import FIRST_PAUSE, LONGEST_PAUSE, Patience, retry_after
+from tacolab.stages.captions.chat.rate_limits import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Patience,
+    retry_after,
+)
 from tacolab.stages.captions.chat.question import Answer, Request
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,7 +38,7 @@ class BatchServer:
     """Every step raises Interrupted when the run is to end or the server is silent for too long,
     UserError or StageError for what no patience mends."""
 
-    def __init__(self, api: Api, model: str, orders: Orders, stop: Stop) -> None:
+    def __init__(self, api: Api, model: str, orders: Orders, stop: StopRequest) -> None:
         self.api, self.model, self.orders, self.stop = api, model, orders, stop
         self.name = client.server(api)
         self._heard = False  # an answer, or that it is busy

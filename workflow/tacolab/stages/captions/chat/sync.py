@@ -22,11 +22,11 @@ from tacolab.files.texts import loads
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.answers import Answers
 from tacolab.stages.captions.chat.client import Trouble
-from tacolab.stages.captions.chat.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
+from tacolab.stages.captions.chat.rate_limits import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import LOST, Answer
 from tacolab.stages.captions.chat.refusals import Doubts
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Asker:
         answers: Answers,
         attempts: int,
         budget: Budget,
-        stop: Stop,
+        stop: StopRequest,
         doubts: Doubts,
         picture: Callable[[int], str],
         show: Callable[[], object],

@@ -1,4 +1,4 @@
-"""How fast the server may be asked: requests in flight, and pauses that it wants."""
+"""How the server may be asked: requests in flight, pauses that it wants, and for how long at most."""
 
 from __future__ import annotations
 
