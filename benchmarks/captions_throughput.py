@@ -23,7 +23,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.readers.packed import Packed
 from tacolab.stages import data
 from tacolab.stages.captions.chat import captions as chat

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import token_weights as weights
 from tacolab.stages.captions.table import table
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent / "unit" / "train"))
 import small_training
 from equality import assert_equal
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import captions, data
 
 

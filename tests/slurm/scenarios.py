@@ -42,10 +42,13 @@ def sit_out(study: Study, job: int) -> None:
         wait("SLURM's signal", lambda: roused(trainer))
 
 
-def meet_limits(study: Study, count: int) -> None:
-    """Let the first segments of a training end at a time limit, and the next have room."""
-    done = 0
-    for generation in range(count):
+def meet_limits(study: Study, count: int, already: int = 0) -> None:
+    """Let the next segments of a training end at a time limit, and the one after have room.
+
+    already: limits that it has met before.
+    """
+    done = study.ends()[-1]["step"] if already else 0
+    for generation in range(already, already + count):
         study.wait_for_step(done + 1, after=generation)
         job = study.starts()[-1]["job"]
         sit_out(study, job)
@@ -55,13 +58,16 @@ def meet_limits(study: Study, count: int) -> None:
 
 
 def three_limits(folder: Path) -> Study:
-    """As long as three jobs; SLURM's warning alone. The config is spoilt meanwhile."""
-    study = Study(folder, warning=60)
+    """As long as three jobs; SLURM's warning alone. Config and code are spoilt meanwhile."""
+    study = Study(folder, warning=60, own_code=True)
     study.prepare()
     head = study.head()
     wait("a job", study.jobs)
     (folder / "study.yaml").write_text("lambdas: [")
-    meet_limits(study, 2)
+    meet_limits(study, 1)
+    for name in ("tacolab/__init__.py", "tacolab/stages/train/loop.py", "rules/train.smk"):
+        (study.checkout / "workflow" / name).write_text("raise SystemExit('spoilt')\n")
+    meet_limits(study, 1, already=1)
     assert study.finish(head) == 0, study.log()
     return study
 

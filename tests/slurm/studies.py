@@ -53,13 +53,21 @@ class Study:
         retries: int = 1,
         gpus: int = 1,
         options: str = "",
+        own_code: bool = False,
         **execution: Any,
     ) -> None:
         """runtime: minutes. warning: seconds before the time limit at which SLURM sends SIGURG;
-        None: never. options: of sbatch, for the training."""
+        None: never. options: of sbatch, for the training. own_code: a checkout that no other
+        study runs."""
         self.folder, self.lambdas, self.steps = folder, lambdas, steps
         self.noted: Any = None  # by a scenario, on its way
         folder.mkdir(exist_ok=True)
+        self.checkout = folder / "checkout" if own_code else ROOT
+        for name in ("Snakefile", "workflow", "envs") if own_code else ():
+            source, copy = ROOT / name, self.checkout / name
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+        self.environment = ENVIRONMENT | {"PYTHONPATH": str(self.checkout / "workflow")}
         study = small_training.study(
             training={
                 "epochs": steps // PER_EPOCH if gpus == 1 else steps,
@@ -104,11 +112,12 @@ class Study:
         with (self.folder / "head.log").open("ab") as log:
             head = subprocess.Popen(
                 [
-                    *("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--profile", "profile"),
+                    *("snakemake", "--snakefile", str(self.checkout / "Snakefile")),
+                    *("--profile", "profile"),
                     *("--until", until, "--configfile", "study.yaml"),
                 ],
                 cwd=self.folder,
-                env=ENVIRONMENT,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -132,7 +141,7 @@ class Study:
         return subprocess.run(
             ["tacolab", *command, "-c", "study.yaml"],
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env=self.environment,
             capture_output=True,
             text=True,
         )

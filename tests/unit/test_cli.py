@@ -14,7 +14,7 @@ import pytest
 from tacolab import cli, config
 from tacolab.errors import Interrupted, StageError
 from tacolab.files.process import Process
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 
 STUDY = """
 title: test
@@ -39,7 +39,7 @@ protocol:
 COMMANDS = [
     "data",
     "captions",
-    "weights",
+    "token-weights",
     "train",
     "evaluate",
     "anchors",
@@ -206,7 +206,10 @@ def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
 
 def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run: Run) -> None:
     plan = Plan(config.load(Path("study.yaml")))
-    (table, summary), report = plan.find("captions", source="human").files, plan.report().folder
+    (table, summary), report = (
+        plan.find("captions", source="human").files,
+        plan.find("report").folder,
+    )
     ended = subprocess.run(
         [sys.executable, "-c", "from tacolab.files.process import Process\nprint(Process.me())"],
         capture_output=True,

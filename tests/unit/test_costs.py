@@ -13,7 +13,8 @@ from tacolab import config
 from tacolab.errors import UserError
 from tacolab.overview import costs
 from tacolab.overview.costs import Costs
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
+from tacolab.plan.stages import PARAMETERS
 from tacolab.readers.networks import build_codec
 from tacolab.readers.packed import Packed
 from tacolab.stages import data
@@ -140,7 +141,7 @@ def test_parameters_are_those_of_the_network(arm: str, share: float) -> None:
     with torch.device("meta"):
         network = build_codec(plan("study").study, arm)
     count = sum(parameter.numel() for parameter in network.parameters())
-    assert share * costs.PARAMETERS == pytest.approx(count, rel=0.01)
+    assert share * PARAMETERS == pytest.approx(count, rel=0.01)
 
 
 # -- phases -------------------------------------------------------------------------------------
@@ -208,8 +209,8 @@ def test_the_finished_costs_nothing_and_the_begun_what_is_left() -> None:
     assert found.total.gpu_hours == pytest.approx(450_000 * 8 / 50 / 3600 + 5 / 60)
     assert found.total.evaluations == before.evaluations
     for artefact in study:
-        if artefact.stage in ("code", "metrics") and artefact.names["arm"] == "image-only":
-            make(artefact, fingerprint=costs.fingerprint.metrics())
+        if artefact.stage.name in ("code", "metrics") and artefact.names["arm"] == "image-only":
+            make(artefact)
     assert estimate(study).total.evaluations == before.evaluations - 2 * 3
 
 
@@ -239,19 +240,21 @@ def test_a_damaged_model_tells_no_speed_and_a_damaged_manifest_is_named() -> Non
         estimate(study)
 
 
-def test_metrics_of_other_code_are_measured_again() -> None:
+def test_what_is_there_costs_nothing_and_metrics_of_other_code_are_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     study = plan("demo")
     for artefact in study:
-        sizes = {"count": 3, "captions": 15, "bytes": 300}
-        code = costs.fingerprint.measured().get(artefact.stage)
-        make(artefact, fingerprint=code, steps=1, seconds=1, **sizes)
+        make(artefact, count=3, captions=15, bytes=300, steps=1, seconds=1)
     done = estimate(study)
     assert (done.total.evaluations, done.total.other_jobs, done.total.disk) == (0, 0, 0)
     assert (done.total.models, done.total.gpu_hours, done.total.days) == (0, 0, 0)
-    metrics = study.find("metrics", arm="image-only", lmbda="0.004")
-    make(metrics, fingerprint="other")
+    study.find("metrics", arm="image-only", lmbda="0.004").path.unlink()
     again = estimate(study).total
-    assert (again.evaluations, again.other_jobs) == (1, 1)  # and the report
+    assert (again.evaluations, again.other_jobs) == (1, 0)
+    monkeypatch.setattr("tacolab.plan.stage.fingerprint", lambda *modules: "another0")
+    edited = estimate(plan("demo")).total
+    assert (edited.models, edited.evaluations, edited.other_jobs) == (0, 6, 3)  # anchors, report
 
 
 def test_a_caption_source_that_nobody_has_counted_is_unknown_until_its_table_is_there() -> None:

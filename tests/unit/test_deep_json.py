@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from tacolab.cli.pictures import PictureCodec
+from tacolab.cli.picture_codec import PictureCodec
 from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed

@@ -13,7 +13,7 @@ import torch
 from small_disk import mounted
 from tacolab import config
 from tacolab.overview.doctor import Finding, Profile, cluster, disk, examine, machine
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 TACOLAB = Path(sys.executable).with_name("tacolab")

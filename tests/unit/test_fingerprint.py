@@ -1,4 +1,4 @@
-"""What runs metrics and report again after an edit of their code, and what does not."""
+"""What stands for the code of a cheap stage in its key: what counts, and what does not."""
 
 import ast
 from pathlib import Path
@@ -6,158 +6,158 @@ from pathlib import Path
 import pytest
 
 from tacolab.plan import fingerprint
+from tacolab.plan.fingerprint import COVERED, PACKAGE, computed, sources
+from tacolab.plan.stages import ANCHORS, DISTRIBUTION, METRICS, ORIGINALS, REPORT, STAGES
 
-CODE = '''"""What it is for."""
+MEASURES = '''"""What it is for."""
+
+from tacolab.quality import metrics
+from tacolab.files import atomic
 
 def double(x):
+    """Of a number."""
     # twice
-    return 2 * x
+    from tacolab.stages.measure import helper
+
+    return 2 * metrics.value(x)
 '''
-
-
-# What the measuring modules import, and an edit of which cannot change a number, or only one that
-# a RECIPE number stands for.
-OTHERS = {
-    "config", "keys.py", "fingerprint.py", "errors.py",  # what is wanted, and where it lies
-    # how it is done
-    "atomic.py", "disk.py", "process.py", "intact.py", "ledger.py",
-    "progress.py", "provenance.py", "device.py",
-    "evaluate/code.py", "codec", "captiontable.py", "weighttable.py",  # coding: RECIPE["code"]
-    "imagetable.py", "tokens.py", "tokencounts.py", "texts.py",
-    "weightfile.py", "lfspointer.py",  # weights that are opened or refused
-}  # fmt: skip
-
-
-def imported(name: str) -> set[str]:
-    """The modules of the package that a module needs, and those that they need."""
-    package = fingerprint.PACKAGE
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        tree = ast.parse((package / (name := todo.pop())).read_text())
-        found.add(name)
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
-                "tacolab"
-            ):
-                continue
-            for module in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                path = package.parent.joinpath(*module.split(".")).with_suffix(".py")
-                if path.exists() and (file := str(path.relative_to(package))) not in found:
-                    # A measured module's own imports count; those of the others need not.
-                    kept = file not in OTHERS and Path(file).parts[0] not in OTHERS
-                    todo += [file] if kept or file == "codec/pixels.py" else []
-    return found
-
-
-@pytest.mark.parametrize(
-    ("module", "listed"),
-    [
-        ("evaluate/score.py", fingerprint.METRICS),
-        ("evaluate/anchors.py", fingerprint.ANCHORS),
-        ("evaluate/distribution.py", fingerprint.DISTRIBUTION),
-    ],
-)
-def test_whatever_a_measuring_module_imports_is_listed(
-    module: str, listed: tuple[str, ...]
-) -> None:
-    assert sorted(listed) == sorted(imported(module))
-
-
-def test_whatever_the_report_imports_counts() -> None:
-    reports = sorted((fingerprint.PACKAGE / "report").glob("*.py"))
-    needed = set().union(*(imported(f"report/{path.name}") for path in reports))
-    assert {name for name in needed if not name.startswith("report/")} == {"jackknife.py"}
+MEASURED = ("stages.measure",)
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of a metric and a report with a template."""
-    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
-    measured = (*fingerprint.METRICS, *fingerprint.ANCHORS, *fingerprint.DISTRIBUTION)
-    for name in (*measured, "report/page.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(CODE)
-    (tmp_path / "report" / "templates").mkdir()
-    (tmp_path / "report" / "templates" / "page.html").write_text("<p>{{ title }}</p>\n")
+def package(tmp_path: Path) -> Path:
+    """A package of a stage, what it imports, a template and a room where the search stops."""
+    for name, content in {
+        "stages/measure/__init__.py": MEASURES,
+        "stages/measure/helper.py": "HELP = 1\n",
+        "stages/measure/page.html": "<p>{{ title }}</p>\n",
+        "stages/another.py": "ELSE = 1\n",
+        "quality/metrics.py": "def value(x):\n    return x\n",
+        "files/atomic.py": "A = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "same",
+    ("old", "new"),
     [
-        CODE.replace("    # twice\n", ""),
-        CODE.replace("# twice", "# two times"),
-        CODE.replace("def", "\n\n\ndef"),
-        CODE.replace("2 * x", "( 2*x )"),
-        CODE.replace("return 2 * x", "return (\n        2 * x\n    )"),
+        ("    # twice\n", ""),
+        ("# twice", "# two times"),
+        ("What it is for.", "What for?"),
+        ('    """Of a number."""\n', ""),
+        ("def double", "\n\n\ndef double"),
+        ("2 * metrics.value(x)", "( 2*metrics.value(x) )"),
+        ("return 2 * metrics.value(x)", "return (\n        2 * metrics.value(x)\n    )"),
+        (
+            "from tacolab.quality import metrics\nfrom",
+            "from tacolab.quality import metrics\n\nfrom",
+        ),
+        ("from tacolab.files import atomic\n", ""),
+        ("from tacolab.files", "import os\nfrom tacolab.files"),
     ],
 )
-def test_comments_blank_lines_and_layout_do_not_count(package: Path, same: str) -> None:
-    before = fingerprint.metrics(), fingerprint.report()
-    (package / "evaluate/metrics.py").write_text(same)
-    (package / "report/page.py").write_text(same)
-    assert (fingerprint.metrics(), fingerprint.report()) == before
+def test_comments_docstrings_layout_and_import_lines_do_not_count(
+    package: Path, old: str, new: str
+) -> None:
+    before = computed(package, *MEASURED)
+    assert old in MEASURES
+    (package / "stages/measure/__init__.py").write_text(MEASURES.replace(old, new))
+    assert computed(package, *MEASURED) == before
 
 
-@pytest.mark.parametrize("name", fingerprint.METRICS)
-def test_code_of_every_metrics_module_counts(package: Path, name: str) -> None:
-    metrics, report = fingerprint.metrics(), fingerprint.report()
-    (package / name).write_text(CODE.replace("2 * x", "3 * x"))
-    assert fingerprint.metrics() != metrics
-    assert fingerprint.report() == report
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("stages/measure/__init__.py", True),
+        ("stages/measure/helper.py", True),  # imported in a function
+        ("quality/metrics.py", True),
+        ("stages/another.py", False),
+        ("files/atomic.py", False),
+        ("stages/measure/page.html", True),
+        ("stages/measure/new.csv", True),
+        ("stages/measure/.page.html.swp", False),
+        ("stages/measure/.DS_Store", False),
+        ("stages/measure/page.html~", False),
+        ("stages/measure/page.cpython-311.pyc", False),
+    ],
+)
+def test_code_that_is_imported_and_data_beside_it_count(
+    package: Path, name: str, counts: bool
+) -> None:
+    before = computed(package, *MEASURED)
+    with (package / name).open("a") as file:
+        file.write("EDITED = 1\n")
+    assert (computed(package, *MEASURED) != before) == counts
 
 
-def test_intervals_of_differences_are_drawn_anew(package: Path) -> None:
-    before = fingerprint.report()
-    (package / "jackknife.py").write_text(CODE.replace("2 * x", "3 * x"))
-    assert fingerprint.report() != before
+def test_an_edit_taken_back_is_known_again(package: Path) -> None:
+    before = computed(package, *MEASURED)
+    helper = package / "stages/measure/helper.py"
+    helper.write_text("HELP = 2\n")
+    assert computed(package, *MEASURED) != before
+    helper.write_text("HELP = 1\n")
+    assert computed(package, *MEASURED) == before
+
+
+def test_what_a_later_python_adds_to_its_syntax_tree_changes_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.12 gives functions and classes an empty list of type parameters."""
+    before = computed(package, *MEASURED)
+    monkeypatch.setattr(ast.FunctionDef, "_fields", (*ast.FunctionDef._fields, "type_params"))
+    monkeypatch.setattr(ast.FunctionDef, "type_params", [], raising=False)
+    assert computed(package, *MEASURED) == before
 
 
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("perceptual.py", {"metrics", "anchors"}),
+        ("quality/perceptual.py", {"metrics", "anchors"}),
+        ("quality/metrics.py", {"metrics", "anchors"}),
         # The originals: what is cropped and read otherwise is measured otherwise.
-        ("evaluate/images.py", {"metrics", "anchors", "originals", "distribution"}),
-        ("pictures.py", {"metrics", "anchors", "originals", "distribution"}),
-        ("packed.py", {"metrics", "anchors", "originals", "distribution"}),
-        ("evaluate/decode.py", {"metrics", "originals", "distribution"}),
-        ("evaluate/score.py", {"metrics"}),
-        ("evaluate/anchors.py", {"anchors"}),  # cheap, beside 30,000 images of each model
-        ("evaluate/features.py", {"originals", "distribution"}),
-        ("evaluate/frechet.py", {"originals", "distribution"}),
-        ("evaluate/cmmd.py", {"originals", "distribution"}),
-        ("jackknife.py", {"originals", "distribution"}),
+        ("stages/evaluate/images.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("readers/pictures.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("readers/packed.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("codec/pixels.py", {"metrics", "anchors", "originals", "distribution"}),
+        ("stages/evaluate/decode.py", {"metrics", "originals", "distribution"}),
+        ("stages/evaluate/score.py", {"metrics"}),
+        ("stages/evaluate/anchors.py", {"anchors"}),  # cheap, beside 30,000 images of each model
+        ("stages/evaluate/features.py", {"originals", "distribution"}),
+        ("quality/frechet.py", {"originals", "distribution"}),
+        ("quality/cmmd.py", {"originals", "distribution"}),
+        ("quality/jackknife.py", {"originals", "distribution", "report"}),
+        ("quality/bootstrap.py", {"report"}),
+        ("stages/report/page/template.html", {"report"}),
+        ("stages/report/judge/claims.csv", {"report"}),
+        ("stages/report/figures/style.py", {"report"}),
+        ("stages/evaluate/code.py", set()),  # a RECIPE number
+        ("codec/elic.py", set()),
+        ("plan/stages.py", set()),
+        ("files/atomic.py", set()),
     ],
 )
-def test_only_what_a_module_measures_is_measured_anew(
-    package: Path, name: str, stages: set[str]
-) -> None:
-    before = fingerprint.measured()
-    (package / name).write_text(CODE.replace("2 * x", "3 * x"))
-    after = fingerprint.measured()
-    assert {stage for stage in after if after[stage] != before[stage]} == stages
+def test_each_module_counts_for_what_is_computed_with_it(name: str, stages: set[str]) -> None:
+    assert (PACKAGE / name).is_file()
+    counts = {
+        stage.name
+        for stage in STAGES
+        if stage.sources and PACKAGE / name in sources(PACKAGE, *stage.sources)
+    }
+    assert counts == stages
 
 
-@pytest.mark.parametrize("name", ["page.py", "templates/page.html", "style.css", "new.csv"])
-def test_code_templates_styles_and_data_of_the_report_count(package: Path, name: str) -> None:
-    metrics, report = fingerprint.metrics(), fingerprint.report()
-    with (package / "report" / name).open("a") as file:
-        file.write("a = 1\n")
-    assert fingerprint.report() != report
-    assert fingerprint.metrics() == metrics
+def test_every_room_where_the_search_stops_is_there_and_says_why() -> None:
+    for name, why in COVERED.items():
+        path = PACKAGE.joinpath(*name.split("."))
+        assert (path.is_dir() or path.with_suffix(".py").is_file()) and why
 
 
-@pytest.mark.parametrize("name", [".page.py.swp", ".DS_Store", "page.py~", "page.cpython-311.pyc"])
-def test_what_editors_leave_does_not_count(package: Path, name: str) -> None:
-    before = fingerprint.report()
-    (package / "report" / name).write_bytes(b"\xff\x00")
-    assert fingerprint.report() == before
-
-
-def test_the_real_package_has_them() -> None:
-    assert {len(fingerprint.metrics()), len(fingerprint.report())} == {8}
-    assert fingerprint.metrics() == fingerprint.metrics()
-    for name in fingerprint.METRICS:
-        assert (fingerprint.PACKAGE / name).is_file()
+def test_cheap_stages_carry_their_code_and_dear_ones_a_number() -> None:
+    cheap = {stage for stage in STAGES if stage.sources}
+    assert cheap == {METRICS, ORIGINALS, DISTRIBUTION, ANCHORS, REPORT}
+    assert all(stage.recipe for stage in STAGES if stage not in cheap)
+    for stage in cheap:
+        assert stage.code == {"code": fingerprint.fingerprint(*stage.sources)}
+        assert len(stage.code["code"]) == 8

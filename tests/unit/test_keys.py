@@ -10,8 +10,8 @@ import pytest
 
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan import keys
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan, Stage, digest
+from tacolab.plan.stages import STAGES
 
 STUDY: dict[str, Any] = {
     "title": "test",
@@ -85,7 +85,9 @@ def moved(before: Plan, after: Plan) -> set[str]:
 def label(artefact: Artefact) -> str:
     """Without key; for a shuffled table with what it shuffles."""
     own = artefact.inputs.get("own")
-    return "/".join([artefact.stage, *artefact.names.values(), own.names["source"] if own else ""])
+    return "/".join(
+        [artefact.stage.name, *artefact.names.values(), own.names["source"] if own else ""]
+    )
 
 
 def downstream(what: Plan, *first: Callable[[Artefact], bool]) -> set[str]:
@@ -98,7 +100,7 @@ def downstream(what: Plan, *first: Callable[[Artefact], bool]) -> set[str]:
 
 
 def is_(stage: str, **names: str) -> Callable[[Artefact], bool]:
-    return lambda a: a.stage == stage and a.names.items() >= names.items()
+    return lambda a: a.stage.name == stage and a.names.items() >= names.items()
 
 
 BASE = plan()
@@ -108,7 +110,7 @@ def test_the_keys_of_today_are_those_of_tomorrow() -> None:
     # If this fails, the way keys are hashed (or a default of the config) has changed: every
     # artefact of every study gets a new path and everything is trained anew. Change these only
     # where that is meant.
-    assert keys.digest({"b": [1, 0.5, None], "a": "ä"}) == "b700b46a"
+    assert digest({"b": [1, 0.5, None], "a": "ä"}) == "b700b46a"
     assert BASE.find("data", dataset="trainset").key == "26439772"
     assert BASE.find("captions", dataset="trainset").key == "b8cd7fbe"
     assert BASE.find("train", arm="taco", lmbda="0.0016").key == "cd63ad94"
@@ -119,7 +121,7 @@ def test_the_keys_of_today_are_those_of_tomorrow() -> None:
 def test_a_key_is_eight_hex_digits_of_the_text_that_is_stored() -> None:
     for artefact in BASE:
         # As it is read back from the JSON beside the artefact.
-        assert keys.digest(json.loads(json.dumps(artefact.text))) == artefact.key
+        assert digest(json.loads(json.dumps(artefact.text))) == artefact.key
         assert len(artefact.key) == 8
         assert int(artefact.key, 16) >= 0
 
@@ -276,8 +278,10 @@ def test_a_change_moves_exactly_what_depends_on_it(
 def test_another_training_set_moves_the_models_and_what_follows() -> None:
     after = plan(training__dataset="photos")
     new = [a for path, a in paths(after).items() if path not in paths(BASE)]
-    assert {a.stage for a in new} == {"train", "code", "metrics", "report"}
-    assert all(a.inputs["data"].names["dataset"] == "photos" for a in new if a.stage == "train")
+    assert {a.stage.name for a in new} == {"train", "code", "metrics", "report"}
+    assert all(
+        a.inputs["data"].names["dataset"] == "photos" for a in new if a.stage.name == "train"
+    )
 
 
 def test_an_arms_caption_source_moves_that_arm_beside_the_old_one() -> None:
@@ -290,7 +294,7 @@ def test_an_arms_caption_source_moves_that_arm_beside_the_old_one() -> None:
         "captions/trainset/constant/",
         "report/",
     }
-    assert {a.stage for a in new if "arm" in a.names} == {"train", "code", "metrics"}
+    assert {a.stage.name for a in new if "arm" in a.names} == {"train", "code", "metrics"}
     # And only what is evaluated with it, where only the evaluation's captions change.
     after = plan(
         arms__taco__captions={"trainset": "human", "photos": "released", "kodak": "released"}
@@ -305,14 +309,18 @@ def test_an_arms_caption_source_moves_that_arm_beside_the_old_one() -> None:
     } | {"report/"}
 
 
-@pytest.mark.parametrize("stage", list(keys.RECIPE))
-def test_a_raised_recipe_moves_its_stage_and_what_follows(
-    stage: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_other_code_of_a_stage_moves_it_and_what_follows(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(keys.RECIPE, stage, keys.RECIPE[stage] + 1)
-    after = plan()
-    monkeypatch.undo()
-    assert moved(BASE, after) == downstream(BASE, is_(stage))
+    """A raised recipe, or for cheap stages the code itself."""
+    real = Stage.code.fget
+
+    def code(self: Stage) -> dict[str, Any]:
+        return {"recipe": 1000} if self is stage else real(self)
+
+    monkeypatch.setattr(Stage, "code", property(code))
+    assert moved(BASE, plan()) == downstream(BASE, is_(stage.name))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +340,7 @@ def test_a_raised_recipe_moves_its_stage_and_what_follows(
 )
 def test_what_is_added_only_adds(places: dict[str, Any]) -> None:
     before, after = paths(BASE), paths(plan(**places))
-    assert {before[path].stage for path in before.keys() - after.keys()} == {"report"}
+    assert {before[path].stage.name for path in before.keys() - after.keys()} == {"report"}
     assert len(after) > len(before)
 
 
@@ -341,7 +349,7 @@ def test_all_models_share_the_originals_and_only_what_is_asked_for_has_a_distanc
         protocol__datasets__photos__distribution={"fid": "images", "controls": ["shuffled"]},
         protocol__datasets__kodak__distribution={"cmmd": True},
     )
-    made = [a for a in after if a.stage == "distribution"]
+    made = [a for a in after if a.stage.name == "distribution"]
     kodak = [a for a in made if a.names["dataset"] == "kodak"]
     originals = after.find("originals", dataset="kodak")
     assert all(a.inputs["originals"] is originals for a in kodak)
@@ -365,7 +373,7 @@ def test_an_added_lambda_trains_just_that() -> None:
     after = paths(plan(lambdas=["0.0016", "0.015", "0.004"]))
     new = [after[path] for path in after.keys() - paths(BASE).keys()]
     assert {a.names.get("lmbda", "0.004") for a in new} == {"0.004"}
-    assert {a.stage for a in new} == {"train", "code", "metrics", "report"}
+    assert {a.stage.name for a in new} == {"train", "code", "metrics", "report"}
 
 
 def test_what_verdicts_alone_depend_on_makes_the_report_anew() -> None:
@@ -376,14 +384,14 @@ def test_what_verdicts_alone_depend_on_makes_the_report_anew() -> None:
     )
     for before, after in ((BASE, plan(arms__wide__stand_in="made-up captions")), (one, other)):
         changed = paths(before).keys() ^ paths(after).keys()
-        assert changed == {before.report().path, after.report().path}
+        assert changed == {before.find("report").path, after.find("report").path}
 
 
 def test_order_of_lambdas_arms_and_sets_moves_nothing() -> None:
     turned = {name: dict(reversed(STUDY[name].items())) for name in ("arms", "datasets")}
     after = plan(lambdas=["0.015", "0.0016"], **turned)
     # But the report: arms stand and are coloured in their order.
-    report = {BASE.report().path, after.report().path}
+    report = {BASE.find("report").path, after.find("report").path}
     assert paths(after).keys() - report == paths(BASE).keys() - report
 
 
@@ -425,7 +433,7 @@ def test_phases_are_in_no_key() -> None:
     plain = paths(plan(**(PHASES | {"phases": []})))
     limited = plan(phase=1, **PHASES)
     # The report has the key of what it shows.
-    assert {a.stage for path, a in paths(limited).items() if path not in plain} == {"report"}
+    assert {a.stage.name for path, a in paths(limited).items() if path not in plain} == {"report"}
     assert paths(plan(phase=2, **PHASES)).keys() == plain.keys()
 
 
@@ -507,13 +515,13 @@ def test_finished_results_need_no_intermediate_files(
     # A copy of results/ without codes and packed data is complete.
     monkeypatch.chdir(tmp_path)
     for artefact in BASE:
-        if artefact.stage in (*keys.TARGETS, "report"):
+        if artefact.stage.wanted:
             make(artefact)
     assert BASE.needed() == []
     # A lost table of metrics needs its codes again, which need packed data and captions.
     lost = BASE.find("metrics", dataset="kodak", control="own", **NAMES)
     lost.path.unlink()
-    assert {a.stage for a in BASE.needed()} == {"data", "captions", "code", "metrics"}
+    assert {a.stage.name for a in BASE.needed()} == {"data", "captions", "code", "metrics"}
 
 
 def test_a_missing_input_is_named_with_the_command_that_makes_it(
@@ -544,9 +552,9 @@ def test_an_exported_epoch_is_evaluated_and_trains_nothing() -> None:
     changes = {"arms__taco__training": {"export_epochs": [2]}, "arms__taco@2": EXPORT}
     after = plan(**changes)
     new = [a for path, a in paths(after).items() if path not in paths(before)]
-    assert {a.stage for a in new} == {"code", "metrics", "report"}
-    assert {a.names["arm"] for a in new if a.stage != "report"} == {"taco@2"}
-    assert paths(before).keys() - paths(after).keys() == {before.report().path}
+    assert {a.stage.name for a in new} == {"code", "metrics", "report"}
+    assert {a.names["arm"] for a in new if a.stage.name != "report"} == {"taco@2"}
+    assert paths(before).keys() - paths(after).keys() == {before.find("report").path}
     of = after.find("code", arm="taco@2", lmbda="0.015", seed="100", dataset="kodak", control="own")
     whole = after.find("code", **(of.names | {"arm": "taco"}))
     assert of.inputs == whole.inputs and of.key != whole.key

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
+from tacolab.plan.keys import Artefact
 
 from tacolab.cluster import slurm
 from tacolab.files import atomic
 from tacolab.files.process import Process
 from tacolab.plan import leftovers
-from tacolab.plan.keys import Artefact
 
 
 @pytest.mark.parametrize(

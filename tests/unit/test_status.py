@@ -22,7 +22,7 @@ from tacolab.cluster import lease, slurm
 from tacolab.overview import trainings
 from tacolab.overview.status import Status
 from tacolab.overview.trainings import Observer, Training
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.train.segments import Segments
 
 STUDY: dict[str, Any] = {
@@ -303,7 +303,7 @@ def test_damaged_files_become_words(
         for path in (*(state.folder / name for name in names), *artefact.files):
             _spoil(path, garbage)
     for artefact in plan:
-        if artefact.stage == "metrics":
+        if artefact.stage.name == "metrics":
             for path in artefact.files:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _spoil(path, garbage)
@@ -419,7 +419,7 @@ def test_jobs_of_the_workflow_and_submitted_ones(plan: Plan, tmp_path: Path) -> 
 
 
 def plan_models(plan: Plan) -> list[Artefact]:
-    return [artefact for artefact in plan if artefact.stage == "train"]
+    return [artefact for artefact in plan if artefact.stage.name == "train"]
 
 
 def test_a_job_is_known_by_what_it_wrote(plan: Plan, tmp_path: Path) -> None:

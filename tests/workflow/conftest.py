@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tacolab.config import load
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 DEMO = "config/demo.yaml"

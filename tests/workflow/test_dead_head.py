@@ -13,7 +13,7 @@ import pytest
 
 from conftest import ROOT
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages import data
 
 STUDY = {

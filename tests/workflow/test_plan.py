@@ -96,10 +96,10 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
 def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:
     """One vocabulary of the training captions; a table for these, the test set and its control."""
     more = clone.lacking()
-    assert (more.pop("vocabulary"), more.pop("weights")) == (1, 3)
+    assert (more.pop("vocabulary"), more.pop("token_weights")) == (1, 3)
     clone.edit(DEMO, "arms:\n", "token_weights: {tfidf: false}\narms:\n")
     less = clone.lacking()
-    assert "vocabulary" not in less and less["weights"] == 3
+    assert "vocabulary" not in less and less["token_weights"] == 3
     clone.edit(DEMO, "token_weighting: pooled", "token_weighting: none")
     assert clone.lacking() == more
 

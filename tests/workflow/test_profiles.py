@@ -12,7 +12,7 @@ JOBS = {
     "data": 2,
     "captions": 3,
     "vocabulary": 1,
-    "weights": 3,
+    "token_weights": 3,
     "train": 6,
     "code": 12,
     "metrics": 12,

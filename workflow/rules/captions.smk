@@ -1,41 +1,36 @@
 # Caption tables. Networks that describe images need torch and a GPU; all other sources need neither,
-# but perhaps the internet. The plan says which rule fits a source.
+# but perhaps the internet.
 
 
 rule captions:
     input:
-        data=made_from("captions", "data"),
-        own=made_from("captions", "own"),
+        made_from("captions"),
     output:
-        "results/captions/{dataset}/{source}/{key}.parquet",
-        "results/captions/{dataset}/{source}/{key}.json",
+        stage("captions").patterns,
     log:
-        "results/logs/captions/{dataset}/{source}/{key}.log",
+        stage("captions").log,
     wildcard_constraints:
-        source=other_sources(Ofa, HuggingFace),
+        source=named("source", "captions"),
     conda:
         "../../envs/captions.yaml"
     message:
         "captions of {wildcards.dataset} from source {wildcards.source}"
     shell:
-        "tacolab captions {wildcards.dataset} {wildcards.source} --config {CONFIG}"
-        " --key {wildcards.key} 2> {log}"
+        MAKE
 
 
 rule describe:
     input:
-        data=made_from("captions", "data"),
+        made_from("describe"),
     output:
-        "results/captions/{dataset}/{source}/{key}.parquet",
-        "results/captions/{dataset}/{source}/{key}.json",
+        stage("describe").patterns,
     log:
-        "results/logs/captions/{dataset}/{source}/{key}.log",
+        stage("describe").log,
     wildcard_constraints:
-        source=sources(Ofa, HuggingFace),
+        source=named("source", "describe"),
     conda:
         "../../envs/train.yaml"
     message:
         "captions of {wildcards.dataset} by the network of source {wildcards.source}"
     shell:
-        "tacolab captions {wildcards.dataset} {wildcards.source} --config {CONFIG}"
-        " --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE

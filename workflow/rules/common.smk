@@ -6,26 +6,13 @@ import sys
 from pathlib import Path
 
 from tacolab import config as configuration
-from tacolab.files import disk, process
-from tacolab.plan import fingerprint, leftovers
 from tacolab.cluster import head
-from tacolab.config import HuggingFace, Ofa
-from tacolab.stages.data.sources import check_sources
 from tacolab.errors import UserError
-from tacolab.plan.keys import MODELS, RESULTS, TARGETS, Plan, snapshot, snapshot_path
-from tacolab.stages.report import latest, origin
-
-# `tacolab` of this checkout and Python of this environment, also where nobody activated it.
-os.environ["PATH"] = os.pathsep.join(
-    [
-        str(Path(workflow.basedir) / "workflow/bin"),
-        str(Path(sys.executable).parent),
-        os.environ["PATH"],
-    ]
-)
-# With --sdm conda a rule's environment must come before all these. Conda would put it where the
-# active one stands, if it knew of one.
-os.environ.pop("CONDA_SHLVL", None)
+from tacolab.files import disk, process
+from tacolab.plan import RESULTS, Plan, leftovers, snapshots
+from tacolab.plan.stages import stage
+from tacolab.stages.data.sources import check_sources
+from tacolab.stages.report import latest
 
 try:
     ORIGIN = " + ".join(os.path.relpath(path) for path in workflow.configfiles)
@@ -46,9 +33,10 @@ except (UserError, disk.RefusedError) as error:
     print(f"tacolab: {error}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UserError) else 1)
 
-# Merged from --configfile and --config. Written at the start, for a dry run writes nothing.
-CONFIG = snapshot_path(MERGED)
+# Config and code as they are now, for jobs. Written at the start, for a dry run writes nothing.
+CONFIG = snapshots.config_path(MERGED)
 if workflow.is_main_process:
+    os.environ["TACOLAB_CODE"] = str(snapshots.code_path().resolve())
     # Of the jobs' own Snakemake, too: a training that is queued again for weeks would otherwise
     # read the YAML of the day, and end at a typo or a lambda that is no longer asked for.
     workflow.config_settings.configfiles = [CONFIG.resolve()]
@@ -59,14 +47,38 @@ else:
     # Jobs on a cluster live on without their head, and get its environment.
     os.environ.pop(process.HEAD, None)
 
-MEASURED = fingerprint.measured()
+# `tacolab` of that code, and Python of this environment, also where nobody activated it.
+os.environ["PATH"] = os.pathsep.join(
+    [
+        str(Path(os.environ.get("TACOLAB_CODE", CODE)) / "workflow/bin"),
+        str(Path(sys.executable).parent),
+        os.environ["PATH"],
+    ]
+)
+# With --sdm conda a rule's environment must come before all these. Conda would put it where the
+# active one stands, if it knew of one.
+os.environ.pop("CONDA_SHLVL", None)
+
+# Every rule's command.
+MAKE = "tacolab make {output[0]} --config {CONFIG} --threads {threads} 2> {log}"
+
+# Files of what the study asks for by itself.
+WANTED = [
+    path
+    for artefact in PLAN
+    if artefact.stage.wanted
+    for path in (
+        [artefact.folder] if artefact.stage.name == "report" else artefact.files
+    )
+]
 
 
 onstart:
     # Not in the nested Snakemake of a job.
     if workflow.is_main_process:
         try:
-            snapshot(MERGED)
+            snapshots.keep_config(MERGED)
+            snapshots.keep_code()
             head.start(RESULTS, workflow.dag)
             # Snakemake deletes before a job what is its output: of a report only a link.
             latest.adopt(PLAN.find("report").folder)
@@ -106,6 +118,12 @@ def any_of(names):
     return "|".join(re.escape(name) for name in sorted(set(names))) or "(?!)"
 
 
+def named(wildcard, *stages):
+    """A wildcard's pattern: what artefacts of these stages (or of any) are named."""
+    artefacts = PLAN.every(*map(stage, stages)) if stages else PLAN
+    return any_of(a.names[wildcard] for a in artefacts if wildcard in a.names)
+
+
 wildcard_constraints:
     key="[0-9a-f]{8}",
     lmbda="[0-9.]+",
@@ -114,98 +132,20 @@ wildcard_constraints:
     source="[^/]+",
     arm="[^/]+",
     # Not any name: own.distribution.json is no summary of a control "own.distribution".
-    control=any_of(a.names["control"] for a in PLAN if "control" in a.names),
+    control=named("control"),
     machine="[^/]+",
 
 
-def sources(*kinds):
-    """A pattern of the names of the caption sources of these kinds."""
-    captions = PLAN.study.captions.items()
-    return any_of(name for name, source in captions if isinstance(source, kinds))
+def made_from(name):
+    """Input function: the files of an artefact's inputs.
 
-
-def other_sources(*kinds):
-    """A pattern of all other names."""
-    return f"(?!(?:{sources(*kinds)})/)[^/]+"
-
-
-def files_of(*stages):
-    """The files of every artefact of these stages: half of them are not enough."""
-    return [
-        str(path)
-        for artefact in PLAN
-        if artefact.stage in stages
-        for path in artefact.files
-    ]
-
-
-def inputs_of(artefact, paths):
-    """Files of an artefact as inputs: `ancient`, unless it will be measured anew, by other code.
-
-    Snakemake asks no job for its own reasons to run that follows one which runs: without an update
-    of its inputs, FID would stay that of the old features.
-    """
-    anew = artefact.done and fingerprint.outdated(artefact, MEASURED)
-    return paths if anew else ancient(paths)
-
-
-def begun_first(wildcards):
-    """Priority of a training. They are the longest jobs, which would otherwise end up alone at the
-    end. A begun one may run in a job of an earlier head: its new job takes over that GPU, and any
-    other would hold one more than is allowed.
-    """
-    state = PLAN.find("train", **wildcards).folder / "state"
-    return 20 if state.exists() else 10
-
-
-def run_anew(output):
-    """Plan the job of a finished artefact, as --forcerun does.
-
-    What made it stands beside it. Snakemake's own memory has nothing of a job that ended while no
-    head lived, nor in a copy of results/, and takes a job that failed for one that was done.
-    """
-    workflow.dag.forcefiles.add(str(output))
-
-
-def made_from(stage, role):
-    """Input function: the files of one input of an artefact.
-
-    Mostly `ancient`, for the key in the path says all; time stamps and "updated by another job" say
-    nothing, but would schedule days of training. What is there and up to date needs no input at
-    all: with `ancient` alone, a packed data set that was deleted and is made again would.
+    They are `ancient`: the path says what made them; time stamps, and a job that makes one again,
+    say nothing, but would schedule days of training. What is there needs no input at all: with
+    `ancient` alone, a packed data set that was deleted and is made again would.
     """
 
     def files(wildcards):
-        artefact = PLAN.find(stage, **wildcards)
-        if artefact.done:
-            if not fingerprint.outdated(artefact, MEASURED):
-                return []
-            run_anew(artefact.path)
-        if role not in artefact.inputs:
-            return []
-        source = artefact.inputs[role]
-        return inputs_of(source, [str(path) for path in source.files])
-
-    return files
-
-
-def shown(page):
-    """Input function: files that the report reads. What is measured again, by force too, is shown
-    again. Of a model only its description: a copy of results/ without weights still makes a report.
-    """
-
-    def files(wildcards):
-        if page.done and origin.stale(page):
-            run_anew(page.folder)
-        # The output is a link, whose time stamp tells nothing; only --forcerun needs an update.
-        forced = workflow.dag_settings.forcerun
-        found = []
-        for artefact in page.inputs.values():
-            paths = [str(p) for p in artefact.files if p.suffix != ".safetensors"]
-            if forced and artefact.stage not in MODELS:
-                found += paths
-            else:
-                found += inputs_of(artefact, paths)
-        return found
+        artefact = PLAN.find(name, **wildcards)
+        return [] if artefact.done else ancient([str(path) for path in artefact.reads])
 
     return files

@@ -1,11 +1,11 @@
 rule data:
     output:
-        "results/data/{dataset}/{key}/manifest.json",
+        stage("data").patterns,
     log:
-        "results/logs/data/{dataset}/{key}.log",
+        stage("data").log,
     conda:
         "../../envs/captions.yaml"
     message:
         "verifying and packing data set {wildcards.dataset}"
     shell:
-        "tacolab data {wildcards.dataset} --config {CONFIG} --key {wildcards.key} 2> {log}"
+        MAKE

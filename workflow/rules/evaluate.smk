@@ -1,101 +1,79 @@
-# Coding is expensive and keyed; metrics are cheap and carry the fingerprint of their sources.
+# Coding is dear, and its code counts by a RECIPE number; what is measured carries the code in its key.
 
 
 rule code:
     input:
-        model=made_from("code", "model"),
-        data=made_from("code", "data"),
-        captions=made_from("code", "captions"),
-        weights=made_from("code", "weights"),
+        made_from("code"),
     output:
-        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.parquet",
-        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/streams.zip",
-        "results/codes/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}/codes.json",
+        stage("code").patterns,
     log:
-        "results/logs/code/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+        stage("code").log,
     conda:
         "../../envs/train.yaml"
     message:
         "coding {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
-        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
-        " --control {wildcards.control} --seed {wildcards.seed} --step code"
-        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE
 
 
 rule metrics:
     input:
-        codes=made_from("metrics", "codes"),
-        model=made_from("metrics", "model"),
-        data=made_from("metrics", "data"),
+        made_from("metrics"),
     output:
-        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.parquet",
-        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.json",
-        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.examples.zip",
+        stage("metrics").patterns,
     log:
-        "results/logs/metrics/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+        stage("metrics").log,
     conda:
         "../../envs/train.yaml"
     message:
         "measuring {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
-        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
-        " --control {wildcards.control} --seed {wildcards.seed} --step metrics"
-        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE
 
 
 rule originals:
     input:
-        data=made_from("originals", "data"),
+        made_from("originals"),
     output:
-        "results/evaluation/originals/{dataset}/{key}.safetensors",
-        "results/evaluation/originals/{dataset}/{key}.json",
+        stage("originals").patterns,
     log:
-        "results/logs/originals/{dataset}/{key}.log",
+        stage("originals").log,
     conda:
         "../../envs/train.yaml"
     message:
         "features of the originals of {wildcards.dataset}, for FID and CMMD"
     shell:
-        "tacolab originals {wildcards.dataset} --config {CONFIG}"
-        " --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE
 
 
 rule distribution:
     input:
-        codes=made_from("distribution", "codes"),
-        originals=made_from("distribution", "originals"),
-        model=made_from("distribution", "model"),
-        data=made_from("distribution", "data"),
+        made_from("distribution"),
     output:
-        "results/evaluation/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.distribution.json",
+        stage("distribution").patterns,
     log:
-        "results/logs/distribution/{arm}/{lmbda}/{seed}/{key}/{dataset}/{control}.log",
+        stage("distribution").log,
     conda:
         "../../envs/train.yaml"
     message:
         "FID and CMMD of {wildcards.dataset} by {wildcards.arm} at lambda {wildcards.lmbda}"
         " (captions: {wildcards.control})"
     shell:
-        "tacolab evaluate {wildcards.arm} {wildcards.lmbda} {wildcards.dataset}"
-        " --control {wildcards.control} --seed {wildcards.seed} --step distribution"
-        " --config {CONFIG} --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE
 
 
 rule anchors:
     input:
-        data=made_from("anchors", "data"),
+        made_from("anchors"),
     output:
-        "results/evaluation/anchors/{dataset}/{codec}/{key}.parquet",
-        "results/evaluation/anchors/{dataset}/{codec}/{key}.json",
+        stage("anchors").patterns,
     log:
-        "results/logs/anchors/{dataset}/{codec}/{key}.log",
+        stage("anchors").log,
     conda:
         "../../envs/train.yaml"
     message:
         "measuring {wildcards.codec} on {wildcards.dataset}"
     shell:
-        "tacolab anchors {wildcards.dataset} {wildcards.codec} --config {CONFIG}"
-        " --key {wildcards.key} --threads {threads} 2> {log}"
+        MAKE

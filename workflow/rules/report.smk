@@ -1,13 +1,10 @@
-REPORT = PLAN.find("report")
-
-
+# A link to a folder that is drawn anew beside the old one, so that a failure leaves the old.
 rule report:
     input:
-        shown(REPORT),
-    # A link to a folder that is drawn anew beside the old one, so that a failure leaves the old.
+        made_from("report"),
     output:
         report(
-            directory(str(REPORT.folder)),
+            directory(RESULTS / stage("report").folder),
             patterns=["{kind,figures|tables}/{file}"],
             category=lambda wildcards: {
                 "figures": "Rate-distortion figures",
@@ -16,13 +13,13 @@ rule report:
             caption="../report/files.rst",
         ),
     log:
-        f"results/logs/report/{REPORT.key}.log",
+        stage("report").log,
     conda:
         "../../envs/report.yaml"
     message:
         "drawing figures, tables and page"
     shell:
-        "tacolab report --config {CONFIG} --key {REPORT.key} > {log} 2>&1"
+        MAKE
 
 
 # Of what is there, before all is done. Never asked for by another rule, so it always runs.

@@ -3,14 +3,12 @@
 
 rule timing:
     output:
-        "results/timing/{machine}/{key}.parquet",
-        "results/timing/{machine}/{key}.json",
+        stage("timing").patterns,
     log:
-        "results/logs/timing/{machine}/{key}.log",
+        stage("timing").log,
     conda:
         "../../envs/train.yaml"
     message:
         "timing the codec on {wildcards.machine}"
     shell:
-        "tacolab timing {wildcards.machine} --config {CONFIG} --key {wildcards.key}"
-        " --threads {threads} 2> {log}"
+        MAKE

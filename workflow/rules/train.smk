@@ -1,18 +1,24 @@
-# A model is trained, or a weight file of others is imported: the arm says which.
+# A model is trained, or a checkpoint of others is imported: the arm says which.
+
+
+def begun_first(wildcards):
+    """Priority of a training. They are the longest jobs, which would otherwise end up alone at the
+    end. A begun one may run in a job of an earlier head: its new job takes over that GPU, and any
+    other would hold one more than is allowed.
+    """
+    state = PLAN.find("train", **wildcards).folder / "state"
+    return 20 if state.exists() else 10
 
 
 rule train:
     input:
-        data=made_from("train", "data"),
-        captions=made_from("train", "captions"),
-        weights=made_from("train", "weights"),
+        made_from("train"),
     output:
-        "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
-        "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
+        stage("train").patterns,
     log:
-        "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+        stage("train").log,
     wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if not how.checkpoints),
+        arm=named("arm", "train"),
     priority: begun_first
     conda:
         "../../envs/train.yaml"
@@ -28,23 +34,19 @@ rule train:
         "training {wildcards.arm} at lambda {wildcards.lmbda}, seed {wildcards.seed}"
         " (progress in {params.state}/train.log)"
     shell:
-        "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
-        " --config {CONFIG} --key {wildcards.key} --threads {threads}"
-        " --attempt {resources.attempt} --stage-to={resources.stage_to:q} 2> {log}"
+        MAKE + " --attempt {resources.attempt} --stage-to={resources.stage_to:q}"
 
 
 rule imported:
     output:
-        "results/models/{arm}/{lmbda}/{seed}/{key}/model.safetensors",
-        "results/models/{arm}/{lmbda}/{seed}/{key}/model.json",
+        stage("imported").patterns,
     log:
-        "results/logs/train/{arm}/{lmbda}/{seed}/{key}.log",
+        stage("imported").log,
     wildcard_constraints:
-        arm=any_of(arm for arm, how in PLAN.study.arms.items() if how.checkpoints),
+        arm=named("arm", "imported"),
     conda:
         "../../envs/train.yaml"
     message:
         "importing the weights of {wildcards.arm} at lambda {wildcards.lmbda}"
     shell:
-        "tacolab train {wildcards.arm} {wildcards.lmbda} --seed {wildcards.seed}"
-        " --config {CONFIG} --key {wildcards.key} 2> {log}"
+        MAKE

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mock_openai import MockOpenAI
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.stages import captions, data
 
 TACOLAB = Path(sys.executable).with_name("tacolab")
@@ -87,7 +87,7 @@ class ChatStudy:
         """In this process."""
         plan = self.plan
         artefact = plan.find("captions", source="gpt")
-        captions.run(plan, artefact, max_cost=max_cost, blame_images=blame_images)
+        captions.run(plan, artefact, Options(max_cost=max_cost, blame_images=blame_images))
         return artefact
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[str]:

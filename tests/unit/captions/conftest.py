@@ -10,7 +10,7 @@ from chat_study import KEY, ChatStudy
 
 from mock_openai import MockOpenAI, serving
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
 from tacolab.stages.captions.chat import batch, batch_server, rate_limits, sync
 
@@ -40,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artef
             data.run(plan, packed)
         artefact = plan.find("captions", dataset="set", source=source)
         for wanted in [*artefact.inputs.values(), artefact]:
-            if wanted.stage == "captions":
+            if wanted.stage.name == "captions":
                 captions.run(plan, wanted)
         return artefact
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.captions.sources import derangement
 from tacolab.stages.captions.table import SCHEMA

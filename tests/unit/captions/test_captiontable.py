@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.captions.table import table
 

@@ -25,10 +25,10 @@ from tacolab import cli, config
 from tacolab.config import Ofa
 from tacolab.errors import UserError
 from tacolab.files.parts import Part, Parts
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan, leftovers
 from tacolab.stages import captions, data
 from tacolab.stages.captions.network import describe, ofa
-from tacolab.stages.captions.network.describe import BATCH, state
+from tacolab.stages.captions.network.describe import BATCH
 from tacolab.stages.captions.table import SCHEMA
 
 COUNT = BATCH + 1
@@ -78,6 +78,7 @@ import killing
 from tacolab import cli
 from tacolab.stages.captions.network import describe, ofa
 from tacolab.files.parts import Parts
+from tacolab.stages.captions.network import ofa
 
 ofa.SIDE = {SIDE}
 describe.PART = describe.BATCH
@@ -136,13 +137,13 @@ def test_whichever_parts_a_kill_leaves_the_table_is_the_same(
     plan, wanted = Plan(config.load(study)), artefact()
     kept = Path("kept")
     with monkeypatch.context() as patch:
-        patch.setattr(describe, "forget", lambda artefact: state(artefact).rename(kept))
+        patch.setattr(leftovers, "forget", lambda artefact: artefact.state.rename(kept))
         captions.run(plan, wanted)
     table = wanted.path.read_bytes()
     for left in ([], [0], [1], [0, 1]):
         wanted.path.unlink()
-        shutil.copytree(kept, state(wanted))
-        for n, path in enumerate(sorted(state(wanted).glob("*/*.zip"))):
+        shutil.copytree(kept, wanted.state)
+        for n, path in enumerate(sorted(wanted.state.glob("*/*.zip"))):
             if n not in left:
                 path.unlink()
         captions.run(plan, wanted)
@@ -161,7 +162,7 @@ def test_a_batch_changes_no_caption(study: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_other_weights_do_not_go_on_with_a_begun_table(study: Path) -> None:
     wanted = artefact()
-    Parts(state(wanted), "other", [range(1)]).save(range(1), Part([{"caption": "a cat"}]))
+    Parts(wanted.state, [range(1)], "other").save(range(1), Part([{"caption": "a cat"}]))
     with pytest.raises(UserError, match=r"\.state/other: begun with other weights"):
         captions.run(Plan(config.load(study)), wanted)
 

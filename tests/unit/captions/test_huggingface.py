@@ -29,7 +29,7 @@ from transformers import (
 
 from tacolab.config import HuggingFace
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.captions.network.huggingface import HuggingFaceCaptioner
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.data import run
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data"

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from tacolab import cli
 from tacolab.errors import UserError
 from tacolab.files import atomic
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.packed import Packed
 from tacolab.stages.data import run
 from tacolab.stages.data.sources import SAMPLES, required
@@ -349,7 +349,7 @@ def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place:
 import json, os, sys
 from tacolab import config
 from tacolab.stages import data
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 import {module} as module
 calls, original = [], module.{function}
 def fatal(*args, **kwargs):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.packed import Packed
 from tacolab.stages.data import sources
 

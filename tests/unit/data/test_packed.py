@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 
 

@@ -24,7 +24,7 @@ from fileserver import FileServer, serving
 from tacolab import config
 from tacolab.config import Study
 from tacolab.errors import StageError, UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages.data import download, prefetch, run
 from tacolab.stages.data.download import Download
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,11 @@ import small_evaluation
 import torch
 from safetensors.torch import save_file
 
+from running import run_stage
 from tacolab.files import atomic, intact
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
+from tacolab.plan.stages import CAPTIONS, DATA, TOKEN_WEIGHTS, TRAIN, VOCABULARY
 from tacolab.readers.networks import build_codec
-from tacolab.stages import captions, data
-from tacolab.stages import token_weights as weights
 
 
 def write_model(plan: Plan, artefact: Artefact) -> None:
@@ -38,16 +37,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.chdir(folder)
     try:
         plan = small_evaluation.plan()
-        makers: dict[str, Callable[[Plan, Artefact], None]] = {
-            "data": data.run,
-            "captions": captions.run,
-            "vocabulary": lambda _, artefact: weights.run(artefact),
-            "weights": lambda _, artefact: weights.run(artefact, threads=1),
-            "train": write_model,
-        }
         for artefact in plan.needed():
-            if artefact.stage in makers:
-                makers[artefact.stage](plan, artefact)
+            if artefact.stage is TRAIN:
+                write_model(plan, artefact)
+            elif artefact.stage in (DATA, CAPTIONS, VOCABULARY, TOKEN_WEIGHTS):
+                run_stage(plan, artefact, threads=1)
     finally:
         os.chdir(before)
     return folder

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from killing import die, nth
+from running import run_stage
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.evaluate import batches
 
 # Several parts, and batches within them: two crops, two captions of them at once.
@@ -94,12 +95,10 @@ def find(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Arte
 
 def make(what: Plan, step: str, arm: str = "taco", control: str = "own") -> Artefact:
     """Run a step here; `metrics` runs the coding that it needs."""
-    from tacolab.stages import evaluate
-
     artefact = find(what, step, arm, control)
     if step == "metrics" and not artefact.inputs["codes"].done:
-        evaluate.run(what, artefact.inputs["codes"], threads=1)
-    evaluate.run(what, artefact, threads=1)
+        run_stage(what, artefact.inputs["codes"], threads=1)
+    run_stage(what, artefact, threads=1)
     return artefact
 
 
@@ -132,13 +131,11 @@ def count_calls() -> Callable[[], int]:
 
 
 def _work(folder: Path, step: str, place: str, nth: int, arm: str) -> None:
-    from tacolab.stages import evaluate
-
     os.chdir(folder)
     count_calls()
     PLACES[place](nth)
     what = plan()
-    evaluate.run(what, find(what, step, arm), threads=1)
+    run_stage(what, find(what, step, arm), threads=1)
 
 
 def half_written(n: int) -> None:

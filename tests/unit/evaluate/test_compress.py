@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from small_evaluation import find, plan
 
 from tacolab import cli
-from tacolab.cli.pictures import PictureCodec
+from tacolab.cli.picture_codec import PictureCodec
 from tacolab.codec import Elic
 from tacolab.codec.container import unpack_container
 from tacolab.codec.weights import CODING_TABLE

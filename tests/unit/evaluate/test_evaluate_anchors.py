@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from small_evaluation import IDS, plan
 
+from running import run_stage
 from tacolab.quality.metrics import Metrics
-from tacolab.stages import evaluate
 from tacolab.stages.evaluate import anchors
 from tacolab.stages.evaluate.images import Images
 
@@ -44,7 +44,7 @@ def test_sizes_and_quality_are_those_of_the_files_that_pillow_writes(
 ) -> None:
     study = plan(crop=128)
     artefact = study.find("anchors", codec=codec)
-    evaluate.run(study, artefact)
+    run_stage(study, artefact)
     rows = pd.read_parquet(artefact.path)
     assert list(zip(rows["image_id"], rows["quality"], strict=True)) == [
         (image_id, quality) for image_id in IDS for quality in qualities
@@ -98,10 +98,9 @@ def test_an_interrupted_measurement_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Metrics, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(study, artefact)
-    (state,) = artefact.begun
-    (state / "01234567").mkdir()  # of an edited metric
-    evaluate.run(study, artefact)
+        run_stage(study, artefact)
+    assert artefact.begun == [artefact.state]
+    run_stage(study, artefact)
     assert len(calls) == 6 + 2  # four rows of the first two images were kept
     rows = pd.read_parquet(artefact.path)
     assert not rows.duplicated(["image_id", "quality"]).any()

@@ -23,7 +23,7 @@ from tacolab.codec.bitstream import pack, unpack
 from tacolab.codec.container import unpack_container
 from tacolab.codec.pixels import to_pixels, to_tensor
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed
@@ -115,7 +115,7 @@ def test_a_codec_without_text_codes_each_image_once_without_caption() -> None:
 
 def test_token_weights_of_the_table_steer_the_encoder() -> None:
     codes = make(plan(), "code", arm="keywords")
-    weights = WeightTable(codes.inputs["weights"].path)
+    weights = WeightTable(codes.inputs["token_weights"].path)
     model = load_model(codes, torch.device("cpu"))
     minilm = build_text(plan().study, "keywords")
     assert minilm is not None
@@ -153,7 +153,7 @@ def test_compress_weighs_a_caption_as_the_table_does(folder: Path) -> None:
     copied = alone / model.name
     with pytest.raises(UserError, match="copy them beside the model"):
         compress(copied)
-    for path in codes.inputs["model"].inputs["weights"].folder.glob("*.json"):
+    for path in codes.inputs["model"].inputs["token_weights"].folder.glob("*.json"):
         shutil.copy(path, alone)
     Path("out.taco").unlink()
     compress(copied)

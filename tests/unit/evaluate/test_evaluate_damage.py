@@ -9,8 +9,8 @@ import small_evaluation
 import torch
 from safetensors.torch import load_file, save_file
 
+from running import run_stage
 from tacolab.errors import UserError
-from tacolab.stages import evaluate
 
 
 def cut(path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_coding_that_is_damaged(
     before = path.read_bytes()
     damage(path)
     try:
-        refused(path, lambda: evaluate.run(plan, metrics, threads=1))
+        refused(path, lambda: run_stage(plan, metrics, threads=1))
     finally:
         path.write_bytes(before)
 
@@ -84,4 +84,4 @@ def test_a_model_with_other_numbers_than_were_trained(folder: Path) -> None:
     name = next(name for name, weight in weights.items() if weight.dtype == torch.float32)
     weights[name][0] += 1
     save_file(weights, path)
-    refused(path, lambda: evaluate.run(plan, code, threads=1))
+    refused(path, lambda: run_stage(plan, code, threads=1))

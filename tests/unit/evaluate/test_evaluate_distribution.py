@@ -14,11 +14,11 @@ from scipy.linalg import sqrtm
 from small_evaluation import IDS, find, make, plan
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from running import run_stage
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_pixels
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
-from tacolab.stages import evaluate
+from tacolab.plan import Artefact, Plan
 from tacolab.stages.evaluate import features
 from tacolab.stages.evaluate.decode import Decoder
 from tacolab.stages.evaluate.features import ClipImages, Inception, inception_weights, patches
@@ -55,9 +55,9 @@ def made(study: Plan, control: str = "own") -> Artefact:
     make(study, "code", control=control)
     reference = study.find("originals")
     if not reference.done:
-        evaluate.run(study, reference)
+        run_stage(study, reference)
     artefact = find(study, "distribution", control=control)
-    evaluate.run(study, artefact)
+    run_stage(study, artefact)
     return artefact
 
 
@@ -173,7 +173,7 @@ def test_an_interrupted_one_decodes_only_what_is_missing(
 ) -> None:
     study = small({"cmmd": True}, {"cmmd_model": random_clip})
     make(study, "code")
-    evaluate.run(study, study.find("originals"))
+    run_stage(study, study.find("originals"))
     artefact = find(study, "distribution")
     real = Elic.decode_latents
     calls: list[int] = []
@@ -187,9 +187,9 @@ def test_an_interrupted_one_decodes_only_what_is_missing(
 
     monkeypatch.setattr(Elic, "decode_latents", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(study, artefact)
+        run_stage(study, artefact)
     assert not artefact.done
-    evaluate.run(study, artefact)
+    run_stage(study, artefact)
     assert calls == [2, 0, 1]  # two images of the first part, the stop, the third image
     assert numbers(artefact)["images"] == 3
 

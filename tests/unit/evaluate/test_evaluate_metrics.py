@@ -13,14 +13,13 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from small_evaluation import IDS, find, make, plan
 
+from running import run_stage
 from tacolab.codec import Elic
 from tacolab.codec.pixels import to_tensor
 from tacolab.errors import StageError
 from tacolab.files import atomic, intact
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.quality.metrics import Metrics, tabulate
-from tacolab.stages import evaluate
 from tacolab.stages.evaluate.images import Images
 from tacolab.stages.evaluate.score import summary
 
@@ -171,7 +170,7 @@ def test_files_that_decode_to_other_symbols_are_refused() -> None:
     atomic.write_json(codes.files[2], description)
     artefact = find(study, "metrics")
     with pytest.raises(StageError, match=r"coffee\.png decodes to other symbols than were encoded"):
-        evaluate.run(study, artefact)
+        run_stage(study, artefact)
     assert not any(path.exists() for path in artefact.files)
     # Coded again, as the message says: rows of the old files are not continued.
     for path in codes.files:
@@ -194,29 +193,11 @@ def test_measuring_again_codes_nothing(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Elic, "encode_latents", encode)
     for path in artefact.files:
         path.unlink()
-    evaluate.run(study, artefact)
+    run_stage(study, artefact)
     seconds = ["encode_seconds", "decode_seconds"]
     again = pd.read_parquet(artefact.path)
     pd.testing.assert_frame_equal(first.drop(columns=seconds), again.drop(columns=seconds))
     assert {path: path.stat().st_mtime_ns for path in times} == times
-
-
-@pytest.mark.usefixtures("folder")
-def test_an_edit_meanwhile_does_not_sign_what_the_loaded_code_measures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    study = plan(captions=1)
-    make(study, "code")
-    artefact, loaded = find(study, "metrics"), fingerprint.metrics()
-    real = Metrics.__call__
-
-    def edited(self: Metrics, *images: np.ndarray) -> dict[str, float | None]:
-        monkeypatch.setattr(fingerprint, "metrics", lambda: "another0")
-        return real(self, *images)
-
-    monkeypatch.setattr(Metrics, "__call__", edited)
-    evaluate.run(study, artefact)
-    assert json.loads(artefact.files[1].read_text())["fingerprint"] == loaded
 
 
 @pytest.mark.usefixtures("folder")
@@ -235,10 +216,13 @@ def test_rows_of_an_edited_metric_are_not_continued(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Metrics, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.run(study, artefact)
+        run_stage(study, artefact)
     monkeypatch.setattr(Metrics, "__call__", real)
-    monkeypatch.setattr(fingerprint, "metrics", lambda: "another0")
-    evaluate.run(study, artefact)
-    assert (pd.read_parquet(artefact.path)["psnr"] > 0).all()
-    assert json.loads(artefact.files[1].read_text())["fingerprint"] == "another0"
+    monkeypatch.setattr("tacolab.plan.stage.fingerprint", lambda *modules: "another0")
+    study = plan(captions=1)
+    edited = find(study, "metrics")
+    assert edited.inputs["codes"].done and edited.path != artefact.path
+    run_stage(study, edited)
+    assert (pd.read_parquet(edited.path)["psnr"] > 0).all()
+    assert json.loads(edited.files[1].read_text())["text"]["code"] == "another0"
     assert not list(artefact.folder.glob("*.state"))

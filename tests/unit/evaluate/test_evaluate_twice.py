@@ -13,8 +13,7 @@ from small_evaluation import find, killed, make, plan, study
 from tacolab import cli
 from tacolab.files.parts import Part, Parts
 from tacolab.overview import artefacts as status
-from tacolab.plan import leftovers
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact, leftovers
 
 ARM = "image-only"  # reads no text: there is no encoder to load
 

@@ -10,9 +10,8 @@ import pytest
 
 from report_study import SMALL, fill, study
 from tacolab import config
-from tacolab.plan.keys import Plan
-from tacolab.stages import report
-from tacolab.stages.report import tables
+from tacolab.plan import Plan
+from tacolab.stages.report import build, tables
 from tacolab.stages.report.inputs import read
 
 
@@ -35,7 +34,7 @@ def report_of(folder: Path, **changes: Any) -> tuple[Path, Plan]:
         patch.chdir(folder)
         plan = Plan(config.validate(study(**changes), "test"))
         fill(plan)
-        report.run(plan, plan.report())
+        build.run(plan, plan.find("report"))
     return folder, plan
 
 
@@ -71,4 +70,4 @@ def made(reported: tuple[Path, Plan], monkeypatch: pytest.MonkeyPatch) -> Plan:
 
 def tables_of(plan: Plan, partial: bool = False) -> dict[str, pd.DataFrame]:
     """The tables alone: figures take their time."""
-    return tables.make(plan.study, read(plan.study, plan.report(), partial))
+    return tables.make(plan.study, read(plan.study, plan.find("report"), partial))

@@ -10,8 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from tacolab.files import intact
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import MODELS, Artefact, Plan
+from tacolab.plan import Artefact, Plan
+from tacolab.plan.stages import ANCHORS, IMPORTED, TRAIN
 
 LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
 # Changes of the study that draw little: one data set and one lambda.
@@ -136,8 +136,8 @@ def measured_as(artefact: Artefact, rows: pd.DataFrame) -> None:
 
 def fill(plan: Plan) -> None:
     """Writes every input of the report, as the stages do."""
-    study, measured = plan.study, fingerprint.measured()
-    for artefact in plan.report().inputs.values():
+    study = plan.study
+    for artefact in plan.find("report").inputs.values():
         artefact.folder.mkdir(parents=True, exist_ok=True)
         made = {
             "created": f"2025-01-0{len(artefact.names)}T00:00:00+00:00",
@@ -147,7 +147,7 @@ def fill(plan: Plan) -> None:
             "command": "tacolab",
         }
         described = {"key": artefact.key, "text": artefact.text, "provenance": made}
-        if artefact.stage in MODELS:
+        if artefact.stage in (TRAIN, IMPORTED):
             text = artefact.names["arm"] == "taco"
             described |= {
                 **artefact.names,
@@ -167,16 +167,15 @@ def fill(plan: Plan) -> None:
             }
             artefact.files[1].write_text(json.dumps(described))
             continue
-        described["fingerprint"] = measured.get(artefact.stage)
         photos = study.datasets[artefact.names["dataset"]].photos  # type: ignore[union-attr]
-        if artefact.stage == "anchors":
+        if artefact.stage is ANCHORS:
             rows = anchor_rows(artefact, photos, artefact.spec["qualities"])
         else:
             how = study.protocol.datasets[artefact.names["dataset"]]
             rows = metrics_rows(artefact, photos, how.captions)
         artefact.files[1].write_text(json.dumps(described))
         measured_as(artefact, rows)
-        if artefact.stage == "anchors":
+        if artefact.stage is ANCHORS:
             continue
         with zipfile.ZipFile(artefact.files[2], "w") as archive:
             for number, photo in enumerate(photos[: artefact.spec["examples"]]):

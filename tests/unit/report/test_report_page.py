@@ -17,10 +17,8 @@ from PIL import Image
 import report_study
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Plan
-from tacolab.stages import report
-from tacolab.stages.report import comparison, origin, training
+from tacolab.plan import Plan
+from tacolab.stages.report import build, comparison, training
 from tacolab.stages.report.figures.rate_distortion import rate_distortion
 from tacolab.stages.report.inputs import read
 from tacolab.stages.report.layout import METRICS, figure_files, report_files
@@ -54,7 +52,7 @@ class Page(HTMLParser):
 
 def test_every_promised_file_is_made_and_linked(made: Plan) -> None:
     plan = made
-    folder = plan.report().folder
+    folder = plan.find("report").folder
     promised = report_files(plan.study)
     assert len(promised) == len(set(promised))
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -75,7 +73,7 @@ def test_every_promised_file_is_made_and_linked(made: Plan) -> None:
 
 def test_head_says_what_was_run(made: Plan) -> None:
     plan = made
-    text = " ".join(Page(plan.report().path).text.split())
+    text = " ".join(Page(plan.find("report").path).text.split())
     head = text[: text.index("Each claim of the study")]
     for fact in (
         "A demonstration, not a result & no claim.",
@@ -96,7 +94,7 @@ def test_head_says_what_was_run(made: Plan) -> None:
 
 def test_captions_are_text_and_never_markup(made: Plan) -> None:
     plan = made
-    page = Page(plan.report().path)
+    page = Page(plan.find("report").path)
     assert report_study.NASTY in page.text
     assert page.tags.count("script") == 1  # the gallery's own
     assert "<study>" in page.text
@@ -106,8 +104,8 @@ def test_two_lambdas_make_a_report_without_bjontegaard(make_plan: Make) -> None:
     """The demo's case: curves of two points, nothing invented."""
     study = report_study.study(lambdas=["0.0016", "0.015"])
     plan = make_plan(lambdas=["0.0016", "0.015"], arms=study["arms"], **report_study.SMALL_SET)
-    report.run(plan, plan.report())
-    text = Page(plan.report().path).text
+    build.run(plan, plan.find("report"))
+    text = Page(plan.find("report").path).text
     assert "Not computed" in text and "needs 4 points, image-only has 2" in text
 
 
@@ -117,14 +115,14 @@ def test_a_report_of_the_first_phase_speaks_of_its_arms_alone(make_plan: Make) -
     arms["taco"] |= {"lambdas": ["0.009"], "extra_seeds": {}}
     arms["image-only"]["lambdas"] = ["0.0016"]
     plan = make_plan(phases=[["0.0016"], ["0.009"]], phase=1, arms=arms, **report_study.SMALL_SET)
-    report.run(plan, plan.report())
-    folder = plan.report().folder
+    build.run(plan, plan.find("report"))
+    folder = plan.find("report").folder
     assert "1: arms image-only; λ 0.0016; seed 100" in Page(folder / "index.html").text
     assert set(pd.read_csv(folder / "tables/bd.csv")["arm"]) == {"image-only"}
 
 
 def test_a_second_run_draws_the_same_bytes_and_old_files_do_not_linger(drawn: Plan) -> None:
-    folder = drawn.report().folder
+    folder = drawn.find("report").folder
 
     def digests() -> dict[str, str]:
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -132,7 +130,7 @@ def test_a_second_run_draws_the_same_bytes_and_old_files_do_not_linger(drawn: Pl
 
     first = digests()
     (folder / "figures/of-yesterday.svg").write_text("old")
-    report.run(drawn, drawn.report())
+    build.run(drawn, drawn.find("report"))
     assert digests() == first
     links = {path.name for path in folder.parent.iterdir() if path.is_symlink()}
     (drawing,) = (path for path in folder.parent.iterdir() if not path.is_symlink())
@@ -140,41 +138,19 @@ def test_a_second_run_draws_the_same_bytes_and_old_files_do_not_linger(drawn: Pl
 
 
 def test_a_foreign_latest_is_kept(drawn: Plan) -> None:
-    folder = drawn.report().folder
+    folder = drawn.find("report").folder
     (folder.parent / "latest").unlink()
     (folder.parent / "latest").mkdir()
     with pytest.raises(UserError, match="latest is no link"):
-        report.run(drawn, drawn.report())
+        build.run(drawn, drawn.find("report"))
     assert (folder.parent / "latest").is_dir()
-
-
-def test_a_report_is_stale_when_its_code_or_what_it_shows_is_another(
-    drawn: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artefact = drawn.report()
-    assert not origin.stale(artefact)
-    assert "measured by other code" not in Page(artefact.path).text
-    metrics = next(a for a in artefact.inputs.values() if a.stage == "metrics")
-    before = metrics.files[1].read_text()
-    metrics.files[1].write_text(json.dumps(json.loads(before) | {"fingerprint": "another0"}))
-    assert origin.stale(artefact)
-    report.run(drawn, artefact)
-    assert not origin.stale(artefact)
-    assert "1 of 6 results were measured by other code" in " ".join(
-        Page(artefact.path).text.split()
-    )
-    with monkeypatch.context() as patch:
-        patch.setattr(fingerprint, "report", lambda: "another0")
-        assert origin.stale(artefact)
-    metrics.files[1].write_text(before)
-    assert origin.stale(artefact)
 
 
 def test_figures_are_as_wide_as_a_column_in_print(made: Plan) -> None:
     plan = made
     for name in figure_files(plan.study):
         if name.endswith("png"):
-            with Image.open(plan.report().folder / name) as image:
+            with Image.open(plan.find("report").folder / name) as image:
                 dpi = image.info["dpi"][0]
                 assert dpi >= 200
                 assert image.width / dpi == pytest.approx(3.5, abs=0.01)
@@ -199,12 +175,12 @@ def test_a_stand_in_far_from_every_arm_is_said_to_be_off_the_axes(made: Plan) ->
 
 def test_small_images_have_no_ms_ssim_but_a_figure(make_plan: Make) -> None:
     plan = make_plan(**report_study.SMALL)
-    for artefact in plan.report().inputs.values():
+    for artefact in plan.find("report").inputs.values():
         if artefact.names.get("dataset") == "photos":
             rows = pd.read_parquet(artefact.path).assign(ms_ssim=None)
             report_study.measured_as(artefact, rows)
-    report.run(plan, plan.report())
-    folder = plan.report().folder
+    build.run(plan, plan.find("report"))
+    folder = plan.find("report").folder
     assert (folder / "figures/photos-ms-ssim.svg").stat().st_size > 0
     assert pd.read_csv(folder / "figures/photos-ms-ssim.csv").empty
 
@@ -225,13 +201,13 @@ sys.meta_path.insert(0, Forbidden())
 from tacolab.stages.report import layout
 Forbidden.names = {{"torch"}}
 import report_study
-from tacolab import config, report
-from tacolab.plan.keys import Plan
-from tacolab.stages.report import comparison
+from tacolab import config
+from tacolab.plan import Plan
+from tacolab.stages.report import build, comparison
 plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
 assert layout.report_files(plan.study)[0] == "index.html"
-report.run(plan, plan.report())
-assert plan.report().done
+build.run(plan, plan.find("report"))
+assert plan.find("report").done
 """
     # A folder of its own for caches, so that the test writes nothing outside its own.
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
@@ -250,12 +226,12 @@ def test_a_report_before_anything_is_done(tmp_path: Path, monkeypatch: pytest.Mo
     """Every file is there, says that there is nothing, and `latest` names no such report."""
     monkeypatch.chdir(tmp_path)
     plan = Plan(config.validate(report_study.study(**report_study.SMALL), "test"))
-    path = report.run(plan, plan.report(), partial=True)
+    path = build.run(plan, plan.find("report"), partial=True)
     folder = path.parent
-    assert folder == plan.report().folder.with_name("now")
+    assert folder == plan.find("report").folder.with_name("now")
     assert all((folder / name).is_file() for name in report_files(plan.study))
     text = " ".join(Page(path).text.split())
-    assert f"Not finished: 0 of {len(plan.report().inputs)} results are there" in text
+    assert f"Not finished: 0 of {len(plan.find('report').inputs)} results are there" in text
     assert "taco, λ 0.0016: not begun" in text and "evaluations of image-only: 1" in text
     assert not (folder.parent / "latest").exists()
 
@@ -273,7 +249,7 @@ def test_an_arm_in_training_shows_as_such(make_plan: Make) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (state / "train.jsonl").write_text(text + '{"step": 400, "lo')
     (state / "segments.jsonl").write_text(json.dumps({"event": "start", "steps": 1200}) + "\n")
-    path = report.run(plan, plan.report(), partial=True)
+    path = build.run(plan, plan.find("report"), partial=True)
     text = " ".join(Page(path).text.split())
     assert "image-only, λ 0.0016: in training: step 300 of 1,200 (epoch 0.8 of 3)" in text
     curve = pd.read_csv(path.parent / "figures/training-0.0016.csv")

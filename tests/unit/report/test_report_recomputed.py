@@ -11,7 +11,7 @@ import pytest
 import recomputed
 import report_study
 from conftest import tables_of
-from tacolab.plan.keys import RESULTS, Plan
+from tacolab.plan import RESULTS, Plan
 from tacolab.stages.report import tables
 from tacolab.stages.report.inputs import read
 
@@ -30,14 +30,14 @@ def numbers(make_plan: Make, tmp_path: Path) -> tuple[pd.DataFrame, Path]:
     plan = make_plan(datasets=datasets, arms=arms)
     random = np.random.default_rng(4)
     for artefact in plan:
-        if artefact.stage == "metrics":  # images that differ, a caption that is missing
+        if artefact.stage.name == "metrics":  # images that differ, a caption that is missing
             rows = pd.read_parquet(artefact.path)
             rows["bpp_real"] *= np.exp(0.03 * random.normal(size=len(rows)))
             rows["psnr"] += 0.2 * random.normal(size=len(rows))
             rows["lpips_published"] *= np.exp(0.05 * random.normal(size=len(rows)))
             lost = (rows["image_id"] == "kodim13") & (rows["index"] == 1)
             report_study.measured_as(artefact, rows[~lost])
-    inputs = read(plan.study, plan.report())
+    inputs = read(plan.study, plan.find("report"))
     tables.write(tmp_path, tables.make(plan.study, inputs), inputs)
     return recomputed.evaluations(RESULTS), tmp_path / "tables"
 
@@ -110,7 +110,7 @@ def test_a_partial_report_shows_what_is_there_and_invents_nothing(make_plan: Mak
     """The arm that still trains has no number anywhere; the other's are the same as ever."""
     plan = make_plan()
     before = tables_of(plan)["results"]
-    for artefact in plan.report().inputs.values():
+    for artefact in plan.find("report").inputs.values():
         if artefact.names.get("arm") == "image-only":
             for path in artefact.files:
                 path.unlink(missing_ok=True)

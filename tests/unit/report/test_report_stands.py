@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
-from tacolab.stages import report
+from tacolab.plan import Plan
 from tacolab.stages.report import build, latest
 
 
 def test_an_error_in_a_figure_leaves_the_old_report(
     drawn: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artefact = drawn.report()
+    artefact = drawn.find("report")
     page = artefact.path.read_text()
     drawing = artefact.folder.resolve()
 
@@ -28,7 +27,7 @@ def test_an_error_in_a_figure_leaves_the_old_report(
         patch.setattr(build, "draw", slip)
         artefact.folder.unlink()  # as Snakemake does before the job
         with pytest.raises(ValueError, match="a slip"):
-            report.run(drawn, artefact)
+            build.run(drawn, artefact)
     for link in (artefact.folder, artefact.folder.with_name("latest")):
         assert link.resolve() == drawing and (link / "index.html").read_text() == page
     assert len(list(drawing.parent.iterdir())) == 3  # nothing half-drawn

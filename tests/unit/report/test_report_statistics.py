@@ -7,7 +7,7 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.plan import keys
+from tacolab.plan import Plan
 from tacolab.quality import bootstrap, pchip
 from tacolab.quality.bootstrap import Interval, interval, resampled_means
 from tacolab.quality.pchip import Sampled
@@ -266,8 +266,8 @@ def test_epochs_of_fewer_captions_are_no_match(baseline: str, pairs: int, why: s
         "training": {"epochs": 3 if baseline == "taco" else 2},
     }
     export = {"of": {"arm": "taco", "epoch": 2}}
-    plan = keys.Plan(study(taco=taco, **{"taco@2": export, "other": other}))
-    trained = [a for a in plan if a.stage == "train" and a.names["lmbda"] == "0.0016"]
+    plan = Plan(study(taco=taco, **{"taco@2": export, "other": other}))
+    trained = [a for a in plan if a.stage.name == "train" and a.names["lmbda"] == "0.0016"]
     samples = {"taco": 408, "other": pairs}
     models = [Model(a, {"samples": samples[a.names["arm"]]}) for a in trained]
     found = mismatches(plan.study, models).get("other", "")

@@ -10,9 +10,9 @@ import pytest
 from conftest import tables_of
 from report_study import SMALL, measured_as
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
-from tacolab.stages import report
+from tacolab.plan import Plan
 from tacolab.stages.evaluate import score as evaluate
+from tacolab.stages.report import build
 from tacolab.stages.report.layout import METRICS, Metric
 from tacolab.stages.report.measure.curves import Curve, difference
 from tacolab.stages.report.measure.published import published
@@ -66,15 +66,15 @@ def test_the_best_caption_is_an_oracle_of_its_own(make_plan: Make) -> None:
 
 def test_tables_hold_every_coding_and_empty_cells_where_nothing_is_known(made: Plan) -> None:
     plan = made
-    table = pd.read_csv(plan.report().folder / "tables/results.csv", dtype={"lmbda": str})
-    inputs = plan.report().inputs.values()
-    evaluations = [a for a in inputs if a.stage == "metrics"]
+    table = pd.read_csv(plan.find("report").folder / "tables/results.csv", dtype={"lmbda": str})
+    inputs = plan.find("report").inputs.values()
+    evaluations = [a for a in inputs if a.stage.name == "metrics"]
     assert len(table[table["lmbda"].notna()]) == len(evaluations)
     anchors = table[table["source"].isin(["jpeg", "webp"])]
     assert len(anchors) == 2 * (5 + 5)
     assert anchors[["bpp_est", "lmbda", "seed", "control"]].isna().all().all()
     assert table[table["source"] == "image-only"]["control"].isna().all()
-    per_image = pd.read_parquet(plan.report().folder / "tables/per_image.parquet")
+    per_image = pd.read_parquet(plan.find("report").folder / "tables/per_image.parquet")
     assert len(per_image) == table["images"].sum()
 
 
@@ -157,9 +157,9 @@ def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str, number:
         place = 10 if broken.suffix == ".json" else len(content) // 2
         broken.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
     with pytest.raises(UserError, match="snakemake") as raised:
-        report.run(plan, plan.report())
+        build.run(plan, plan.find("report"))
     assert str(broken) in str(raised.value)
-    assert not plan.report().folder.exists()
+    assert not plan.find("report").folder.exists()
 
 
 def test_published_points_are_those_of_the_specification() -> None:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
+from tacolab.plan.stages import METRICS, TOKEN_WEIGHTS
 from tacolab.stages.report.page import words
 from tacolab.stages.report.page.words import Word
 
@@ -35,10 +36,10 @@ def test_weights_are_read_from_the_stages_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    weights = Artefact("weights", {"dataset": "set", "source": "human"}, {})
-    evaluation = Artefact("metrics", {}, {}, {"weights": weights})
+    weights = Artefact(TOKEN_WEIGHTS, {"dataset": "set", "source": "human"}, {})
+    evaluation = Artefact(METRICS, {}, {}, {"token_weights": weights})
     assert words.of(evaluation) == {}  # not there in a copy of results/
-    assert words.of(Artefact("metrics", {}, {})) == {}  # an arm without them
+    assert words.of(Artefact(METRICS, {}, {})) == {}  # an arm without them
     weights.folder.mkdir(parents=True)
     table = pa.table(
         {

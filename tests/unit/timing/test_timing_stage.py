@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import small_training
+from running import run_stage
 from tacolab import config
 from tacolab.errors import UserError
 from tacolab.files.parts import Parts
-from tacolab.plan.keys import Plan
-from tacolab.stages import timing
+from tacolab.plan import Plan
 from tacolab.stages.timing.machine import device_name
 from tacolab.stages.timing.measure import interval, rounds
 from tacolab.stages.timing.points import points
@@ -58,7 +58,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     try:
         what = plan()
         artefact = what.find("timing", machine="here")
-        timing.run(what, artefact, threads=1)
+        run_stage(what, artefact, threads=1)
         assert sorted(p.suffix for p in artefact.folder.iterdir()) == [".json", ".parquet"]
         info = json.loads(artefact.files[1].read_text())
         assert info["device"] == device_name(CPU)
@@ -93,7 +93,7 @@ def test_length_and_side_vary_separately(table: pd.DataFrame) -> None:
 def test_another_device_than_the_configs_is_refused() -> None:
     what = plan()
     with pytest.raises(UserError, match=r"timing\.machines\.elsewhere: this device is"):
-        timing.run(what, what.find("timing", machine="elsewhere"), threads=1)
+        run_stage(what, what.find("timing", machine="elsewhere"), threads=1)
     assert not Path("results").exists()
 
 
@@ -103,7 +103,7 @@ def test_a_kind_stands_once_and_without_the_section_nothing_is_timed() -> None:
     with pytest.raises(UserError, match=r"timing\.attention: must begin with softmax"):
         plan(attention=["linformer", "softmax"])
     without = Plan(config.validate(small_training.study(), "test"))
-    assert not [artefact for artefact in without if artefact.stage == "timing"]
+    assert not [artefact for artefact in without if artefact.stage.name == "timing"]
     with_it = plan()
     assert with_it.find("train", arm="taco").key == without.find("train", arm="taco").key
     assert with_it.report().key != without.report().key
@@ -124,7 +124,7 @@ def _die_at(folder: Path, n: int) -> None:
 
     made.rows = rows
     what = plan(parts=["attention"])
-    timing.run(what, what.find("timing", machine="here"), threads=1)
+    run_stage(what, what.find("timing", machine="here"), threads=1)
 
 
 def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
@@ -135,11 +135,10 @@ def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
     assert process.exitcode == 9
     what = plan(parts=["attention"])
     artefact = what.find("timing", machine="here")
-    (state,) = artefact.begun
-    (measured,) = state.iterdir()
+    (measured,) = artefact.state.iterdir()
     assert len([*measured.iterdir()]) == 2
-    kept = Parts(state, measured.name, [range(1), range(1, 2)]).rows
-    timing.run(what, artefact, threads=1)
+    kept = Parts(artefact.state, [range(1), range(1, 2)], measured.name).rows
+    run_stage(what, artefact, threads=1)
     found = pd.read_parquet(artefact.path)
     before = [row["milliseconds"] for row in kept]
     assert list(found["milliseconds"])[: len(before)] == before

@@ -99,7 +99,7 @@ def command(folder: Path, *options: str, arm: str = "image-only", **changes: Any
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
     """Where the model of a study with these changes lies."""
     from tacolab import config
-    from tacolab.plan.keys import Plan
+    from tacolab.plan import Plan
 
     plan = Plan(config.validate(study(**changes), "test"))
     return folder / plan.find("train", arm=arm).folder
@@ -112,7 +112,7 @@ def _train(
 
     from tacolab import config
     from tacolab.errors import Interrupted
-    from tacolab.plan.keys import Plan
+    from tacolab.plan import Options, Plan
     from tacolab.stages import train
 
     os.chdir(folder)
@@ -121,7 +121,7 @@ def _train(
         PLACES[sabotage[0]](sabotage[1])
     torch.set_num_threads(1)
     try:
-        train.run(plan, plan.find("train", arm=arm), threads=1)
+        train.run(plan, plan.find("train", arm=arm), Options(threads=1))
     except Interrupted:
         raise SystemExit(75) from None
 
@@ -129,9 +129,8 @@ def _train(
 def prepare(folder: Path, **changes: Any) -> Path:
     """Pack the photos, their captions and the weights of these in `folder`."""
     from tacolab import config
-    from tacolab.plan.keys import Plan
-    from tacolab.stages import captions, data
-    from tacolab.stages import token_weights as weights
+    from tacolab.plan import Plan
+    from tacolab.stages import captions, data, token_weights
 
     before = Path.cwd()
     os.chdir(folder)
@@ -139,8 +138,8 @@ def prepare(folder: Path, **changes: Any) -> Path:
         plan = Plan(config.validate(study(**changes), "test"))
         data.run(plan, plan.find("data", dataset="set"))
         captions.run(plan, plan.find("captions", dataset="set"))
-        for step in ("vocabulary", "weights"):
-            weights.run(plan.find(step, dataset="set"))
+        token_weights.count(plan, plan.find("vocabulary", dataset="set"))
+        token_weights.run(plan, plan.find("token_weights", dataset="set"))
     finally:
         os.chdir(before)
     return folder
@@ -148,7 +147,7 @@ def prepare(folder: Path, **changes: Any) -> Path:
 
 def copy_inputs(prepared: Path, folder: Path) -> Path:
     """Packed data, captions and weights of the small study, for a training of its own."""
-    for name in ("data", "captions", "weights"):
+    for name in ("data", "captions", "token_weights"):
         shutil.copytree(prepared / "results" / name, folder / "results" / name)
     return folder
 

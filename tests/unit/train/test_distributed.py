@@ -14,7 +14,7 @@ import small_training
 from equality import assert_equal, assert_same
 from tacolab import config
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages.train import distributed
 from tacolab.stages.train.loop import step
 from tacolab.stages.train.setup import set_up

@@ -22,10 +22,11 @@ from tacolab.errors import UserError
 from tacolab.overview import costs
 from tacolab.overview.artefacts import rows
 from tacolab.overview.trainings import Observer
-from tacolab.plan.keys import Artefact, Plan
-from tacolab.stages import captions, data, report
+from tacolab.plan import Artefact, Plan
+from tacolab.stages import captions, data
 from tacolab.stages.data import prefetch
 from tacolab.stages.data.sources import check_sources
+from tacolab.stages.report import build
 from tacolab.stages.train import imported
 
 SIZES: dict[str, Any] = {"N": 8, "M": 8, "groups": (2, 6), "text_dim": 384}
@@ -219,7 +220,7 @@ def test_before_it_is_there_the_study_says_how_to_get_it() -> None:
     (row,) = (
         row
         for row in rows(what, Observer(what).look().trainings)
-        if "published" in str(row.artefact) and row.artefact.stage == "import"
+        if "published" in str(row.artefact) and row.artefact.stage.name == "import"
     )
     assert row.state == "missing"
     assert costs.estimate(what, 1.0, 1, 48).total.models == len(what.study.arms) - 1
@@ -245,7 +246,7 @@ def test_from_the_file_to_the_report(file: Path) -> None:
     assert (table["psnr"] != table["psnr_float"]).all()
     assert Observer(what).look().trainings == []
     assert costs.estimate(what, None, 1, 48).total.models == 0
-    report.run(what, what.report())
-    models = pd.read_csv(what.report().folder / "tables/models.csv")
+    build.run(what, what.find("report"))
+    models = pd.read_csv(what.find("report").folder / "tables/models.csv")
     assert list(models["arm"]) == ["published"]
     assert pd.isna(models.loc[0, "steps"]) and models.loc[0, "parameters"] > 0

@@ -14,7 +14,7 @@ from transformers import CLIPConfig, CLIPModel
 import small_training
 from tacolab import config
 from tacolab.config import Training
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.quality.perceptual import Lpips
 from tacolab.readers.packed import Packed
 from tacolab.stages.train.loop import learning_rate, validate

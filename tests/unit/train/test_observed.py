@@ -11,7 +11,7 @@ import pytest
 import small_training
 from tacolab import config
 from tacolab.overview.trainings import Observer, Training
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 
 ARM = "image-only"  # loads no text encoder
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import small_training
 from tacolab import config
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.table import table

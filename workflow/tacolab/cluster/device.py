@@ -13,12 +13,16 @@ WHEELS = "https://download.pytorch.org/whl/cu126"
 OLD_CARDS = f"take torch 2.14 from its CUDA 12.6 wheels, which have it ({WHEELS})"
 
 
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def pick_device(name: Literal["auto", "cpu", "cuda"], threads: int | None = None) -> torch.device:
     """`auto` is a GPU where there is one. Ask first of all: what fails here fails in seconds.
+
+    threads: of torch on the CPU, from now on.
 
     Raises UserError for a GPU that this build of torch cannot use, and where a GPU was given or
     asked for and torch sees none: days on the CPU would be no help.
     """
+    if threads:
+        torch.set_num_threads(threads)
     if name == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -33,9 +33,10 @@ class Parts:
     Two jobs may work on them at once, where a head died and its job lives on.
     """
 
-    def __init__(self, state: Path, made_from: str, ranges: Sequence[range]) -> None:
+    def __init__(self, state: Path, ranges: Sequence[range], made_from: str = "parts") -> None:
         """state: a folder for the parts of one artefact, of no use once that is there. made_from:
-        names what else they depend on (code, inputs, a device); parts of another are left alone.
+        names what they depend on besides its key (inputs, a device); parts made from something else
+        are left alone.
         """
         self.folder = state / made_from
         self.folder.mkdir(parents=True, exist_ok=True)

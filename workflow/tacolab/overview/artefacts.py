@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tacolab.errors import UserError
 from tacolab.overview.trainings import Training
-from tacolab.plan import fingerprint, leftovers
-from tacolab.plan.keys import LAYOUT, RESULTS, STATE, Artefact, Plan
+from tacolab.plan import RESULTS, Artefact, Plan, leftovers
+from tacolab.plan.stages import STAGES
 
 _KEY = re.compile(r"[0-9a-f]{8}")
 
@@ -28,20 +28,17 @@ class Row:
 
 def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
-    stages, measured = list(LAYOUT), fingerprint.measured()
     trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
 
     def state(artefact: Artefact) -> str:
-        if artefact.stage == "train":
+        if artefact.stage.work == "training":
             return trained[str(artefact)]
         try:
-            if not artefact.done:
-                return "missing"
-            return "measured by other code" if fingerprint.outdated(artefact, measured) else "done"
+            return "done" if artefact.done else "missing"
         except OSError as error:
             return f"unreadable: {error.strerror}"
 
-    ordered = sorted(plan, key=lambda artefact: stages.index(artefact.stage))
+    ordered = sorted(plan, key=lambda artefact: STAGES.index(artefact.stage))
     return [Row(artefact, state(artefact)) for artefact in ordered]
 
 
@@ -52,8 +49,9 @@ def orphans(plans: Iterable[Plan]) -> list[Path]:
     known = {_unit(path) for a in artefacts for path in (*a.files, *a.begun)}
     known |= {unit.parent / unit.readlink() for unit in known if unit and unit.is_symlink()}
     found: set[Path] = set()
-    for stage, (folder, files) in LAYOUT.items():
-        for name in (*files, STATE[stage]) if stage in STATE else files:
+    for stage in STAGES:
+        folder = stage.folder
+        for name in filter(None, (*stage.files, stage.state)):
             pattern = re.sub(r"\{\w+\}", "*", f"{folder}/{name}")
             found |= {unit for path in RESULTS.glob(pattern) if (unit := _unit(path))}
         # Also what was begun and never finished: a folder with nothing but its state.

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tacolab.overview.artefacts import Row, rows
 from tacolab.overview.trainings import Look, Observer, Training, duration
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.readers.caption_lengths import Reading, readings
 
 SECONDS = 10.0  # between two looks of --watch
@@ -66,7 +66,7 @@ class Status:
             "captions": [asdict(reading) for reading in readings(self._plan)],
             "artefacts": [
                 {
-                    "stage": row.artefact.stage,
+                    "stage": row.artefact.stage.name,
                     "names": row.artefact.names,
                     "key": row.artefact.key,
                     "path": str(row.artefact.path),
@@ -184,11 +184,13 @@ def _stages(artefacts: Sequence[Row]) -> Table:
             if row.state != "done":
                 lacking.setdefault(row.state, []).append(row.names)
         words = [
-            f"{len(names)} {state}" if stage == "train" else f"{state}: {_some(names)}".rstrip(": ")
+            f"{len(names)} {state}"
+            if stage.work == "training"
+            else f"{state}: {_some(names)}".rstrip(": ")
             for state, names in lacking.items()
         ]
         count = f"{_done(found)} of {len(found)}"
-        table.add_row(stage, count, "; ".join(words), style="" if lacking else "green")
+        table.add_row(stage.name, count, "; ".join(words), style="" if lacking else "green")
     return table
 
 
@@ -215,7 +217,7 @@ def _all(artefacts: Sequence[Row]) -> Table:
     for row in artefacts:
         style = {"done": "green", "missing": "yellow"}.get(row.state, "cyan")
         artefact = row.artefact
-        table.add_row(artefact.stage, row.names, artefact.key, row.state, style=style)
+        table.add_row(artefact.stage.name, row.names, artefact.key, row.state, style=style)
     return table
 
 

@@ -16,7 +16,8 @@ from tacolab.cluster import slurm
 from tacolab.cluster.lease import Holder, Watch
 from tacolab.cluster.slurm import Job
 from tacolab.errors import StageError, UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
+from tacolab.plan.stages import TRAIN
 from tacolab.readers import training_folder
 from tacolab.readers.training_folder import Line, Segment, Traces
 
@@ -89,7 +90,7 @@ class Observer:
     """Looks at the trainings of a plan, again and again; from look to look it sees who lives."""
 
     def __init__(self, plan: Plan) -> None:
-        self._models = [artefact for artefact in plan if artefact.stage == "train"]
+        self._models = plan.every(TRAIN)
         self._lease_seconds = plan.study.execution.lease_seconds
         self._watches: dict[Path, Watch] = {}
 

@@ -1,90 +1,118 @@
-"""A fingerprint of source files, for the cheap stages whose code edits must run them again."""
+"""A fingerprint of code: of what a cheap stage computes with, as it stands in its key.
+
+It covers the modules named in the stage's `sources`, all that these import inside the package, and
+the data files beside them (templates, tables). It stops at the rooms of COVERED. Comments,
+docstrings, layout and import lines do not count.
+"""
+
+from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-
-from tacolab.files.texts import loads
-from tacolab.plan.keys import Artefact
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
-# Whatever can change a number below the measuring module; a test holds it against the imports.
-ORIGINALS = ("evaluate/images.py", "packed.py", "pictures.py")
-DECODING = (
-    "evaluate/decode.py",
-    "evaluate/shards.py",  # what is computed together, which moves last digits
-    "codec/pixels.py",  # rounds to 8 bit
-)
-QUALITY = (*ORIGINALS, "evaluate/metrics.py", "codec/pixels.py", "perceptual.py")
-METRICS = tuple(dict.fromkeys((*QUALITY, *DECODING, "evaluate/score.py")))
-ANCHORS = (*QUALITY, "evaluate/anchors.py")
-DISTRIBUTION = (
-    *ORIGINALS,
-    *DECODING,
-    "evaluate/distribution.py",
-    "evaluate/features.py",
-    "evaluate/frechet.py",
-    "evaluate/cmmd.py",
-    "pretrained.py",  # chooses the files of CLIP's weights
-    "jackknife.py",
-)
+
+# Where the search stops, and why an edit there needs no other key.
+COVERED = {
+    "errors": "words alone",
+    "config": "what it says stands in the key itself",
+    "plan": "where things lie, and what is made from what; the keys of the inputs stand in the key",
+    "files": "how files are written and read, which changes no number in them",
+    "cluster": "where a job runs, and when",
+    "codec": "the RECIPE of train or code is raised where an edit changes what is learnt or coded",
+    "stages.evaluate.code": "the RECIPE of code",
+}
 
 
-def fingerprint(*names: str) -> str:
-    """Eight hex digits over files of the package, given relative to it.
-
-    Comments and layout of Python files do not count.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        source = (PACKAGE / name).read_bytes()
-        digest.update(ast.unparse(ast.parse(source)).encode() if name.endswith(".py") else source)
-    return digest.hexdigest()[:8]
+@cache  # every artefact of a stage asks
+def fingerprint(*modules: str) -> str:
+    """Eight hex digits; `modules` are named as below tacolab: "stages.evaluate.score"."""
+    return computed(PACKAGE, *modules)
 
 
-def metrics() -> str:
-    """Of everything that a metric's value depends on, besides the files that are decoded."""
-    return fingerprint(*METRICS)
+def computed(package: Path, *modules: str) -> str:
+    """The same of any folder that holds the package."""
+    forms = {
+        _form(tree) if tree else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path, tree in sources(package, *modules).items()
+    }
+    return hashlib.sha256("".join(sorted(forms)).encode()).hexdigest()[:8]
 
 
-def anchors() -> str:
-    """Of everything that an anchor's rows depend on, besides the image's file."""
-    return fingerprint(*ANCHORS)
+def sources(package: Path, *modules: str) -> dict[Path, ast.Module | None]:
+    """Every file that counts: the modules, what they import, and the data files beside them."""
+    found: dict[Path, ast.Module | None] = {}
+    todo = list(modules)
+    while todo:
+        path = _path(package, todo.pop())
+        if path and path not in found:
+            tree = found[path] = ast.parse(path.read_bytes())
+            todo += [name for name in _imported(tree) if not _covered(name)]
+    return found | {data: None for path in found for data in _beside(path)}
 
 
-def distribution() -> str:
-    """Of everything that FID and CMMD depend on, besides the files that are decoded."""
-    return fingerprint(*DISTRIBUTION)
+def _covered(name: str) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in COVERED)
 
 
-def measured() -> dict[str, str]:
-    """By the stage that it measures."""
-    sets = dict.fromkeys(("originals", "distribution"), distribution())
-    return {"metrics": metrics(), "anchors": anchors()} | sets
+def _path(package: Path, name: str) -> Path | None:
+    """The file of a module; None for what is none (a function, another package)."""
+    base = package.joinpath(*name.split("."))
+    files = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
 
 
-def outdated(artefact: Artefact, current: Mapping[str, str]) -> bool:
-    """Whether finished numbers were measured by other code; `current`: that of `measured`."""
-    if artefact.stage not in current:
-        return False
-    try:
-        path = next(path for path in artefact.files if path.suffix == ".json")
-        description = loads(path.read_text(encoding="utf-8"))
-        return bool(description["fingerprint"] != current[artefact.stage])
-    except (ValueError, KeyError, TypeError):
-        return True  # damaged: to be measured again
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Names below tacolab that a module imports, wherever it does; not for types alone."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tacolab":
+            base = (node.module or "").partition(".")[2]
+            yield base
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            todo += ast.iter_child_nodes(node)
 
 
-def complete(artefact: Artefact) -> bool:
-    """Whether nothing is left to do for it: all files are there, measured by the code of now."""
-    return artefact.done and not outdated(artefact, measured())
+def _beside(path: Path) -> Iterator[Path]:
+    """Data files in the folder of a module; not what editors and systems leave there."""
+    for file in path.parent.glob("[!.]*[!~]"):
+        if file.is_file() and file.suffix not in (".py", ".pyc"):
+            yield file
 
 
-def report() -> str:
-    """Of every file of the report stage, and of the intervals that it computes: code, templates,
-    styles, published numbers."""
-    folder = PACKAGE / "report"
-    # Not what editors and systems leave beside them (.DS_Store, .page.py.swp, page.py~).
-    files = (path for path in folder.rglob("[!.]*[!~]") if path.is_file() and path.suffix != ".pyc")
-    return fingerprint("jackknife.py", *(str(path.relative_to(PACKAGE)) for path in files))
+def _form(tree: ast.Module) -> str:
+    """Code without what does not count; the same under every version of Python."""
+    parts: list[str] = []
+    _write(tree, parts.append)
+    return "".join(parts)
+
+
+def _write(node: Any, write: Callable[[str], None]) -> None:
+    if isinstance(node, ast.AST):
+        write(f"{type(node).__name__}(")
+        for name, value in ast.iter_fields(node):
+            # Fields that a version of Python adds are empty in code that knows nothing of them.
+            if value is not None and value != [] and name not in ("kind", "type_comment"):
+                write(f"{name}=")
+                _write(value, write)
+        write(")")
+    elif isinstance(node, list):
+        for entry in node:
+            if not _without_effect(entry):
+                _write(entry, write)
+                write(",")
+    else:
+        write(repr(node))
+
+
+def _without_effect(node: Any) -> bool:
+    """An import, or a text that stands alone (a docstring)."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return isinstance(node, ast.Import | ast.ImportFrom)

@@ -8,8 +8,8 @@ from pathlib import Path
 from tacolab.cluster import slurm
 from tacolab.files import atomic
 from tacolab.files.process import slurm_job
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import RESULTS, Artefact, Plan
+from tacolab.plan.plan import Plan
+from tacolab.plan.stage import RESULTS, Artefact
 
 
 def sweep(plan: Plan) -> None:
@@ -47,7 +47,7 @@ def left(plans: Iterable[Plan]) -> set[Path]:
 def _begun(plan: Plan) -> Iterator[Path]:
     """State of artefacts that are complete: killed while it was removed."""
     for artefact in plan:
-        if (begun := artefact.begun) and fingerprint.complete(artefact):
+        if (begun := artefact.begun) and artefact.done:
             yield from begun
 
 

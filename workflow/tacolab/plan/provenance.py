@@ -3,15 +3,14 @@
 import os
 import platform
 import socket
-import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import snapshots
+from tacolab.plan.stage import Artefact
 
 PACKAGES = (
     "torch",
@@ -45,7 +44,8 @@ def provenance() -> dict[str, str | None]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-        "revision": _revision(),
+        "revision": snapshots.revision(),
+        "code": snapshots.code(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "command": " ".join(sys.argv),
     }
@@ -58,20 +58,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _revision() -> str | None:
-    """Git revision of the running code, `+` appended when edited; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip()

@@ -7,7 +7,8 @@ from typing import Any
 
 from tacolab.config import OWN
 from tacolab.files.texts import loads
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
+from tacolab.plan.stages import CODE, TRAIN
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Reading:
 def readings(plan: Plan) -> list[Reading]:
     """Each table and encoder once; what nothing has counted yet is left out."""
     found: dict[tuple[str, str, str], Reading] = {}
-    for artefact in plan:
-        if artefact.stage not in ("train", "code") or "captions" not in artefact.inputs:
+    for artefact in plan.every(TRAIN, CODE):
+        if "captions" not in artefact.inputs:
             continue
         if artefact.names.get("control", OWN) != OWN:
             continue
@@ -49,7 +50,7 @@ def readings(plan: Plan) -> list[Reading]:
 
 def _counts(artefact: Artefact) -> Iterator[dict[str, Any]]:
     """What a begun training, a finished one, or a coding left; damaged files tell nothing."""
-    if artefact.stage == "train":
+    if artefact.stage is TRAIN:
         yield from _read(artefact.folder / "state/text.json")
     yield from (counts["tokens"] for counts in _read(artefact.files[-1]) if counts.get("tokens"))
 

@@ -1,4 +1,4 @@
-"""Reads the token weights that stage `weights` makes; without torch."""
+"""Reads the token weights that stage `token_weights` makes; without torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WeightTable(ImageTable):
     """Weights of every caption's tokens, by image: 414,000 captions of 38 take about 32 MB."""
 
     what = "token weights"
-    command = "weights"
+    command = "token-weights"
     columns = ("weights",)
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, FiniteFloat
 
 from tacolab.cluster.lease import Holder, newest
 from tacolab.files import json_lines
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 
 TAIL = 1 << 14  # bytes at the end of a history: some 60 lines
 _CHECKPOINT = re.compile(r"checkpoint-\d{6}-(\d{9})-[0-9a-f]{16}\.pt")

@@ -4,11 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 
 from tacolab.cluster.profile import Profile
-from tacolab.config import Gpt4o
 from tacolab.errors import UserError
 from tacolab.overview.doctor import cluster, disk, machine
 from tacolab.overview.doctor.finding import Finding
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan
 from tacolab.stages.data.prefetch import missing
 from tacolab.stages.data.sources import first_few
 
@@ -43,10 +42,10 @@ def examine(plan: Plan, profile: Profile) -> Iterator[tuple[str, Finding]]:
 def _api_key(plan: Plan) -> Finding:
     """Of the chat model, where captions by one are still to be made."""
     asked = [
-        artefact.names["source"]
+        need.what
         for artefact in plan.needed()
-        if artefact.stage == "captions"
-        and isinstance(plan.study.captions[artefact.names["source"]], Gpt4o)
+        for need in artefact.stage.needs(plan.study, artefact)
+        if need.kind == "variable"
     ]
     if not asked:
         return Finding.ok("none needed: no chat model is to be asked")

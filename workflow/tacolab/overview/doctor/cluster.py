@@ -8,16 +8,13 @@ from typing import Any
 
 from tacolab.cluster import head, slurm
 from tacolab.cluster.profile import Profile
-from tacolab.config import HuggingFace, Ofa
 from tacolab.errors import UserError
 from tacolab.overview.doctor.finding import Finding
-from tacolab.plan.keys import LAYOUT, Plan
+from tacolab.plan import Plan
+from tacolab.plan.stages import STAGES
 
 # Seconds until Snakemake's executor first looks at its jobs, and the longest between two looks.
 FIRST_LOOK, LOOKS = 40, 180
-
-# Rules that have another name than their stage; captions by a network have a rule of their own.
-RULES = {"import": "imported"}
 
 # Compute capability of cards, by what clusters call them (sinfo --format=%G).
 CARDS = {
@@ -72,15 +69,9 @@ def checks(plan: Plan, profile: Profile) -> list[tuple[str, Callable[[], Finding
 
 def rules(plan: Plan) -> dict[str, list[dict[str, str]]]:
     """Every rule that submits jobs, with the wildcards of those that the config means."""
-    found: dict[str, list[dict[str, str]]] = {
-        RULES.get(stage, stage): [] for stage in (*LAYOUT, "describe")
-    }
+    found: dict[str, list[dict[str, str]]] = {stage.name: [] for stage in STAGES}
     for artefact in plan:
-        rule = RULES.get(artefact.stage, artefact.stage)
-        source = plan.study.captions.get(artefact.names.get("source", ""))
-        if rule == "captions" and isinstance(source, Ofa | HuggingFace):
-            rule = "describe"
-        found[rule].append(artefact.names | {"key": artefact.key})
+        found[artefact.stage.name].append(artefact.names | {"key": artefact.key})
     return found
 
 

@@ -12,7 +12,7 @@ from tacolab.config import Study
 from tacolab.files import atomic
 from tacolab.overview import costs
 from tacolab.overview.doctor.finding import Finding
-from tacolab.plan.keys import RESULTS, Plan
+from tacolab.plan import RESULTS, Plan
 from tacolab.stages.data import prefetch
 
 GB = 1e9

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from tacolab.config import TextEncoder
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.captions.table import SCHEMA
 from tacolab.text.tokens import Tokenizer
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tacolab.files.atomic import write, write_json
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.plan.provenance import describe
 
 # What a source does not know is null; `created` too, so that equal inputs give equal files.

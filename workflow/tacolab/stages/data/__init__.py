@@ -2,12 +2,12 @@
 
 import logging
 
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Make `artefact`: the packed images and, last, `manifest.json`.
 
     Every image is decoded before anything is written. Raises UserError for sources that are

@@ -14,7 +14,7 @@ from tacolab.errors import UserError
 from tacolab.files import disk
 from tacolab.files.atomic import sync, workspace, write_json
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.plan.provenance import describe
 from tacolab.stages.data.sources import Listing
 from tacolab.stages.data.verify import Photo

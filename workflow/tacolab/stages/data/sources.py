@@ -15,7 +15,7 @@ from pathlib import Path
 from tacolab.config import Coco, FileRef, Folder, Samples, Study, nearest
 from tacolab.errors import UserError
 from tacolab.files import texts
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Plan
 from tacolab.readers import listed_files
 from tacolab.stages.data import coco
 
@@ -54,9 +54,13 @@ def required(study: Study, dataset: str) -> list[Path]:
     source = study.datasets[dataset]
     if isinstance(source, Samples):
         return []
+    return [(study.data_root / path).absolute() for path in (source.images, *lists(source))]
+
+
+def lists(source: Coco | Folder) -> list[Path]:
+    """The small files, below data_root, that list and caption its images."""
     refs = [source.annotations, source.list] if isinstance(source, Coco) else [source.list]
-    paths = [source.images, *(ref.path for ref in refs if ref)]
-    return [(study.data_root / path).absolute() for path in paths]
+    return [ref.path for ref in refs if ref]
 
 
 def check_sources(plan: Plan) -> None:
@@ -65,26 +69,19 @@ def check_sources(plan: Plan) -> None:
     A copy of finished results needs no data.
     """
     study = plan.study
-    paths: list[Path] = []
-    for artefact in plan.needed():
-        if artefact.stage == "data":
-            paths += required(study, artefact.names["dataset"])
-        elif artefact.stage == "captions" and "file" in artefact.spec:
-            paths.append((study.data_root / artefact.spec["file"]["path"]).absolute())
-        elif artefact.stage == "import":
-            paths.append((study.data_root / weight_file(study, artefact).path).absolute())
-    lacking = [path for path in dict.fromkeys(paths) if not path.exists()]
+    paths = {
+        (study.data_root / need.name).absolute(): None
+        for artefact in plan.needed()
+        for need in artefact.stage.needs(study, artefact)
+        if need.kind in ("file", "folder")
+    }
+    lacking = [path for path in paths if not path.exists()]
     if lacking:
         raise UserError(
-            f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(set(paths))} files "
+            f"data_root: '{study.data_root}' lacks {len(lacking)} of the {len(paths)} files "
             f"and folders that the study needs, first {lacking[0]} (where from: docs/data.md); "
             f"{listed_files.SET_DATA_ROOT}"
         )
-
-
-def weight_file(study: Study, model: Artefact) -> FileRef:
-    """The file that a model is imported from."""
-    return study.arms[model.names["arm"]].checkpoints[model.names["lmbda"]]
 
 
 def read(study: Study, dataset: str) -> Listing:

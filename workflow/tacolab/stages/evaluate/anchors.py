@@ -15,8 +15,7 @@ from tacolab.cluster.device import pick_device
 from tacolab.files import atomic, intact
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import Metrics, tabulate
 from tacolab.stages.evaluate.batches import parts
@@ -42,16 +41,15 @@ class Coded(NamedTuple):
     decode_seconds: float
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """A row per image and quality."""
-    by = fingerprint.anchors()  # what is loaded, whatever an edit brings meanwhile
-    metrics = Metrics(pick_device(plan.study.execution.device))
+    metrics = Metrics(pick_device(plan.study.execution.device, options.threads))
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     qualities = artefact.spec["qualities"]
     path, description = artefact.files
     ranges = parts([images.size(position) for position in range(len(images.ids))])
-    kept = Parts(artefact.folder / f"{artefact.key}.state", by, ranges)
+    kept = Parts(artefact.state, ranges)
     todo = kept.missing
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for which in progress(todo, len(todo), f"{artefact}: parts"):
@@ -65,7 +63,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
             kept.save(which, Part(rows))
     table = tabulate(kept.rows)
     atomic.write(path, lambda temporary: table.to_parquet(temporary, index=False))
-    atomic.write_json(description, describe(artefact, fingerprint=by, sha256=intact.sha256(path)))
+    atomic.write_json(description, describe(artefact, sha256=intact.sha256(path)))
     kept.remove()
 
 

@@ -20,7 +20,7 @@ from tacolab.errors import UserError
 from tacolab.files import atomic, intact
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_text
@@ -60,18 +60,18 @@ def load_model(code: Artefact, device: torch.device) -> Elic:
     return load_network(path, model.spec, device, code.spec.get("precision", "fp32"))
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write `streams.zip` and `codes.parquet`, a row per image and caption.
 
     Images are loaded, and finished parts written, while others are encoded.
     """
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
     jobs = listed(artefact, images)
     text = build_text(plan.study, artefact.names["arm"])
     encode = Encode(load_model(artefact, device), text, device)
     ranges = parts([images.size(job.position) for job in jobs])
-    kept = Parts(artefact.folder / "state", "parts", ranges)
+    kept = Parts(artefact.state, ranges)
     todo = kept.missing
 
     def load(which: range) -> tuple[range, list[np.ndarray]]:
@@ -96,7 +96,7 @@ def listed(artefact: Artefact, images: Images) -> list[Job]:
     chosen = set(spread(images.ids, artefact.spec.get("images", len(images.ids))))
     inputs, count = artefact.inputs, artefact.spec["captions"]
     table = CaptionTable(inputs["captions"].path) if "captions" in inputs else None
-    weights = WeightTable(inputs["weights"].path) if "weights" in inputs else None
+    weights = WeightTable(inputs["token_weights"].path) if "token_weights" in inputs else None
     if table:
         _require_captions([image_id for image_id in images.ids if image_id in chosen], table)
     return [

@@ -16,7 +16,7 @@ from tacolab.codec.shape import LatentShape
 from tacolab.errors import StageError, UserError
 from tacolab.files import intact
 from tacolab.files.texts import loads
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.stages.evaluate.batches import batches
 from tacolab.stages.evaluate.code import load_model, stream_name

@@ -15,8 +15,7 @@ from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.quality.cmmd import cmmd
 from tacolab.quality.frechet import fid
@@ -54,14 +53,13 @@ class Extract:
         return found
 
 
-def originals(plan: Plan, artefact: Artefact) -> None:
+def originals(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the features of the original images, for all models."""
-    by = fingerprint.distribution()  # what is loaded, whatever an edit brings meanwhile
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
-    extract = Extract(artefact.spec, pick_device(plan.study.execution.device))
+    extract = Extract(artefact.spec, pick_device(plan.study.execution.device, options.threads))
     ranges = parts([images.size(i) for i in range(len(images.ids))])
     features_path, description = artefact.files
-    kept = Parts(artefact.folder / f"{artefact.key}.state", by, ranges)
+    kept = Parts(artefact.state, ranges)
 
     def load(which: range) -> tuple[range, list[np.ndarray]]:
         return which, [images.rgb(i) for i in which]
@@ -73,7 +71,6 @@ def originals(plan: Plan, artefact: Artefact) -> None:
     atomic.write(features_path, lambda path: save_file(found, path))
     content = describe(
         artefact,
-        fingerprint=by,
         sha256=intact.sha256(features_path),
         images=len(images.ids),
         stand_in=extract.stand_in,
@@ -82,10 +79,9 @@ def originals(plan: Plan, artefact: Artefact) -> None:
     kept.remove()
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write FID and CMMD of the first caption's coding of each image, with their intervals."""
-    by = fingerprint.distribution()
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     code, reference = artefact.inputs["codes"], artefact.inputs["originals"]
     positions = {
         image_id: i
@@ -103,14 +99,12 @@ def run(plan: Plan, artefact: Artefact) -> None:
             )
 
     made_from = hashlib.sha256(code.path.read_bytes() + reference.path.read_bytes()).hexdigest()[:8]
-    state = artefact.folder / f"{artefact.names['control']}.distribution.state"
     ranges = parts([(row["height"], row["width"]) for row in rows])
-    kept = Parts(state, f"{by}-{made_from}", ranges)
+    kept = Parts(artefact.state, ranges, made_from)
     found = _gathered(artefact, kept, made)
     of = _chosen(_read(reference), [positions[row["image_id"]] for row in rows])
     content = describe(
         artefact,
-        fingerprint=by,
         summary=summary(of, found, artefact.spec, extract.stand_in, device),
         cmmd_model=reference.spec["cmmd"],
     )

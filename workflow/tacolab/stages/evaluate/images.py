@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.readers.pictures import centre_crop
 

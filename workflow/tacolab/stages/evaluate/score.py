@@ -17,8 +17,7 @@ from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import UNROUNDED, Metrics, tabulate
 from tacolab.stages.evaluate.batches import ahead, parts
@@ -30,13 +29,12 @@ SUMMARY = ("bpp_real", "bpp_est", "psnr", "ms_ssim", "lpips_published", "lpips")
 ORACLE = "lpips_published"
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the per-image table, its summary and the examples for the report.
 
     Decoding, on the one hand, and metrics and files, on the other, run in threads of their own.
     """
-    by = fingerprint.metrics()  # what is loaded, whatever an edit brings meanwhile
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
@@ -46,10 +44,10 @@ def run(plan: Plan, artefact: Artefact) -> None:
     unrounded = artefact.spec.get("float_metrics", False)
     examples = set(spread(images.ids, artefact.spec["examples"]))
 
-    # Rows of an edited metric, or of images that were coded again, must not be continued.
-    made_from = f"{by}-{hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]}"
-    state = artefact.folder / f"{artefact.names['control']}.state"
-    kept = Parts(state, made_from, parts([(row["height"], row["width"]) for row in rows]))
+    # Rows of images that were coded again must not be continued.
+    made_from = hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]
+    ranges = parts([(row["height"], row["width"]) for row in rows])
+    kept = Parts(artefact.state, ranges, made_from)
     todo = kept.missing
 
     def measure(work: tuple[range, list[Decoded]]) -> None:
@@ -69,7 +67,7 @@ def run(plan: Plan, artefact: Artefact) -> None:
     decoded = ((which, list(decoder([rows[i] for i in which]))) for which in todo)
     for _ in progress(ahead(measure, decoded), len(todo), f"{artefact}: parts"):
         pass
-    finish(artefact, kept, by)
+    finish(artefact, kept)
 
 
 def _row(one: Decoded, values: dict[str, float | None]) -> dict[str, Any]:
@@ -91,8 +89,8 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def finish(artefact: Artefact, kept: Parts, by: str) -> None:
-    """Write the declared files, then drop the state. by: the fingerprint of what measured."""
+def finish(artefact: Artefact, kept: Parts) -> None:
+    """Write the declared files, then drop the state."""
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     for part in kept:
@@ -108,9 +106,7 @@ def finish(artefact: Artefact, kept: Parts, by: str) -> None:
 
     atomic.write(pictures, save)
     atomic.write(rows_path, lambda path: table.to_parquet(path, index=False))
-    content = describe(
-        artefact, fingerprint=by, sha256=intact.sha256(rows_path), summary=summary(table)
-    )
+    content = describe(artefact, sha256=intact.sha256(rows_path), summary=summary(table))
     atomic.write_json(description, content)
     kept.remove()
 

@@ -3,15 +3,13 @@
 import logging
 from pathlib import Path
 
-from tacolab.config import Study
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.stages.report import tables
 from tacolab.stages.report.figures.drawing import draw
 from tacolab.stages.report.inputs import read
 from tacolab.stages.report.latest import LATEST, drawing
 from tacolab.stages.report.layout import INDEX, KODAK, PUBLISHED
 from tacolab.stages.report.measure.published import published
-from tacolab.stages.report.origin import origin
 from tacolab.stages.report.page import gallery
 from tacolab.stages.report.page.html import render
 
@@ -20,12 +18,14 @@ log = logging.getLogger(__name__)
 NOW = "now"  # a report of an unfinished study has no key: what it shows changes
 
 
-def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
+def run(
+    plan: Plan, artefact: Artefact, options: Options = Options(), partial: bool = False
+) -> Path:
     """Makes every file of `layout.report_files` and the gallery, and lets `latest` lead there.
 
     partial: from what is there, as report/now, which nothing links to. Returns the page.
     """
-    made_from = origin(artefact)  # before it is read: what changes meanwhile is drawn anew
+    study = plan.study
     inputs = read(study, artefact, partial)
     folder = artefact.folder.with_name(NOW) if partial else artefact.folder
     latest = None if partial else folder.with_name(LATEST)
@@ -36,7 +36,7 @@ def run(study: Study, artefact: Artefact, partial: bool = False) -> Path:
             published().to_csv(fresh / PUBLISHED, index=False)
         draw(study, inputs, frames, fresh)
         photos = gallery.write(study, inputs, fresh)
-        html = render(study, artefact, inputs, frames, photos, partial, made_from)
+        html = render(study, artefact, inputs, frames, photos, partial)
         (fresh / INDEX).write_text(html, encoding="utf-8")
     log.info("report: %s", folder / INDEX)
     return folder / INDEX

@@ -17,8 +17,8 @@ from tacolab.config import Study
 from tacolab.errors import UserError
 from tacolab.files import intact
 from tacolab.files.texts import loads
-from tacolab.plan import fingerprint
-from tacolab.plan.keys import MODELS, Artefact
+from tacolab.plan import Artefact
+from tacolab.plan.stages import ANCHORS, DISTRIBUTION, IMPORTED, METRICS, TIMING, TRAIN
 from tacolab.stages.report import training
 from tacolab.stages.report.training import Training
 
@@ -38,6 +38,7 @@ DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
 BEST = ["best_of", "bpp_real_best", "psnr_best", "lpips_published_best", "lpips_best"]
 SAMPLES = "fid_samples"  # images or patches behind a FID
 WITHOUT = ["fid_without", "cmmd_without"]  # each group of images, for intervals of differences
+MODELS = (TRAIN, IMPORTED)
 ARM, ANCHOR = "arm", "anchor"
 
 
@@ -82,9 +83,8 @@ class Inputs:
         times in seconds. BEST: of each image the caption that an oracle would keep, by LPIPS.
         groups: a row per group of images of every coding with FID or CMMD (IDENTITY without kind
         and quality, group, size, WITHOUT). timing: rows of stage `timing`. trainings: what they
-        left, also unfinished ones. missing: what the config means and is not there. outdated: what
-        other code has measured. excluded: data set -> images that are too small for it, where that
-        is known.
+        left, also unfinished ones. missing: what the config means and is not there. excluded:
+        data set -> images that are too small for it, where that is known.
     """
 
     images: pd.DataFrame
@@ -95,7 +95,6 @@ class Inputs:
     trainings: list[Training]
     evaluations: list[Artefact]
     missing: list[Artefact]
-    outdated: list[Artefact]
     provenance: list[dict[str, Any]]
     excluded: dict[str, int]
 
@@ -124,14 +123,13 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
         if gone:
             missing.append(artefact)
     there = [artefact for artefact in ordered if artefact not in missing]
-    measured = fingerprint.measured()
     models = [Model(a, json_of(needed(a)[0])) for a in there if a.stage in MODELS]
-    evaluations = [a for a in there if a.stage == "metrics"]
+    evaluations = [a for a in there if a.stage is METRICS]
     codings: list[pd.DataFrame] = []
     for artefact in there:
-        if artefact.stage == "metrics":
+        if artefact.stage is METRICS:
             codings.append(_arm_images(artefact))
-        elif artefact.stage == "anchors":
+        elif artefact.stage is ANCHORS:
             codings += _anchor_images(artefact)
     if not codings and not partial:
         raise UserError(
@@ -143,21 +141,20 @@ def read(study: Study, report: Artefact, partial: bool = False) -> Inputs:
     )
     best = [_coding(a) | _summary(a, BEST) for a in evaluations]
     points = points.merge(_floats(best, BEST), on=_CODING, how="left")
-    distances = [a for a in there if a.stage == "distribution"]
-    timings = [rows(a) for a in there if a.stage == "timing"]
+    distances = [a for a in there if a.stage is DISTRIBUTION]
+    timings = [rows(a) for a in there if a.stage is TIMING]
     described = [a for a in there if a.stage not in MODELS]
     provenance = [model.info.get("provenance", {}) for model in models]
-    provenance += [json_of(_description(a)).get("provenance", {}) for a in described]
+    provenance += [json_of(a.description).get("provenance", {}) for a in described]
     return Inputs(
         images=pd.concat(codings, ignore_index=True) if codings else pd.DataFrame(columns=_IMAGES),
         points=_with_distances(points, distances),
         groups=_groups(distances),
         timing=pd.concat(timings, ignore_index=True) if timings else pd.DataFrame(),
         models=models,
-        trainings=[training.read(a) for a in ordered if a.stage == "train"],
+        trainings=[training.read(a) for a in ordered if a.stage is TRAIN],
         evaluations=evaluations,
         missing=missing,
-        outdated=[a for a in there if fingerprint.outdated(a, measured)],
         provenance=provenance,
         excluded=_excluded(evaluations),
     )
@@ -173,10 +170,6 @@ def _excluded(evaluations: list[Artefact]) -> dict[str, int]:
 _IMAGES = [*IDENTITY, "image_id", "captions", "height", "width", *VALUES, *UNROUNDED]
 
 
-def _description(artefact: Artefact) -> Path:
-    return next(path for path in artefact.files if path.suffix == ".json")
-
-
 def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataFrame:
     """The points with FID and CMMD and their intervals, where they were measured."""
     names = [*DISTANCES, SAMPLES]
@@ -186,7 +179,7 @@ def _with_distances(points: pd.DataFrame, artefacts: list[Artefact]) -> pd.DataF
 
 def _summary(artefact: Artefact, names: list[str]) -> dict[str, Any]:
     """Numbers of a whole coding, from its description."""
-    summary = json_of(_description(artefact)).get("summary", {})
+    summary = json_of(artefact.description).get("summary", {})
     return {name: summary.get(name) for name in names}
 
 
@@ -250,9 +243,9 @@ def _place(study: Study, artefact: Artefact) -> tuple[Any, ...]:
     """Where an input stands in tables: by data set, arm and control of the config, then lambda."""
     names = artefact.names
     datasets, arms = list(study.protocol.datasets), list(study.arms)
-    if artefact.stage == "anchors":
+    if artefact.stage is ANCHORS:
         return (1, datasets.index(names["dataset"]), len(arms), names["codec"])
-    if artefact.stage == "timing":
+    if artefact.stage is TIMING:
         return (2, names["machine"])
     arm = (arms.index(names["arm"]), Decimal(names["lmbda"]), int(names["seed"]))
     if artefact.stage in MODELS:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from tacolab.files import json_lines
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 
 COLUMNS = ["epoch", "step", "loss", "validation"]
 

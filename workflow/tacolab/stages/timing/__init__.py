@@ -8,11 +8,11 @@ from tacolab.errors import UserError
 from tacolab.files import atomic
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 
 
-def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write the table of times; killed at any moment, the same command goes on at the next point.
 
     Raises UserError on another device than the config names for this machine.
@@ -28,7 +28,7 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     timing, size = plan.study.timing, plan.study.codec
     assert timing is not None
     machine = artefact.names["machine"]
-    device = pick_device(plan.study.execution.device)
+    device = pick_device(plan.study.execution.device, options.threads)
     name = device_name(device)
     if timing.machines[machine] not in name:
         raise UserError(
@@ -36,8 +36,6 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
             f"'{timing.machines[machine]}'; run `tacolab timing {machine}` there and copy "
             f"{artefact.folder} from there"
         )
-    if threads:
-        torch.set_num_threads(threads)
     common = {
         "machine": machine,
         "device": name,
@@ -50,7 +48,7 @@ def run(plan: Plan, artefact: Artefact, threads: int | None = None) -> None:
     words = "".join(c if c.isalnum() else "-" for c in f"{name}-{common['threads']}")
     measured = points(timing)
     ranges = [range(n, n + 1) for n in range(len(measured))]  # a point takes minutes
-    kept = Parts(artefact.folder / f"{artefact.key}.state", words, ranges)
+    kept = Parts(artefact.state, ranges, words)
     todo = kept.missing
     for which in progress(todo, len(todo), str(artefact)):
         point = measured[which.start]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tacolab.config import nearest
 from tacolab.errors import UserError
-from tacolab.plan.keys import Plan
+from tacolab.plan import Plan, stages
 from tacolab.stages.token_weights import vocabulary
 from tacolab.stages.token_weights.salience import Weigher
 
@@ -54,7 +54,7 @@ def explain(
     notes = [f"as arm {arm} reads it, by encoder {encoder}"]
     idf = None
     if study.token_weights.tfidf:
-        fitted = plan.vocabulary(arm)
+        fitted = stages.vocabulary(plan, arm)
         if fitted.done:
             idf = vocabulary.load(fitted.path)
             notes.append(f"TF-IDF by {fitted.path}")

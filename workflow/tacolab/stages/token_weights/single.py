@@ -24,12 +24,12 @@ def weigh(caption: str, model: Path, key: str) -> npt.NDArray[np.float16]:
     folders = [model.parent]
     # results/models/{arm}/{lambda}/{seed}/{key}/model.safetensors
     if len(model.absolute().parents) > 5:
-        folders += (model.absolute().parents[5] / "weights").glob("*/*")
+        folders += (model.absolute().parents[5] / "token_weights").glob("*/*")
     folder = next((folder for folder in folders if (folder / name).is_file()), None)
     if folder is None:
         raise UserError(
             f"{model}: this model weighs tokens, by what {name} and its .vocabulary.json say; they "
-            "are not in weights/ of the results folder: copy them beside the model"
+            "are not in token_weights/ of the results folder: copy them beside the model"
         )
     try:
         text = loads((folder / name).read_text(encoding="utf-8"))["text"]

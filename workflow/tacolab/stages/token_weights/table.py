@@ -18,7 +18,7 @@ from tacolab.files import process
 from tacolab.files.atomic import replacing, write_json
 from tacolab.files.process import Process
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.plan.provenance import describe
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.token_weights import vocabulary

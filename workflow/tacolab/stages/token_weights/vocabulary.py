@@ -11,7 +11,7 @@ from pathlib import Path
 from tacolab.errors import UserError
 from tacolab.files.atomic import write_json
 from tacolab.files.texts import loads
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.plan.provenance import describe
 
 WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's own idea of a word

@@ -11,7 +11,7 @@ from tacolab.cluster.lease import Lease, NotOurs, acquire
 from tacolab.errors import Interrupted, StageError
 from tacolab.files import atomic, disk, intact
 from tacolab.files.process import slurm_job
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.stages.train.segments import Segments
 from tacolab.stages.train.stop import Reason, Stop
@@ -25,19 +25,16 @@ if TYPE_CHECKING:
 def run(
     plan: Plan,
     artefact: Artefact,
-    threads: int | None = None,
-    stop_after: float | None = None,
-    stage_to: str = "",
-    retry: bool = False,
+    options: Options = Options(),
 ) -> None:
     """Train (or go on, or only export) and write `model.safetensors`, `model.json`, exports.
 
-    threads: of torch, in each process; equality to the bit needs the same number. stop_after:
-    minutes. stage_to: a local disk for a copy of the data. retry: a workflow starts this by itself
-    after a failure. Raises Interrupted when it was asked to stop, StageError on a full disk.
+    Equality to the bit needs the same number of threads. Raises Interrupted when it was
+    asked to stop, StageError on a full disk.
     """
     execution = plan.study.execution
-    stop = Stop(stop_after, execution.margin_seconds)  # hears signals while libraries load, too
+    # It hears signals while libraries load, too.
+    stop = Stop(options.stop_after, execution.margin_seconds)
 
     import torch
 
@@ -48,12 +45,12 @@ def run(
     pick_device(execution.device)  # before it could ask a trainer that works to leave
     state = artefact.folder / "state"
     segments = Segments(state / "segments.jsonl")
-    if threads:
-        torch.set_num_threads(threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     try:
         state.mkdir(parents=True, exist_ok=True)
         keep_log(state / "train.log")
-        if retry:
+        if options.attempt > 1:  # a workflow starts this by itself after a failure
             segments.check_retry()
         lease = acquire(state, execution.lease_seconds, give_up=lambda: stop.reason)
         if lease is None:
@@ -65,9 +62,9 @@ def run(
             )
         stop.lease = lease
         try:
-            parts = set_up(plan, artefact, stage_to)
+            parts = set_up(plan, artefact, options.stage_to)
             with distributed.started(
-                execution.gpus, parts.device, _follow, plan, artefact, threads, stage_to
+                execution.gpus, parts.device, _follow, plan, artefact, options
             ):
                 reason = _train(parts, stop, lease, segments)
         except NotOurs:
@@ -122,16 +119,16 @@ def _train(parts: Run, stop: Stop, lease: Lease, segments: Segments) -> Reason |
     return None
 
 
-def _follow(plan: Plan, artefact: Artefact, threads: int | None, stage_to: str) -> None:
+def _follow(plan: Plan, artefact: Artefact, options: Options) -> None:
     """What the processes of the other GPUs do."""
     import torch
 
     from tacolab.stages.train.loop import follow
     from tacolab.stages.train.setup import set_up
 
-    if threads:
-        torch.set_num_threads(threads)
-    follow(set_up(plan, artefact, stage_to))
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    follow(set_up(plan, artefact, options.stage_to))
 
 
 def _leave(reason: Reason, segments: Segments) -> None:

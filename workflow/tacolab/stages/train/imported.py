@@ -1,4 +1,4 @@
-"""A weight file of others made a model like those trained here (arms with `weights`)."""
+"""A weight file of others made a model like those trained here (arms with `checkpoints`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tacolab.codec.fixed_point import OutOfRangeError
 from tacolab.codec.weights import normalise
 from tacolab.errors import UserError
 from tacolab.files import atomic, intact, torch_files
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.readers import listed_files
 from tacolab.readers.networks import build_codec
@@ -25,7 +25,7 @@ from tacolab.stages.train.description import parameters
 log = logging.getLogger(__name__)
 
 
-def run(plan: Plan, artefact: Artefact) -> None:
+def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """Write `model.safetensors` and `model.json`, as a training does.
 
     Raises UserError, and writes nothing, when the file is missing, not the pinned one, damaged,

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from tacolab.cluster.device import pick_device
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed
@@ -78,7 +78,11 @@ def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
     folder = artefact.inputs["data"].folder
     images = Packed(staged(folder, stage_to) if stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
-    weights = WeightTable(artefact.inputs["weights"].path) if "weights" in artefact.inputs else None
+    weights = (
+        WeightTable(artefact.inputs["token_weights"].path)
+        if "token_weights" in artefact.inputs
+        else None
+    )
     used, held_out = samples.hold_out(len(images), recipe.validation_images)
     crops = samples.Crops(images, captions, used, recipe.crop, seed, weights)
     if len(crops) < recipe.batch:

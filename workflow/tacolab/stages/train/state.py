@@ -16,7 +16,7 @@ import torch
 from tacolab.codec.elic import Elic
 from tacolab.config import Training
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.train import checkpoint, distributed
 from tacolab.stages.train.history import History
 

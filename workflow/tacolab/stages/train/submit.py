@@ -13,16 +13,18 @@ from typing import Any
 
 from tacolab import config as configuration
 from tacolab.errors import Interrupted, UserError
-from tacolab.plan.keys import RESULTS, Artefact, Plan
+from tacolab.plan import RESULTS, Artefact, Options, Plan
 
 # Resources that a job cannot do without.
 NEEDED = ("slurm_partition", "runtime", "mem_mb")
 
 
-def submit(config: Path, artefact: Artefact, resources: Mapping[str, Any], threads: int) -> int:
+def submit(
+    config: Path, code: Path, artefact: Artefact, resources: Mapping[str, Any], threads: int
+) -> int:
     """Submit the training with the resources of a profile's `train`; the job's id.
 
-    config: a snapshot that does not change while the job waits. Raises UserError when the model is
+    config, code: snapshots that do not change while the job waits. Raises UserError when the model is
     there, or SLURM refuses.
     """
     import submitit
@@ -31,7 +33,9 @@ def submit(config: Path, artefact: Artefact, resources: Mapping[str, Any], threa
         raise UserError(f"{artefact.path}: is there already; nothing was submitted")
     # %j is the job's id: submitit keeps its log and the pickled call there.
     executor = submitit.SlurmExecutor(folder=RESULTS / "logs" / "submitted" / "%j")
-    executor.update_parameters(**_parameters(resources, threads, str(artefact)))
+    # Before the package that is installed here, which may be edited meanwhile.
+    first = f"export PYTHONPATH={shlex.quote(str(code.resolve() / 'workflow'))}:$PYTHONPATH"
+    executor.update_parameters(**_parameters(resources, threads, str(artefact)), setup=[first])
     try:
         job = executor.submit(
             train_in_job,
@@ -57,7 +61,7 @@ def train_in_job(
     artefact = plan.find("train", key, **names)
     artefact.require_inputs()
     try:
-        train.run(plan, artefact, threads, stage_to=stage_to)
+        train.run(plan, artefact, Options(threads=threads, stage_to=stage_to))
     except Interrupted as stop:
         logging.getLogger(__name__).warning("%s", stop)
         raise SystemExit(75) from None

@@ -16,13 +16,13 @@ from tacolab.errors import StageError, UserError
 from tacolab.files import json_lines
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.order import Order, Orders
+from tacolab.stages.captions.chat.question import Answer, Request
 from tacolab.stages.captions.chat.rate_limits import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     Patience,
     retry_after,
 )
-from tacolab.stages.captions.chat.question import Answer, Request
 from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from tacolab.cluster import lease
 from tacolab.config import Api, Gpt4o, Study
 from tacolab.errors import StageError, UserError
 from tacolab.files.progress import tallied
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.chat import client, prices
 from tacolab.stages.captions.chat.answers import Answers

@@ -15,7 +15,7 @@ from typing import Literal
 
 from tacolab.config import Api, Gpt4o, Study
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.chat.answers import Answers, Usage
 from tacolab.stages.captions.chat.question import Question

@@ -1,4 +1,4 @@
-"""How the server may be asked: requests in flight, pauses that it wants, and for how long at most."""
+"""How a server may be asked: requests in flight, pauses that it wants, and when it is given up."""
 
 from __future__ import annotations
 

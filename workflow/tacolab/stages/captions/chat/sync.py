@@ -22,9 +22,9 @@ from tacolab.files.texts import loads
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.answers import Answers
 from tacolab.stages.captions.chat.client import Trouble
-from tacolab.stages.captions.chat.rate_limits import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import LOST, Answer
+from tacolab.stages.captions.chat.rate_limits import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.stages.captions.chat.refusals import Doubts
 from tacolab.stages.captions.chat.stop_request import StopRequest
 

@@ -16,10 +16,9 @@ import torch
 from tacolab.cluster.device import pick_device
 from tacolab.config import HuggingFace, Ofa, Study
 from tacolab.errors import UserError
-from tacolab.files import atomic
 from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.sources import refuse_gaps
 from tacolab.stages.captions.table import table
@@ -51,23 +50,21 @@ def captions(
     captions. Raises UserError for a model that is not there or cannot be read, and where it has
     nothing to say about an image.
     """
-    device = pick_device(study.execution.device)
-    if threads:
-        torch.set_num_threads(threads)
+    device = pick_device(study.execution.device, threads)
     source = study.captions[artefact.names["source"]]
     assert isinstance(source, Ofa | HuggingFace)
     folder = pretrained.folder(source.model)
     captioner = build(source, folder, device)
     weights = _sha256(pretrained.weight_files(folder))
     made_from = hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()[:8]
-    for other in state(artefact).glob("*"):
+    for other in artefact.state.glob("*"):
         if other.name != made_from and any(other.iterdir()):
             raise UserError(
                 f"{other}: begun with other weights of {source.model} than there are now; put "
                 "them back, or remove this folder to describe all images again"
             )
     ranges = [range(n, min(n + PART, len(data))) for n in range(0, len(data), PART)]
-    kept = Parts(state(artefact), made_from, ranges)
+    kept = Parts(artefact.state, ranges, made_from)
     describe(captioner, data, kept, str(artefact))
     texts = [row["caption"] for row in kept.rows]
     remedy = f"name another model or prompt in captions.{artefact.names['source']}"
@@ -98,16 +95,6 @@ def describe(captioner: Captioner, data: Packed, kept: Parts, label: str) -> Non
             texts = captioner([data.rgb(i) for i in batch])
             rows += [{"caption": text} for _, text in zip(batch, texts, strict=True)]
         kept.save(which, Part(rows))
-
-
-def state(artefact: Artefact) -> Path:
-    """Captions that are there before the table is whole. No declared output: it outlives a kill."""
-    return artefact.path.with_suffix(".state")
-
-
-def forget(artefact: Artefact) -> None:
-    """Once the table is there."""
-    atomic.remove(state(artefact))
 
 
 def _sha256(files: Sequence[Path]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tacolab.config import OWN, Study
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.report.inputs import Inputs, examples
 from tacolab.stages.report.page import words
 from tacolab.stages.report.page.words import Word

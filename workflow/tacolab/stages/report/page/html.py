@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.report import layout
 from tacolab.stages.report.figures.times import VARIED
 from tacolab.stages.report.inputs import Inputs
@@ -52,11 +52,10 @@ def render(
     frames: dict[str, pd.DataFrame],
     photos: list[Photo],
     partial: bool,
-    made_from: str,
 ) -> str:
     """The HTML of index.html; links are relative to it.
 
-    partial: the study is not finished. made_from: its `origin`.
+    partial: the study is not finished.
     """
     kodak = layout.KODAK in study.protocol.datasets
     counts = frames["verdicts"]["verdict"].value_counts()
@@ -64,9 +63,7 @@ def render(
         study=study,
         report=report,
         partial=partial,
-        made_from=made_from,
         there=len(report.inputs) - len(inputs.missing),
-        outdated=len(inputs.outdated),
         facts=runs.facts(study, inputs),
         unfinished=runs.unfinished(study, inputs),
         missing=runs.missing(inputs),

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tacolab.config import OWN, Study
+from tacolab.plan.stages import TRAIN
 from tacolab.stages.report.inputs import ARM, Inputs
 from tacolab.stages.report.page import formats
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
-    trained = [model.info for model in inputs.models if model.artefact.stage == "train"]
+    trained = [model.info for model in inputs.models if model.artefact.stage is TRAIN]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
     steps = formats.spread([info.get("steps") for info in trained])
@@ -75,7 +76,7 @@ def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
     infos = [
         m.info
         for m in inputs.models
-        if m.artefact.stage == "train" and study.recipe(m.arm).dataset == dataset
+        if m.artefact.stage is TRAIN and study.recipe(m.arm).dataset == dataset
     ]
     pairs = formats.spread([info.get("samples") for info in infos])
     held = formats.spread([info.get("validation", {}).get("images") for info in infos])
@@ -170,8 +171,8 @@ def missing(inputs: Inputs) -> list[str]:
     """What else is not there, counted: `12 evaluations of context`."""
     names = {"metrics": "evaluations", "distribution": "FID and CMMD", "anchors": "classical codec"}
     counts = Counter(
-        (names.get(a.stage, a.stage), a.names.get("arm") or a.names.get("codec") or "")
+        (names.get(a.stage.name, a.stage.name), a.names.get("arm") or a.names.get("codec") or "")
         for a in inputs.missing
-        if a.stage != "train"
+        if a.stage is not TRAIN
     )
     return [f"{what}{f' of {whose}' if whose else ''}: {n}" for (what, whose), n in counts.items()]

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 
 Spans = list[tuple[int, int, float]]
 
@@ -25,7 +25,7 @@ def of(evaluation: Artefact) -> dict[str, Spans]:
     Empty for arms without token weights, and where the table is gone or tells no spans: the caption
     is then shown without them.
     """
-    artefact = evaluation.inputs.get("weights")
+    artefact = evaluation.inputs.get("token_weights")
     if artefact is None:
         return {}
     try:

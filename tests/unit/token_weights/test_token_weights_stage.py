@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from small_weighting import MINILM, TEST, TRAINING, write_captions
 
+from running import run_stage
 from tacolab.config import TokenWeights
 from tacolab.errors import UserError
-from tacolab.plan.keys import Artefact, Plan
+from tacolab.plan import Artefact, Plan
 from tacolab.readers.token_weight_table import WeightTable
-from tacolab.stages import token_weights as weights
 from tacolab.stages.token_weights import table, vocabulary
 from tacolab.stages.token_weights.salience import Weigher
 
@@ -45,11 +45,11 @@ def test_the_table_holds_a_weight_per_token_that_the_encoder_reads(made: Made) -
 
 def test_the_summary_says_what_the_encoder_does_not_see(study: Callable[..., Plan]) -> None:
     plan = study(tfidf=False, entities=False)
-    artefact = plan.find("weights", dataset="testset")
+    artefact = plan.find("token_weights", dataset="testset")
     assert set(artefact.inputs) == {"captions"}
     # 3 of 17 tokens are cut off; one word is salient.
     write_captions(artefact.inputs["captions"], {"a.jpg": ["dog" + " the" * 16, "", ""]})
-    weights.run(artefact, 1)
+    run_stage(plan, artefact, 1)
     summary = json.loads(artefact.files[1].read_text())
     assert summary["text"] == artefact.text and summary["provenance"]["spacy"]
     assert (summary["captions"], summary["positions"]) == (3, 16)
@@ -63,15 +63,16 @@ def test_the_summary_says_what_the_encoder_does_not_see(study: Callable[..., Pla
 def test_the_number_of_processes_changes_no_byte(
     study: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    artefact = study(tfidf=False).find("weights", dataset="testset")
+    plan = study(tfidf=False)
+    artefact = plan.find("token_weights", dataset="testset")
     monkeypatch.setattr(table, "CHUNK", 50)
     captions = {f"{n}.jpg": [f"{text} {n}"] for n in range(70) for text in TRAINING["two.jpg"][:1]}
     captions |= {f"{n}-.jpg": [f"The dog {n} of Paris", ""] for n in range(20)}
     write_captions(artefact.inputs["captions"], captions)
-    weights.run(artefact, 2)
+    run_stage(plan, artefact, 2)
     first = artefact.path.read_bytes()
     artefact.path.unlink()
-    weights.run(artefact, 1)
+    run_stage(plan, artefact, 1)
     assert artefact.path.read_bytes() == first
     assert len(WeightTable(artefact.path)) == 110
     assert pq.ParquetFile(artefact.path).metadata.row_group(0).column(2).compression == "ZSTD"
@@ -79,10 +80,18 @@ def test_the_number_of_processes_changes_no_byte(
 
 @pytest.mark.slow
 def test_killed_it_leaves_no_table_and_no_process(study: Callable[..., Plan]) -> None:
-    artefact = study(tfidf=False).find("weights", dataset="testset")
+    plan = study(tfidf=False)
+    artefact = plan.find("token_weights", dataset="testset")
     write_captions(artefact.inputs["captions"], {f"{n}.jpg": ["a dog"] for n in range(30_000)})
     process = subprocess.Popen(
-        [TACOLAB, "weights", "testset", "human", *("--config", "study.yaml"), *("--threads", "2")]
+        [
+            TACOLAB,
+            "token-weights",
+            "testset",
+            "human",
+            *("--config", "study.yaml"),
+            *("--threads", "2"),
+        ]
     )
     try:
         while not list(artefact.folder.glob(".*.parquet")):  # begun to write
@@ -116,13 +125,13 @@ def test_a_missing_or_damaged_table_is_named(made: Made) -> None:
         table.for_image("nobody.png")
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(UserError, match=r"damaged .*`tacolab weights testset human`"):
+    with pytest.raises(UserError, match=r"damaged .*`tacolab token-weights testset human`"):
         WeightTable(path)
     path.write_bytes(next(Path("results/captions/testset/human").iterdir()).read_bytes())
     with pytest.raises(UserError, match=r"damaged \(no column weights\); remove it"):
         WeightTable(path)
     path.unlink()
-    with pytest.raises(UserError, match=r"no token weights; .*`tacolab weights testset human`"):
+    with pytest.raises(UserError, match=r"no token weights; .*`tacolab token-weights testset"):
         WeightTable(path)
 
 
@@ -138,8 +147,9 @@ def test_reading_needs_neither_torch_nor_spacy(made: Made) -> None:
 
 
 def test_an_error_in_a_process_is_the_same_line(study: Callable[..., Plan]) -> None:
-    artefact = study(spacy="en_none", tfidf=False).find("weights", dataset="testset")
+    plan = study(spacy="en_none", tfidf=False)
+    artefact = plan.find("token_weights", dataset="testset")
     write_captions(artefact.inputs["captions"], {f"{n}.jpg": ["a dog"] for n in range(2000)})
     with pytest.raises(UserError, match=r"weights\.spacy: the model 'en_none' is not installed"):
-        weights.run(artefact, 2)
+        run_stage(plan, artefact, 2)
     assert not list(artefact.folder.glob("*"))

@@ -9,8 +9,7 @@ import pytest
 from small_weighting import STUDY, TEST, TRAINING, write_captions
 
 from tacolab import config
-from tacolab.plan.keys import Artefact, Plan
-from tacolab.stages import token_weights as weights
+from tacolab.plan import Artefact, Plan
 
 
 @pytest.fixture
@@ -35,10 +34,10 @@ def made(study: Callable[..., Plan]) -> Callable[..., Artefact]:
 
     def run_stage(threads: int = 1, **weighting: Any) -> Artefact:
         plan = study(**weighting)
-        artefact = plan.find("weights", dataset="testset")
+        artefact = plan.find("token_weights", dataset="testset")
         for wanted in [*artefact.inputs.values(), artefact]:
-            if wanted.stage != "captions":
-                weights.run(wanted, threads)
+            if wanted.stage.name != "captions":
+                run_stage(plan, wanted, threads)
         return artefact
 
     return run_stage

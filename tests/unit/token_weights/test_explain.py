@@ -1,4 +1,4 @@
-"""`tacolab weights --explain` shows what is emphasised and why; wrong usage is one line."""
+"""`tacolab token-weights --explain` shows what is emphasised and why; wrong usage is one line."""
 
 import re
 import sys
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from running import run_stage
 from tacolab import cli
-from tacolab.plan.keys import Plan
-from tacolab.stages import token_weights as weights
+from tacolab.plan import Plan
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -17,11 +17,11 @@ Run = Callable[..., tuple[int, str, str]]
 def run(
     study: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """run(*options): exit code, stdout and stderr of `tacolab weights`."""
+    """run(*options): exit code, stdout and stderr of `tacolab token-weights`."""
     study()
 
     def start(*options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tacolab", "weights", "-c", "study.yaml", *options])
+        monkeypatch.setattr(sys, "argv", ["tacolab", "token-weights", "-c", "study.yaml", *options])
         with pytest.raises(SystemExit) as end:
             cli.main()
         output = capsys.readouterr()
@@ -50,7 +50,8 @@ def test_without_a_vocabulary_it_says_so(run: Run) -> None:
     ]
     assert "as arm keywords reads it, by encoder minilm" in out
     made = (
-        r"not made yet: `snakemake results/weights/\S+\.vocabulary\.json --profile profiles/local "
+        r"not made yet: `snakemake results/token_weights/\S+\.vocabulary\.json "
+        "--profile profiles/local "
     )
     assert re.search(made + "--configfile study.yaml`", out)
 
@@ -63,10 +64,11 @@ def test_the_command_for_the_vocabulary_means_the_same_study(run: Run) -> None:
 def test_with_the_vocabulary_of_the_arms_training_captions(
     run: Run, study: Callable[..., Plan]
 ) -> None:
-    weights.run(study().find("vocabulary"))
+    plan = study()
+    run_stage(plan, plan.find("vocabulary"))
     _, out, _ = run("--explain", "dog runs on the beach", "--arm", "keywords")
     assert ["runs", "1.5", "tf-idf"] in rows(out)
-    assert "TF-IDF by results/weights/trainset/human/" in out
+    assert "TF-IDF by results/token_weights/trainset/human/" in out
 
 
 def test_what_is_cut_off_and_what_steers_terminals(run: Run) -> None:
@@ -78,10 +80,13 @@ def test_what_is_cut_off_and_what_steers_terminals(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "weights: name a data set and a source, or give --explain"),
-        (["testset"], "weights: name a data set and a source, or give --explain"),
-        (["testset", "human", "--arm", "plain"], "weights: name a data set and a source, or giv"),
-        (["testset", "--explain", "a"], "weights: --explain takes a caption; leave data set"),
+        ([], "token-weights: name a data set and a source, or give --explain"),
+        (["testset"], "token-weights: name a data set and a source, or give --explain"),
+        (
+            ["testset", "human", "--arm", "plain"],
+            "token-weights: name a data set and a source, or giv",
+        ),
+        (["testset", "--explain", "a"], "token-weights: --explain takes a caption alone"),
         (["--explain", "a", "--arm", "keyword"], "no arm 'keyword'; did you mean 'keywords'?"),
         (["--explain", "caf\udce9 zebra"], r"a caption: 'caf\udce9 zebra' has half a character"),
         (["testset", "human"], "vocabulary.json: is missing; make it first, by `snakemake "),

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tacolab.config import TransformersText
-from tacolab.plan.keys import Artefact
+from tacolab.plan import Artefact
 from tacolab.stages.captions.table import table
 
 MINILM = TransformersText(
