@@ -27,11 +27,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tacolab.plan import Plan  # noqa: E402
-
 from mock_openai import DETAILS, serving  # noqa: E402
 from tacolab import config  # noqa: E402
-from tacolab.plan import Artefact  # noqa: E402
+from tacolab.plan import Artefact, Plan  # noqa: E402
 from tacolab.stages.captions.chat.question import Question  # noqa: E402
 from tacolab.stages.data.pack import FEATURES  # noqa: E402
 

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from tacolab.plan.keys import Artefact
 
 from tacolab.cluster import slurm
 from tacolab.files import atomic
 from tacolab.files.process import Process
-from tacolab.plan import leftovers
+from tacolab.plan import Artefact, leftovers
+from tacolab.plan.stages import DATA
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_slurm_tells_of_jobs_on_other_machines(
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setattr(slurm, "state", lambda _: state)
     process = dataclasses.replace(Process.me(), machine="01234567", job=job)
-    artefact = Artefact("data", {"dataset": "set"}, {})
+    artefact = Artefact(DATA, {"dataset": "set"}, {})
     artefact.folder.mkdir(parents=True)
     left = artefact.folder.parent / f".{process}.tmp.{artefact.key}"  # a folder that was packed
     left.mkdir()

@@ -74,3 +74,11 @@ def chat(
     monkeypatch.setattr(batch, "CROWDED_WAIT", 0.1)
     monkeypatch.setattr(batch, "LOOK_AGAIN", 0.1)
     return lambda count, **source: ChatStudy(tmp_path, server[1], count, **source)
+
+
+@pytest.fixture
+def batched(chat: Callable[..., ChatStudy]) -> ChatStudy:
+    """Ten pictures, two captions each, by batches."""
+    found = chat(10)
+    found.api["mode"] = "batch"
+    return found

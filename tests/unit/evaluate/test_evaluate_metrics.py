@@ -225,4 +225,4 @@ def test_rows_of_an_edited_metric_are_not_continued(monkeypatch: pytest.MonkeyPa
     run_stage(study, edited)
     assert (pd.read_parquet(edited.path)["psnr"] > 0).all()
     assert json.loads(edited.files[1].read_text())["text"]["code"] == "another0"
-    assert not list(artefact.folder.glob("*.state"))
+    assert not list(edited.folder.glob("*.state"))
