@@ -19,7 +19,7 @@ help:
 	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make install   only the environment (.venv)"
 	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
-	@echo "make schema    config/study.schema.json from the models"
+	@echo "make schema    config/study.schema.json and the tables of config/README.md from the models"
 	@echo "make lock      requirements.lock from pyproject.toml"
 	@echo "make clean     removes the environment and caches; keeps results/"
 
@@ -60,7 +60,7 @@ campaign: install
 	python tests/campaign.py --minutes $(or $(MINUTES),30)
 
 schema: install
-	python -c "from tacolab import config; print(config.schema(), end='')" > config/study.schema.json
+	python -c "from pathlib import Path; from tacolab.config import reference; reference.write(Path('config'))"
 
 lock: install
 	uv pip compile pyproject.toml --extra dev --extra google --quiet --no-header --no-annotate --upgrade -o requirements.lock

@@ -28,6 +28,9 @@ WRONG = [
     ("protocol/base", 1, "protocol.base: unknown key; did you mean 'baseline'?"),
     ("protocol/datasets/photos/contrls", [], "protocol.datasets.photos.contrls: unknown key; did"),
     ("execution/devise", "cpu", "execution.devise: unknown key; did you mean 'device'?"),
+    # keys that earlier versions called otherwise
+    ("weights", {"factor": 2}, "weights: is now called token_weights; rename it"),
+    ("arms/taco/weights", {"0.0016": "x"}, "arms.taco.weights: is now called checkpoints; rename"),
     # lambdas
     ("lambdas", [], "lambdas: must have at least 1 entry"),
     ("lambdas", "0.1", "lambdas: must be a list, like [a, b], not '0.1'"),
@@ -79,6 +82,8 @@ WRONG = [
     ("arms/taco/captions", {"photos": "human"}, "arms.taco.captions: names no caption source for"),
     ("arms/taco/captions", {"photos": 3}, "arms.taco.captions.photos: must be text, not 3"),
     ("arms/taco/captions", None, "arms.taco.captions: must be text, not null"),
+    ("arms/taco/text", GONE, "arms.taco.text: is missing"),
+    ("arms/taco/captions", GONE, "arms.taco.captions: is missing"),
     ("arms/taco/text", "clip", "arms.taco.text: unknown text encoder 'clip'; valid: minilm"),
     ("encoders", {}, "arms.taco.text: unknown text encoder 'minilm'; valid: none"),
     ("protocol/baseline", "tako", "protocol.baseline: unknown arm 'tako'; did you mean 'taco'?"),
@@ -271,3 +276,23 @@ def test_a_phase_that_trains_nothing_is_refused() -> None:
 def test_a_null_in_an_arms_recipe_is_the_studys() -> None:
     study = config.validate(changed("arms/taco/training", {"crop": None, "batch": 2}), "my.yaml")
     assert study.recipe("taco") == study.training.model_copy(update={"batch": 2})
+
+
+def test_an_arm_of_another_is_that_arm_in_all_but_what_it_says_itself() -> None:
+    taco = DEMO["arms"]["taco"] | {
+        "description": "whole",
+        "baseline": "image-only",
+        "training": {"export_epochs": [10], "batch": 2},
+        "extra_seeds": {"0.0016": [7], "0.015": [8]},
+    }
+    export = {"of": {"arm": "taco", "epoch": 10}}
+    # In any order: one may stand before the arm that it is taken from.
+    arms = {"short": export | {"lambdas": ["0.015"]}, "all": export} | DEMO["arms"] | {"taco": taco}
+    study = config.validate(DEMO | {"arms": arms}, "my.yaml")
+    assert list(study.arms) == list(arms)
+    short, whole = study.arms["short"], study.arms["all"]
+    assert (short.text, short.captions) == (taco["text"], taco["captions"])
+    assert study.recipe("short") == study.recipe("taco")
+    assert (short.description, short.baseline) == ("", None)
+    assert (short.lambdas, short.extra_seeds) == (["0.015"], {"0.015": [8]})
+    assert (whole.lambdas, whole.extra_seeds) == (None, taco["extra_seeds"])

@@ -32,7 +32,7 @@ PLACES = [
     "encoders/minilm/model",
     "training/joint_model",
     "protocol/cmmd_model",
-    "weights/spacy",
+    "token_weights/spacy",
 ]
 
 
@@ -79,8 +79,8 @@ def test_a_folder_named_like_the_home_can_be_named() -> None:
         ("${SCRATCH:-/tmp}/x", "of '$', only $NAME and ${NAME} are understood"),
         ("$(pwd)/x", "of '$', only $NAME and ${NAME} are understood"),
         ("${SCRATCH", "of '$', only $NAME and ${NAME} are understood"),
-        ("~nobody-of-this-name/x", "nobody's home is known by that name"),
-        ("a\0b", "no name holds a null character"),
+        ("~nobody-of-this-name/x", "no user of that name has a home here"),
+        ("a\0b", "it contains a null character"),
     ],
 )
 def test_what_names_no_path_is_one_line(path: str, written: str, why: str) -> None:
@@ -96,7 +96,7 @@ def test_weight_files_and_captioners_are_expanded(tmp_path: Path) -> None:
     arm = {k: v for k, v in study["arms"]["taco"].items() if k != "training"}
     study["arms"]["theirs"] = arm | {"checkpoints": {"0.0016": "$SCRATCH/w.pth"}}
     known = config.validate(study, "my.yaml")
-    assert known.arms["theirs"].weights["0.0016"].path == Path("/fast/w.pth")
+    assert known.arms["theirs"].checkpoints["0.0016"].path == Path("/fast/w.pth")
     models = [known.captions[name].model for name in ("ofa", "blip", "chat")]  # type: ignore[union-attr]
     assert models == ["/home/me/ofa", "/fast/blip", "gpt-4o-2024-11-20"]
 

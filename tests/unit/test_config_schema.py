@@ -1,7 +1,9 @@
 """The committed configs, the schema beside them, and junk anywhere."""
 
 import copy
+import difflib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from config_study import COMMITTED, CONFIG, DEMO, changed
 from tacolab import config
-from tacolab.config import Study
+from tacolab.config import Study, reference
 from tacolab.errors import UserError
 
 
@@ -29,7 +31,24 @@ def test_committed_configs_load_and_validate_against_the_schema(name: str) -> No
 
 def test_the_committed_schema_is_that_of_the_models() -> None:
     committed = (CONFIG / "study.schema.json").read_text()
-    assert committed == config.schema(), "config.py has changed: run `make schema`"
+    assert committed == config.schema(), "the models have changed: run `make schema`"
+
+
+def test_the_tables_of_the_readme_are_those_of_the_models() -> None:
+    committed = (CONFIG / "README.md").read_text()
+    made = reference.with_tables(committed)
+    changes = difflib.unified_diff(committed.splitlines(), made.splitlines(), "README.md", "models")
+    assert committed == made, "run `make schema`:\n" + "\n".join(changes)
+
+
+def test_every_key_stands_in_a_table() -> None:
+    readme = (CONFIG / "README.md").read_text()
+    shown = {
+        name for names in re.findall("<!-- table: (.*) -->", readme) for name in names.split(", ")
+    }
+    have = {name for name, model in reference.models().items() if {*model.model_fields} - {"kind"}}
+    # AnyDataset's keys stand with each kind of data set, TrainingChange's are those of Training.
+    assert have - shown == {"AnyDataset", "TrainingChange"}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +69,10 @@ def test_the_schema_finds_slips_while_they_are_typed(path: str, value: Any) -> N
 
 
 def test_every_key_says_what_it_is() -> None:
-    # Kinds and counts explain themselves; what is measured in something does not.
-    training = json.loads(config.schema())["$defs"]["Training"]["properties"]
-    for name in ("batch", "crop", "validation_images"):
-        assert training[name]["description"]
+    for model in reference.models().values():
+        for name, field in model.model_fields.items():
+            # Kinds stand in tables of their own, by what their models say.
+            assert field.description or (name == "kind" and model.__doc__), f"{model}, {name}"
 
 
 JUNK = st.recursive(

@@ -13,30 +13,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tacolab.plan.stages import STAGES, stage
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/tacolab"
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
-STAGES = {"data", "captions", "weights", "train", "evaluate", "timing", "report"}
-STAGE_OF = {
-    "imported": "train",
-    "describe": "captions",
-    "vocabulary": "weights",
-    "code": "evaluate",
-    "metrics": "evaluate",
-    "originals": "evaluate",
-    "distribution": "evaluate",
-    "anchors": "evaluate",
-    "report_now": "report",
-}
 # What a rule never does, since another one has these sources.
 NOT_BY = {
-    "captions": {"tacolab.stages.captions.network.describe"},
-    "describe": {"tacolab.stages.captions.chat.captions"},
+    "captions": "tacolab.stages.captions.network",
+    "describe": "tacolab.stages.captions.chat",
 }
-# What the command line imports at its top, and other commands use.
-COMMANDS = {"cli", "costs", "doctor", "status", "statuspage", "trainings"}
-# Outside the rules: `tacolab train --submit`.
-NOT_IN_JOBS = {"submitit"}
+# Rooms whose modules are imported for a part of them: the rest is imported when it is asked for.
+IN_PART = ("tacolab.cli", "tacolab.overview")
 
 
 def pins(env: str) -> dict[str, str]:
@@ -83,27 +71,21 @@ def distributions() -> Mapping[str, list[str]]:
 
 def needed(rule: str) -> set[str]:
     """Distributions that the command of a rule may import, however deep."""
-    stage = STAGE_OF.get(rule, rule)
-    todo = {"tacolab.cli", f"tacolab.{stage}"}
-    if rule == stage and rule not in NOT_BY:
-        todo |= {f"tacolab.{stage}.{path.stem}" for path in (PACKAGE / stage).glob("*.py")}
-    modules: set[str] = set()
+    # A report of what is there is drawn by the same code.
+    made_by = "tacolab.stages." + stage(rule.removesuffix("_now")).make.partition(":")[0]
+    todo, modules = {"tacolab.cli", made_by}, set[str]()
     while todo:
         name = todo.pop()
         modules.add(name)
         base = PACKAGE.joinpath(*name.split(".")[1:])
-        file = next(
-            (f for f in (base.with_suffix(".py"), base / "__init__.py") if f.exists()), None
-        )
-        if name.startswith("tacolab") and file:
-            # The command line, and what it uses of other stages, import the rest when asked for.
-            part = name.split(".")[1:2]
-            foreign = part and part != [stage] and part[0] in COMMANDS | STAGES
-            todo |= imported(file, everywhere=not foreign) - modules - NOT_BY.get(rule, set())
+        files = (base.with_suffix(".py"), base / "__init__.py")
+        file = next((file for file in files if file.exists()), None)
+        if name.startswith("tacolab") and file and not name.startswith(NOT_BY.get(rule, " ")):
+            todo |= imported(file, everywhere=not name.startswith(IN_PART)) - modules
     of = distributions()
     tops = {name.split(".")[0] for name in modules} - {"tacolab"}
     names = {re.sub(r"[_.]", "-", of[top][0]).lower() for top in tops if top in of}
-    return names - {"pydantic-core"} - NOT_IN_JOBS  # pydantic brings its core
+    return names - {"pydantic-core"}  # pydantic brings its core
 
 
 def env_of_rules() -> dict[str, str]:
@@ -119,7 +101,8 @@ def env_of_rules() -> dict[str, str]:
 
 def test_every_rule_has_an_environment_with_what_its_stage_imports() -> None:
     envs = env_of_rules()
-    assert set(envs) == {"data", "timing", *STAGE_OF, *STAGE_OF.values()} - {"evaluate"}
+    assert "torch" in needed("train") and "torch" not in needed("token_weights")
+    assert set(envs) == {"report_now", *(stage.name for stage in STAGES)}
     lacking = {rule: needed(rule) - set(pins(env)) for rule, env in envs.items()}
     assert not any(lacking.values()), lacking
     assert set(envs.values()) == set(ENVS)

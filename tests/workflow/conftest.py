@@ -60,7 +60,7 @@ class Project:
         checkout's code, so of edited configs only."""
         with contextlib.chdir(self.folder):
             plan = Plan(load(Path(config)))
-            return dict(Counter(artefact.stage for artefact in plan.needed()))
+            return dict(Counter(artefact.stage.name for artefact in plan.needed()))
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace text that stands in a file exactly once."""

@@ -38,9 +38,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artef
         packed = plan.find("data", dataset="set")
         if not packed.done:
             data.run(plan, packed)
-        artefact = plan.find("captions", dataset="set", source=source)
+        of_network = sources.get(source, {}).get("kind") in ("ofa", "hf")
+        stage = "describe" if of_network else "captions"
+        artefact = plan.find(stage, dataset="set", source=source)
         for wanted in [*artefact.inputs.values(), artefact]:
-            if wanted.stage.name == "captions":
+            if wanted.stage.name in ("captions", "describe"):
                 captions.run(plan, wanted)
         return artefact
 

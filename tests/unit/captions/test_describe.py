@@ -70,7 +70,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def artefact() -> Artefact:
-    return Plan(config.load(Path("study.json"))).find("captions", dataset="set", source="ofa")
+    return Plan(config.load(Path("study.json"))).find("describe", dataset="set", source="ofa")
 
 
 KILLED = f"""

@@ -44,7 +44,7 @@ def make(
 ) -> None:
     """Make the artefacts that these files belong to. Every rule of the workflow calls this.
 
-    `tacolab status --all` shows the paths. Inputs must be there; Snakemake makes them first.
+    `tacolab status --json` lists all paths. Inputs must be there; Snakemake makes them first.
     """
     plan = planned(config, overrides)
     for artefact in [plan.at(path) for path in paths]:

@@ -4,17 +4,17 @@
 `UserError` with one line: file, path of the key, what is wrong, and the nearest valid name.
 """
 
+from tacolab.config.dialects import read
+from tacolab.config.execution import Api, Execution
 from tacolab.config.fields import OWN, FileRef, expand, nearest
-from tacolab.config.loading import load, merged, merged_by_snakemake, read, schema, validate
+from tacolab.config.loading import load, merged, merged_by_snakemake, validate
 from tacolab.config.models import (
-    Api,
     Attention,
     ClipText,
     Coco,
     Constant,
     Cut,
     Empty,
-    Execution,
     File,
     Folder,
     Gpt4o,
@@ -30,6 +30,7 @@ from tacolab.config.models import (
     Training,
     TransformersText,
 )
+from tacolab.config.reference import schema
 from tacolab.config.study import Study
 from tacolab.config.timing import Timing
 

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -21,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError
 
-OWN = "own"  # the control that is none: an arm evaluated with its own captions
+OWN = "own"  # in place of a control's name: the arm is evaluated with its own captions
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -35,7 +36,7 @@ class Strict(BaseModel):
     """Unknown keys are errors that name the nearest valid key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    # Keys that had another name: an error, too, which says the new one.
+    # Keys of earlier versions -> their present names, which the error says.
     renamed: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
@@ -73,7 +74,9 @@ def _lmbda(text: Any) -> str:
     if not value.is_finite() or value <= 0:
         raise ValueError(f"lambda must be a number above 0, not {text}")
     if not re.fullmatch(PLAIN_DECIMAL, text):
-        raise ValueError(f"write it as a plain decimal, like '{value:f}': it appears in paths so")
+        raise ValueError(
+            f"write it as a plain decimal, like '{value:f}': paths contain it as it is written"
+        )
     return text
 
 
@@ -89,12 +92,13 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+)|[{(])", re.ASCII)
 
 
 def expand(path: str) -> str:
-    """`~` and $VARIABLE as a shell has them.
+    """`~` and $VARIABLE expanded as in a shell.
 
-    Raises ValueError for what is not set or unknown: a folder of that name would be made.
+    Raises ValueError if a variable is not set or a user not known; otherwise a folder with the name
+    of the variable would be made.
     """
     if "\0" in path:
-        raise ValueError(f"{path!a} is no path: no name holds a null character")
+        raise ValueError(f"{path!a} is no path: it contains a null character")
     full = _VARIABLE.sub(_value, path)
     if not full.startswith("~"):
         return full
@@ -103,7 +107,9 @@ def expand(path: str) -> str:
             raise RuntimeError
         return str(Path(full).expanduser())
     except RuntimeError:
-        raise ValueError(f"'{path}': nobody's home is known by that name; write it out") from None
+        raise ValueError(
+            f"'{path}': no user of that name has a home here; write the path out"
+        ) from None
 
 
 def _value(match: re.Match[str]) -> str:
@@ -120,15 +126,26 @@ Lmbda = Annotated[
 ]
 Name = Annotated[str, AfterValidator(_name)]
 Seed = Annotated[int, Field(ge=0)]
-# Before it becomes a Path, which makes ~ of ./~ and so a home of a folder.
+# Expanded before it becomes a Path, which would turn ./~ (a folder) into ~ (the home).
 Place = Annotated[Path, BeforeValidator(lambda at: expand(at) if isinstance(at, str) else at)]
+
+
+@dataclass(frozen=True)
+class InKey:
+    """Says of an entry whose key it is part of, for the tables in config/README.md."""
+
+    of: str
 
 
 class FileRef(Strict):
     """A file below `data_root`, with its sha256 where the source has fixed bytes."""
 
-    path: Place
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    path: Place = Field(description="below `data_root`")
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="sha256 of the content, which is then in the key",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -139,6 +156,6 @@ class FileRef(Strict):
     def __get_pydantic_json_schema__(
         cls, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Editors must let the plain path pass, too."""
+        """Editors must accept the plain path, too."""
         schema = handler.resolve_ref_schema(handler(core))
         return {"anyOf": [{"type": "string", "format": "path"}, schema]}

@@ -1,15 +1,19 @@
 """What a config means and what of it is there; what lies in results/ and no config means."""
 
+import math
 import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tacolab.errors import UserError
+from tacolab.cluster import slurm
+from tacolab.cluster.lease import Holder, Watch, newest
+from tacolab.errors import StageError, UserError
 from tacolab.overview.trainings import Training
-from tacolab.plan import RESULTS, Artefact, Plan, leftovers
-from tacolab.plan.stages import STAGES
+from tacolab.plan import RESULTS, Artefact, Plan, leftovers, snapshots
+from tacolab.plan.stages import STAGES, TRAIN
+from tacolab.readers import training_folder
 
 _KEY = re.compile(r"[0-9a-f]{8}")
 
@@ -60,7 +64,33 @@ def orphans(plans: Iterable[Plan]) -> list[Path]:
             found |= {path for path in RESULTS.glob(pattern) if _KEY.fullmatch(path.name)}
     found = {path for path in found - known if not path.is_symlink()}
     left = leftovers.left(plans)
+    found |= _unused_code(plans)
     return sorted(found | {path for path in left if not found.intersection(path.parents)})
+
+
+def _unused_code(plans: Iterable[Plan]) -> set[Path]:
+    """Snapshots of code that no unfinished training names; none while anything runs or waits."""
+    if _at_work():
+        return set()
+    named = {snapshots.code()}
+    for plan in plans:
+        for model in plan.every(TRAIN):
+            if not model.done:
+                named |= {segment.start.code for segment in training_folder.read(model).segments}
+    return {path for path in snapshots.CODE.glob("*") if path.name not in named}
+
+
+def _at_work() -> bool:
+    """Whether a head or job of this folder may live."""
+    folder = RESULTS / "head"
+    head = newest(folder)
+    if head and Watch(math.inf).life(folder, head, Holder.me(0)) != "gone":
+        return True
+    try:
+        jobs = slurm.queue(slurm.SECONDS) or []
+    except StageError:
+        return True  # nobody knows
+    return any(job.here for job in jobs)
 
 
 def _unit(path: Path) -> Path | None:

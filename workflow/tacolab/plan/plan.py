@@ -6,6 +6,7 @@ Rules and commands both look artefacts up here, so a path is spelled in one plac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from tacolab.config import Study, nearest
@@ -64,13 +65,12 @@ class Plan:
         for artefact in self:
             if path in (*artefact.files, artefact.folder):
                 return artefact
+        close = get_close_matches(str(path), [str(artefact.path) for artefact in self], n=1)
+        near = f"; did you mean {close[0]}?" if close else "; `tacolab status --json` lists all."
         raise UserError(
-            f"{path}: the config means no such file now; was it, or the code, edited since the job "
-            f"was planned? Start the workflow again{nearest(str(path), map(str, self._paths()))}"
+            f"{path}: the config means no such file now{near} If a job says so, the config or the "
+            "code was edited since it was planned: start the workflow again"
         )
-
-    def _paths(self) -> Iterator[Path]:
-        return (artefact.path for artefact in self)
 
     def _why_none(self, stage: str, names: Mapping[str, str]) -> str:
         """Which of the names (else the key) fits nothing, and what would."""

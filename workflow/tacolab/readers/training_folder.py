@@ -28,6 +28,7 @@ class Line(BaseModel):
 
     event: Literal["start", "end"]
     generation: int
+    code: str = ""  # of plan/snapshots.py
     job: int | None = None
     step: int
     time: FiniteFloat

@@ -24,8 +24,8 @@ def submit(
 ) -> int:
     """Submit the training with the resources of a profile's `train`; the job's id.
 
-    config, code: snapshots that do not change while the job waits. Raises UserError when the model is
-    there, or SLURM refuses.
+    config, code: snapshots that do not change while the job waits. Raises UserError when the model
+    is there, or SLURM refuses.
     """
     import submitit
 
