@@ -201,7 +201,7 @@ def test_a_phase_limits_status_and_never_what_prune_keeps(run: Run) -> None:
     assert "0.0 MiB  0 artefacts" in run("prune")[1]
     # Once all is run, the first phase's report is drawn no more; nothing else is unused.
     Path("study.yaml").write_text(STUDY + phases)
-    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.report().folder)]
+    assert re.findall(r"MiB  (results\S+)", run("prune")[1]) == [str(first.find("report").folder)]
 
 
 def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run: Run) -> None:
@@ -217,7 +217,8 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
         check=True,
     ).stdout.strip()
     elsewhere = replace(Process.me(), machine="01234567")
-    begun = table.with_suffix(".state")
+    parted = next(artefact for artefact in plan if artefact.stage.state)
+    begun = parted.state
     half = table.with_name(f".{ended}.tmp.{table.name}")
     page = report.with_name(f".{ended}.tmp.{report.name}") / "index.html"
     kept = [table.with_name(f".{who}.tmp.{table.name}") for who in (Process.me(), elsewhere)]
@@ -232,11 +233,12 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
         return {Path(name) for name in re.findall(r"MiB  (results\S+)", run("prune", *options)[1])}
 
     assert listed() == {half, page.parent, silent, unmeant}  # `begun` is gone on with
-    for path in (table, summary):
+    for path in parted.files:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert listed("--delete") == {half, page.parent, silent, unmeant, begun}
     assert listed() == set()
-    assert all(path.exists() for path in (*kept, table, summary))
+    assert all(path.exists() for path in (*kept, *parted.files))
 
 
 @pytest.mark.parametrize(("command", "shown"), [("status", "0 of 15 done"), ("plan", "GPU hours")])

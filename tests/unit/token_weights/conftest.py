@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small_weighting import STUDY, TEST, TRAINING, write_captions
 
+from running import run_stage
 from tacolab import config
 from tacolab.plan import Artefact, Plan
 
@@ -32,7 +33,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan
 def made(study: Callable[..., Plan]) -> Callable[..., Artefact]:
     """made(**weights of the config): the token weights of the test set, and what they need."""
 
-    def run_stage(threads: int = 1, **weighting: Any) -> Artefact:
+    def make(threads: int = 1, **weighting: Any) -> Artefact:
         plan = study(**weighting)
         artefact = plan.find("token_weights", dataset="testset")
         for wanted in [*artefact.inputs.values(), artefact]:
@@ -40,4 +41,4 @@ def made(study: Callable[..., Plan]) -> Callable[..., Artefact]:
                 run_stage(plan, wanted, threads)
         return artefact
 
-    return run_stage
+    return make
