@@ -14,7 +14,7 @@ import bjontegaard
 import numpy as np
 import pandas as pd
 
-from tacolab.quality import pchip
+from tacolab.quality.bd_rate import bd_rate
 from tacolab.quality.bootstrap import RESAMPLES, interval
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure.codings import VALUES, Codings
@@ -51,7 +51,7 @@ def main() -> None:
     means = time.perf_counter() - started
     started = time.perf_counter()
     for name in names[1:]:
-        interval(pchip.bd_rate(*Pair(of, name, names[0], METRICS[0]).curves()), of.images)
+        interval(bd_rate(*Pair(of, name, names[0], METRICS[0]).curves()), of.images)
     differences = time.perf_counter() - started
 
     tables = [

@@ -12,7 +12,7 @@ from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed
 from tacolab.stages.captions.chat import order
-from tacolab.stages.report.inputs import json_of
+from tacolab.stages.report.input_files import description
 from tacolab.stages.token_weights import vocabulary
 from tacolab.stages.token_weights.single import weigh
 from tacolab.text.pretrained import pretrained
@@ -29,7 +29,7 @@ DEEP = '{"text": ' + "[" * 100_000
         ("manifest.json", Packed),
         ("codes.json", lambda folder: check(folder / "codes", folder / "codes.json", "remedy")),
         ("order.json", lambda folder: order.read(folder / "order.json")),
-        ("own.json", lambda folder: json_of(folder / "own.json")),
+        ("own.json", lambda folder: description(folder / "own.json")),
         ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),
     ],
 )

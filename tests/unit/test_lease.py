@@ -1,10 +1,12 @@
 """One owner per folder: real processes that are killed, stopped, or come all at once."""
 
 import errno
+import json
 import multiprocessing
 import os
 import signal
 import time
+from dataclasses import asdict, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from tacolab.cluster import slurm
-from tacolab.cluster.lease import Lease, NotOurs, acquire, newest
+from tacolab.cluster.lease import Holder, Lease, NotOurs, Watch, acquire, newest
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tacolab.cluster.lease"])
@@ -124,6 +126,56 @@ def test_a_newer_job_in_the_queue_keeps_what_it_would_ask_for_and_nothing_else(
     lease = acquire(tmp_path, PATIENT, ask=False)
     assert lease is not None
     lease.release()
+
+
+OLDER, NEWER = 5, 9  # jobs, seen from job 7
+
+
+@pytest.mark.parametrize(
+    ("life", "queued", "job", "ask", "expected"),
+    [
+        ("gone", False, OLDER, True, "take"),
+        ("gone", False, NEWER, True, "take"),
+        ("gone", True, NEWER, True, "leave"),
+        ("gone", True, OLDER, True, "take"),
+        ("gone", True, NEWER, False, "take"),
+        ("seen", True, OLDER, True, "ask"),
+        ("seen", True, NEWER, True, "leave"),
+        ("seen", True, OLDER, False, "leave"),
+        ("unknown", True, OLDER, True, "ask"),
+        ("unknown", True, NEWER, True, "wait"),
+        ("unknown", True, OLDER, False, "wait"),
+    ],
+)
+def test_what_a_newcomer_does(
+    life: str,
+    queued: bool,
+    job: int,
+    ask: bool,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(Watch, "life", lambda *_: life)
+    monkeypatch.setattr(slurm, "state", lambda job: "PENDING" if queued else "GONE")
+    holder = replace(Holder.me(1), job=job)
+    (tmp_path / "lease-000001.json").write_text(json.dumps(asdict(holder)))
+    wishes: list[bool] = []
+
+    def give_up() -> bool:
+        wishes.append((tmp_path / "handover-000001").exists())
+        return len(wishes) == 2
+
+    try:
+        lease = acquire(tmp_path, 1, ask, give_up)
+    except NotOurs:
+        found = "leave"
+    else:
+        found = "take" if lease else "ask" if wishes[-1] else "wait"
+        if lease:
+            lease.release()
+    assert found == expected
 
 
 def test_newcomer_that_gives_up_takes_its_wish_back(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from tacolab import cli, config
 from tacolab.cluster import lease, slurm
 from tacolab.overview import trainings
 from tacolab.overview.status import Status
-from tacolab.overview.trainings import Observer, Training
+from tacolab.overview.trainings import Observer, TrainingStatus
 from tacolab.plan import Artefact, Plan
-from tacolab.stages.train.segments import Segments
+from tacolab.stages.train.segment_log import SegmentLog
 
 STUDY: dict[str, Any] = {
     "title": "test",
@@ -66,11 +66,11 @@ def model(plan: Plan, arm: str = "taco", lmbda: str = "0.0016") -> Artefact:
     return plan.find("train", arm=arm, lmbda=lmbda)
 
 
-def look(plan: Plan, artefact: Artefact | None = None) -> Training:
+def look(plan: Plan, artefact: Artefact | None = None) -> TrainingStatus:
     return by_key(Observer(plan).look().trainings, artefact or model(plan))
 
 
-def by_key(found: list[Training], artefact: Artefact) -> Training:
+def by_key(found: list[TrainingStatus], artefact: Artefact) -> TrainingStatus:
     (training,) = (training for training in found if training.key == artefact.key)
     return training
 
@@ -94,7 +94,7 @@ class State:
     def __init__(self, artefact: Artefact) -> None:
         self.folder = artefact.folder / "state"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.segments = Segments(self.folder / "segments.jsonl")
+        self.segments = SegmentLog(self.folder / "segments.jsonl")
         self.generation = 0
 
     def start(self, at: float, step: int, job: int | None = None) -> None:

@@ -1,10 +1,14 @@
+# Without wildcards, so that `snakemake report` may name it.
+REPORT = PLAN.find("report")
+
+
 # A link to a folder that is drawn anew beside the old one, so that a failure leaves the old.
 rule report:
     input:
         made_from("report"),
     output:
         report(
-            directory(RESULTS / stage("report").folder),
+            directory(str(REPORT.folder)),
             patterns=["{kind,figures|tables}/{file}"],
             category=lambda wildcards: {
                 "figures": "Rate-distortion figures",
@@ -13,7 +17,7 @@ rule report:
             caption="../report/files.rst",
         ),
     log:
-        stage("report").log,
+        f"results/logs/report/{REPORT.key}.log",
     conda:
         "../../envs/report.yaml"
     message:

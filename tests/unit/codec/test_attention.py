@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_linear_attention_trained_on_crops_codes_a_whole_photo(tmp_path: Path) -
 
     path = tmp_path / "model.safetensors"
     save_file(model.exported(), path)
-    loaded = load_network(path, {"text": TEXT, "attention": LINEAR.model_dump()})
+    loaded = load_network(path, {"text": TEXT, "attention": asdict(LINEAR)})
     text = numbers(1, 7, 32)
     encoded = loaded.encode(x, text)
     x_hat, checksum = loaded.decode(encoded.strings, encoded.shape)
@@ -160,7 +161,7 @@ def test_a_file_of_another_attention_is_refused(taco: Taco, tmp_path: Path) -> N
     path = tmp_path / "model.safetensors"
     save_file(taco.exported(), path)
     with pytest.raises(UserError, match=r"no weights of a Taco codec .*linformer"):
-        load_network(path, {"text": TEXT, "attention": LINEAR.model_dump()})
+        load_network(path, {"text": TEXT, "attention": asdict(LINEAR)})
     with pytest.raises(UserError, match=r"no weights of a Elic codec"):
         load_network(path, {"text": None})
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from authors_file import state_dict
 from tacolab.codec import Elic, Taco
+from tacolab.codec.attention import AttentionKind
+from tacolab.codec.weights import READ_FROM
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 
@@ -59,17 +61,46 @@ def test_two_networks_in_one_state_dict_are_not_mixed(elic: Elic) -> None:
 def test_everything_that_does_not_fit_is_listed(taco: Taco) -> None:
     weights = taco.state_dict()
     del weights["g_s.synthesis_transform.14.bias"]
-    del weights["local_context.1.weight"]
+    del weights["local_context.1.bias"]
     weights["ema.decay"] = torch.zeros(1)
     weights["h_a.reduction.0.weight"] = torch.zeros(16, 7, 3, 3)
     with pytest.raises(ValueError) as error:
         Taco.from_state_dict(weights)
     assert str(error.value).splitlines() == [
         "this state dict does not fit Taco(N=16, M=24, groups=(4, 8, 12), text_dim=32):",
-        "  missing (2): g_s.synthesis_transform.14.bias, local_context.1.weight",
+        "  missing (2): g_s.synthesis_transform.14.bias, local_context.1.bias",
         "  extra (1): ema.decay",
         "  wrong shape (1): h_a.reduction.0.weight is (16, 7, 3, 3), must be (16, 24, 3, 3)",
+        f"  {READ_FROM}",
     ]
+
+
+DEFINING = {
+    "g_a.analysis_transform.0.weight": "tells N",
+    "g_s.synthesis_transform.1.weight": "tells M",
+    "local_context.0.weight": "tells the size of a channel group",
+    "local_context.2.weight": "tells the size of a channel group",
+    "g_a.analysis_transform.8.text_feature_dim_proj.weight": "tells text_dim",
+    "g_a.analysis_transform.8.cross_attn.key_mixture": "tells the attention's rank and text_tokens",
+}
+
+
+@pytest.mark.parametrize("name", DEFINING)
+def test_a_tensor_that_defines_a_size_is_named_where_it_is_missing_or_damaged(name: str) -> None:
+    linear = AttentionKind(kind="linformer", rank=4)
+    weights = Taco(16, 24, (4, 8, 12), text_dim=32, attention=linear).state_dict()
+    damaged = weights | {name: weights[name].flatten()}
+    with pytest.raises(ValueError, match=rf"{name} is \(\d+,\), must have .*{DEFINING[name]}"):
+        Taco.from_state_dict(damaged)
+    del weights[name]
+    with pytest.raises(ValueError, match=rf"has no {name}, whose shape {DEFINING[name]}"):
+        Taco.from_state_dict(weights)
+
+
+def test_sizes_that_do_not_go_together_are_said_to_be_the_files(elic: Elic) -> None:
+    lost = {k: v for k, v in elic.state_dict().items() if not k.startswith("local_context.2.")}
+    with pytest.raises(ValueError, match=r"no network: .* \(4, 8\) .*groups from local_context"):
+        Elic.from_state_dict(lost)
 
 
 def test_the_other_arms_weights_are_refused(taco: Taco, elic: Elic) -> None:

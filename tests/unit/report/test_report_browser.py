@@ -41,7 +41,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def page(made: Plan, tmp_path: Path) -> Path:
     """A copy of the report: it is opened from anywhere."""
-    shutil.copytree(made.report().folder, tmp_path / "a copy")
+    shutil.copytree(made.find("report").folder, tmp_path / "a copy")
     return tmp_path / "a copy" / "index.html"
 
 

@@ -8,12 +8,10 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.quality import pchip
-from tacolab.quality.bootstrap import Interval
-from tacolab.quality.pchip import Sampled
+from tacolab.quality.bootstrap import ConfidenceInterval
+from tacolab.quality.curves import ResampledCurve, at_equal_quality, rate_beside
 from tacolab.stages.report.judge import verdicts
-from tacolab.stages.report.judge.claims import Finding
-from tacolab.stages.report.judge.evidence import Evidence
+from tacolab.stages.report.judge.evidence import Evidence, Observation
 from tacolab.stages.report.measure import controls
 from test_report_statistics import LAMBDAS, coded
 
@@ -64,12 +62,12 @@ def test_an_arm_without_a_curve_borrows_the_studys() -> None:
 
 def test_a_quality_that_the_curve_never_has_costs_no_rate() -> None:
     """The curve ends flat, so its inverse ends steep: 5 dB would cost what 20 dB do."""
-    curve = Sampled(np.array([[0.1, 0.2, 0.4, 0.8]]), np.array([[20.0, 30.0, 30.5, 31.0]]))
+    curve = ResampledCurve(np.array([[0.1, 0.2, 0.4, 0.8]]), np.array([[20.0, 30.0, 30.5, 31.0]]))
     rate, one, two = (np.array([value]) for value in (0.1, 20.0, 5.0))
-    assert pchip.at_equal_quality(curve, rate, one) == pytest.approx(0)
-    assert np.isnan(pchip.at_equal_quality(curve, rate, two))
-    assert np.isnan(pchip.rate_beside(curve, (rate, two), (rate, one)))
-    assert pchip.rate_beside(curve, (2 * rate, one), (rate, one)) == pytest.approx(100)
+    assert at_equal_quality(curve, rate, one) == pytest.approx(0)
+    assert np.isnan(at_equal_quality(curve, rate, two))
+    assert np.isnan(rate_beside(curve, (rate, two), (rate, one)))
+    assert rate_beside(curve, (2 * rate, one), (rate, one)) == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,10 @@ def test_a_quality_that_the_curve_never_has_costs_no_rate() -> None:
 def test_a_claim_of_two_lambdas_is_not_decided_by_one(
     relation: str, values: list[float], expected: str
 ) -> None:
-    found = [Finding("λ", Interval(x if x == x else 1.0, x - 0.1, x + 0.1), 60) for x in values]
+    found = [
+        Observation("λ", ConfidenceInterval(x if x == x else 1.0, x - 0.1, x + 0.1), 60)
+        for x in values
+    ]
     cells = verdicts.decide(relation, Evidence("rate", found, 1.0, expected=2))
     assert cells["verdict"] == expected
     assert ("1 of 2 say something so far" in cells["note"]) == (expected == "not confirmed")

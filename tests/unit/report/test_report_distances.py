@@ -8,7 +8,7 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.stages.report.inputs import DISTANCES, SAMPLES, WITHOUT
+from tacolab.stages.report.frames import DISTANCES, SAMPLES, WITHOUT
 from tacolab.stages.report.measure import distances
 from tacolab.stages.report.measure.differences import POINT_COLUMNS
 

@@ -8,10 +8,10 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.quality.bootstrap import Interval
+from tacolab.quality.bootstrap import ConfidenceInterval
 from tacolab.stages.report.judge import verdicts
-from tacolab.stages.report.judge.claims import Finding, claims
-from tacolab.stages.report.judge.evidence import Evidence, Measured
+from tacolab.stages.report.judge.claims import claims
+from tacolab.stages.report.judge.evidence import Evidence, MeasuredTables, Observation
 from tacolab.stages.report.measure import distances
 from tacolab.stages.report.measure.baselines import mismatches
 from tacolab.stages.report.measure.controls import COLUMNS as CONTROLS
@@ -67,7 +67,7 @@ def verdict(
     controls: list[dict[str, Any]] | None = None,
     unequal: dict[str, str] | None = None,
 ) -> pd.Series:
-    measured = Measured(
+    measured = MeasuredTables(
         pd.DataFrame(columns=BD_COLUMNS),
         pd.DataFrame(points or [], columns=POINT_COLUMNS),
         pd.DataFrame(controls or [], columns=CONTROLS),
@@ -200,7 +200,7 @@ def test_an_equal_fid_is_one_at_equal_rate(percent: float, rate: float, expected
 def test_training_noise_may_be_larger_than_the_difference(
     seeds: tuple[float, float], expected: str
 ) -> None:
-    found = [Finding("", Interval(-2.4, -2.5, -2.3), 5000, seeds)]
+    found = [Observation("", ConfidenceInterval(-2.4, -2.5, -2.3), 5000, seeds)]
     cells = verdicts.decide("better", Evidence("rate", found, 1.0))
     assert cells["verdict"] == expected and f"{seeds[0]:+.2f} to {seeds[1]:+.2f}" in cells["note"]
 

@@ -158,7 +158,7 @@ def test_figures_are_as_wide_as_a_column_in_print(made: Plan) -> None:
 
 def test_a_stand_in_far_from_every_arm_is_said_to_be_off_the_axes(made: Plan) -> None:
     """It must not squash what was trained, nor be looked for in vain."""
-    study, points = made.study, read(made.study, made.report()).points
+    study, points = made.study, read(made.study, made.find("report")).points
     far = study.arms["image-only"].model_copy(update={"stand_in": "random weights"})
     study = study.model_copy(update={"arms": {**study.arms, "image-only": far}})
     psnr = METRICS[0]
@@ -275,7 +275,7 @@ def test_a_last_mean_of_few_steps_is_no_jump_in_a_curve(make_plan: Make) -> None
 
 def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -> None:
     """A colleague's taco needs 2 % more bits; one of the arms is missing there."""
-    mine = reported[1].report().folder
+    mine = reported[1].find("report").folder
     theirs = tmp_path / "theirs"
     shutil.copytree(reported[0] / mine, theirs / "report" / "latest")
     path = theirs / "report/latest/tables/per_image.parquet"
@@ -299,7 +299,7 @@ def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -
 def test_other_crops_of_the_same_images_are_not_compared(
     reported: tuple[Path, Plan], tmp_path: Path
 ) -> None:
-    mine = reported[0] / reported[1].report().folder
+    mine = reported[0] / reported[1].find("report").folder
     theirs = tmp_path / "theirs"
     shutil.copytree(mine, theirs)
     path = theirs / "tables/per_image.parquet"

@@ -8,11 +8,15 @@ import pytest
 import report_study
 from tacolab import config
 from tacolab.plan import Plan
-from tacolab.quality import bootstrap, pchip
-from tacolab.quality.bootstrap import Interval, interval, resampled_means
-from tacolab.quality.pchip import Sampled
-from tacolab.stages.report.inputs import ARM, IDENTITY, VALUES, Model
-from tacolab.stages.report.judge.claims import claims, judge, together
+from tacolab.quality import bootstrap
+from tacolab.quality.bd_rate import bd_quality, bd_rate
+from tacolab.quality.bootstrap import ConfidenceInterval, interval, resampled_means
+from tacolab.quality.curves import ResampledCurve
+from tacolab.stages.report.frames import ARM, IDENTITY, VALUES
+from tacolab.stages.report.inputs import Model
+from tacolab.stages.report.judge.claims import claims
+from tacolab.stages.report.judge.observations import OBSERVED_BY
+from tacolab.stages.report.judge.relations import RELATIONS, judge, together
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure.baselines import mismatches
 from tacolab.stages.report.measure.codings import Codings
@@ -51,8 +55,8 @@ def coded(
     return pd.concat(rows, ignore_index=True)
 
 
-def bd(of: Codings) -> Interval:
-    return interval(pchip.bd_rate(*Pair(of, "test", "base", PSNR).curves()), of.images)
+def bd(of: Codings) -> ConfidenceInterval:
+    return interval(bd_rate(*Pair(of, "test", "base", PSNR).curves()), of.images)
 
 
 @pytest.mark.filterwarnings("ignore:Curves do not overlap")
@@ -63,8 +67,8 @@ def test_curves_agree_with_the_package_bjontegaard() -> None:
         rate, test_rate = np.sort(random.uniform(0.1, 1, (2, 20, points)), axis=2)
         quality = 30 + np.cumsum(random.exponential(size=(20, points)), axis=1)
         test = quality + random.normal(size=(20, 1))
-        sides = Sampled(rate, quality), Sampled(test_rate, test)
-        found, quality_found = pchip.bd_rate(*sides), pchip.bd_quality(*sides)
+        sides = ResampledCurve(rate, quality), ResampledCurve(test_rate, test)
+        found, quality_found = bd_rate(*sides), bd_quality(*sides)
         for row in range(20):
             curves = rate[row], quality[row], test_rate[row], test[row]
             expected = bjontegaard.bd_rate(*curves, **options)
@@ -77,7 +81,7 @@ def test_curves_agree_with_the_package_bjontegaard() -> None:
 def test_a_curve_that_falls_somewhere_has_no_difference() -> None:
     rate = np.array([[0.1, 0.2, 0.4, 0.8]] * 2)
     quality = np.array([[30.0, 31, 32, 33], [30.0, 32, 31, 33]])
-    found = pchip.bd_rate(Sampled(rate, quality[[0, 0]]), Sampled(rate * 0.9, quality))
+    found = bd_rate(ResampledCurve(rate, quality[[0, 0]]), ResampledCurve(rate * 0.9, quality))
     assert found[0] == pytest.approx(-10) and np.isnan(found[1])
 
 
@@ -99,7 +103,9 @@ def test_95_percent_intervals_cover_the_true_difference(factor: float, images: i
         values = np.concatenate([*arm(1.0), *arm(factor)], axis=1)
         means = resampled_means(values, 2000 if images == 10 else 500)
         base, base_psnr, test, test_psnr = np.split(means, 4, axis=1)
-        found = interval(pchip.bd_rate(Sampled(base, base_psnr), Sampled(test, test_psnr)), images)
+        found = interval(
+            bd_rate(ResampledCurve(base, base_psnr), ResampledCurve(test, test_psnr)), images
+        )
         held.append(found.low <= 100 * (factor - 1) <= found.high)
     assert 0.92 <= np.mean(held) <= 0.99, np.mean(held)
 
@@ -127,7 +133,7 @@ def test_the_same_resamples_serve_both_arms() -> None:
     base = coded("base", 1.0, np.random.default_rng(1))
     twin = base.assign(source="test")
     found = bd(Codings(pd.concat([base, twin])))
-    assert found == Interval(0.0, 0.0, 0.0)
+    assert found == ConfidenceInterval(0.0, 0.0, 0.0)
 
 
 def test_resamples_are_the_same_in_every_run_and_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +361,7 @@ def test_seeds_are_averaged_and_their_spread_stands_beside() -> None:
 def test_verdicts_follow_from_the_interval_alone(
     relation: str, low: float, high: float, expected: str
 ) -> None:
-    assert judge(relation, Interval((low + high) / 2, low, high), 1.0) == expected
+    assert judge(relation, ConfidenceInterval((low + high) / 2, low, high), 1.0) == expected
 
 
 def test_several_lambdas_must_agree() -> None:
@@ -369,11 +375,12 @@ def test_several_lambdas_must_agree() -> None:
 
 def test_claims_are_well_formed() -> None:
     frame = claims()
+    assert set(frame["relation"]) <= set(RELATIONS) == set(OBSERVED_BY)
     assert (
         frame["id"].is_unique and (frame["claim"] != "").all() and (frame["claimed_in"] != "").all()
     )
     for relation in set(frame["relation"]) - {"undecidable"}:
-        judge(relation, Interval(0.0, 0.0, 0.0), 1.0)
+        judge(relation, ConfidenceInterval(0.0, 0.0, 0.0), 1.0)
     limits = frame[frame["relation"].isin(["within", "reproduced"])]
     assert limits["to"].notna().all()
     fid = frame[(frame["dataset"] == "kodak") & (frame["metric"] == "fid")]

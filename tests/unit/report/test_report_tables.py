@@ -16,6 +16,7 @@ from tacolab.stages.report import build
 from tacolab.stages.report.layout import METRICS, Metric
 from tacolab.stages.report.measure.curves import Curve, difference
 from tacolab.stages.report.measure.published import published
+from tacolab.stages.report.page.shown_tables import latex, markdown
 
 PSNR, _, _, LPIPS = METRICS
 RATES = np.array([0.1, 0.2, 0.4, 0.8])
@@ -120,7 +121,7 @@ def test_bd_is_empty_with_a_reason(test: Curve, note: str) -> None:
 
 def test_bd_table_of_the_study(made: Plan) -> None:
     """In the synthetic study image-only codes the same pictures with 10 % more bits."""
-    table = pd.read_csv(made.report().folder / "tables/bd.csv")
+    table = pd.read_csv(made.find("report").folder / "tables/bd.csv")
     against = table[(table["arm"] == "image-only") & (table["reference"] == "taco")]
     assert set(against["metric"]) == {metric.column for metric in METRICS}
     assert against["bd_rate"].to_numpy() == pytest.approx(10, abs=0.2)
@@ -162,6 +163,38 @@ def test_missing_or_damaged_input_is_named(make_plan: Make, damage: str, number:
     assert not plan.find("report").folder.exists()
 
 
+def test_tables_for_people_say_the_same_in_markdown_and_latex() -> None:
+    """Rounded, with the interval in its cell, and no character that either would take for its own;
+    a column without values is left out."""
+    frame = pd.DataFrame(
+        {
+            "lmbda": ["0.0016", "0.004"],
+            "note": ["[a|b] at 5 % & λ_1", ""],
+            "bd_rate": [-1.2345, np.nan],
+            "bd_rate_low": [-1.9, np.nan],
+            "bd_rate_high": [-0.4, np.nan],
+            "seed": [np.nan, np.nan],
+        }
+    )
+    assert markdown(frame).splitlines() == [
+        "| λ      | note                |          BD-rate [%] |",
+        "|:-------|:--------------------|---------------------:|",
+        r"| 0.0016 | [a\|b] at 5 % & λ_1 | -1.23 [-1.90, -0.40] |",
+        "| 0.004  |                     |                      |",
+    ]
+    assert latex(frame).splitlines() == [
+        r"\begin{tabular}{llr}",
+        r"\toprule",
+        r"$\lambda$ & note & BD-rate {[}\%] \\",
+        r"\midrule",
+        r"0.0016 & {[}a|b] at 5 \% \& $\lambda$\_1 & -1.23 {[}-1.90, -0.40] \\",
+        r"0.004 &  &  \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    assert markdown(frame[["seed"]]) == "(empty)\n" and latex(frame[["seed"]]) == "% empty\n"
+
+
 def test_published_points_are_those_of_the_specification() -> None:
     frame = published()
     assert frame.groupby("source").size().to_dict() == {
@@ -178,7 +211,7 @@ def test_published_points_are_those_of_the_specification() -> None:
 
 
 def test_captions_table_says_what_is_cut(made: Plan) -> None:
-    table = pd.read_csv(made.report().folder / "tables/captions.csv").set_index("dataset")
+    table = pd.read_csv(made.find("report").folder / "tables/captions.csv").set_index("dataset")
     assert set(table["arm"]) == {"taco"}  # the other reads none
     training = table.loc["train-set (training)"]
     assert (training["mean_tokens"], training["tokens_cut"], training["captions_cut"]) == (

@@ -8,9 +8,9 @@ import pytest
 
 import report_study
 from tacolab import config
-from tacolab.stages.report.inputs import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
+from tacolab.stages.report.frames import DISTANCES, IDENTITY, SAMPLES, UNROUNDED, VALUES, WITHOUT
 from tacolab.stages.report.judge import verdicts
-from tacolab.stages.report.judge.evidence import Measured
+from tacolab.stages.report.judge.evidence import MeasuredTables
 from tacolab.stages.report.measure import baselines, controls, distances, published
 from tacolab.stages.report.measure.codings import sampled
 from tacolab.stages.report.measure.differences import bd_table, points_table
@@ -87,7 +87,7 @@ def table() -> pd.DataFrame:
     unequal = baselines.mismatches(arms, [])
     singles = points_table(arms, codings, unequal)
     groups = pd.DataFrame(left_out, columns=GROUPS)
-    measured = Measured(
+    measured = MeasuredTables(
         bd_table(arms, points, codings, unequal),
         singles,
         controls.table(arms, images),

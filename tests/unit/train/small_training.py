@@ -224,16 +224,16 @@ def half_log_line(n: int) -> None:
 
 def after_log_line(n: int) -> None:
     """The line is written, the checkpoint that covers it is not."""
-    from tacolab.stages.train.history import History
+    from tacolab.stages.train.loss_history import LossHistory
 
-    real = History.add
+    real = LossHistory.add
     _at_log_line(n, lambda history, line: real(history, **line))
 
 
 def _at_log_line(n: int, before: Callable[[Any, dict[str, Any]], None]) -> None:
-    from tacolab.stages.train.history import History
+    from tacolab.stages.train.loss_history import LossHistory
 
-    now, real = nth(n), History.add
+    now, real = nth(n), LossHistory.add
 
     def add(self: Any, **line: Any) -> None:
         if now():
@@ -241,7 +241,7 @@ def _at_log_line(n: int, before: Callable[[Any, dict[str, Any]], None]) -> None:
             die()
         real(self, **line)
 
-    History.add = add  # type: ignore[method-assign]
+    LossHistory.add = add  # type: ignore[method-assign]
 
 
 def in_step(n: int) -> None:
@@ -261,17 +261,17 @@ def in_step(n: int) -> None:
 
 def at_export(n: int) -> None:
     """Training is over, model.safetensors is half written."""
-    from tacolab.stages.train import loop
+    from tacolab.stages.train import export
 
-    now, real = nth(n), loop.atomic.write_bytes
+    now, real = nth(n), export.atomic.write_bytes
 
     def write_bytes(path: Path, content: bytes) -> None:
         if path.suffix == ".safetensors" and now():
-            loop.atomic.temporary(path).write_bytes(b"half")
+            export.atomic.temporary(path).write_bytes(b"half")
             die()
         real(path, content)
 
-    loop.atomic.write_bytes = write_bytes
+    export.atomic.write_bytes = write_bytes
 
 
 PLACES: dict[str, Callable[[int], None]] = {

@@ -1,6 +1,7 @@
 """A training on several processes is that of one process, and goes on as exactly."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -16,8 +17,8 @@ from tacolab import config
 from tacolab.errors import UserError
 from tacolab.plan import Plan
 from tacolab.stages.train import distributed
-from tacolab.stages.train.loop import step
-from tacolab.stages.train.setup import set_up
+from tacolab.stages.train.assemble import assemble
+from tacolab.stages.train.step import step
 
 CPU = torch.device("cpu")
 PHOTOS = ["chelsea", "coffee", "china", "flower", "rocket"]  # one of them is held out
@@ -35,7 +36,7 @@ def take_steps(folder: Path, changes: dict[str, Any]) -> None:
     os.chdir(folder)
     torch.set_num_threads(1)
     plan = Plan(config.validate(small_training.study(**changes), "test"))
-    run = set_up(plan, plan.find("train", arm="taco"))
+    run = assemble(plan, plan.find("train", arm="taco"))
     net = distributed.averaging(run.state.model.train())
     seen, terms = [], []
     for batch in run.batches():
@@ -147,6 +148,20 @@ def test_no_rank_outlives_another(folder: Path, undisturbed_two: Path) -> None:
         assert ("rank 1 was killed by SIGKILL" in errors) == (victim == 1)
     assert small_training.finish(folder, ARM, **two()) == 0
     assert_equal(small_training.model_folder(folder, ARM), undisturbed_two)
+
+
+@pytest.mark.slow
+def test_a_finished_state_exports_again_and_no_rank_complains(
+    folder: Path, undisturbed_two: Path
+) -> None:
+    model = small_training.model_folder(folder, ARM)
+    shutil.copytree(undisturbed_two, model, symlinks=True)
+    (model / "model.safetensors").unlink()
+    command = small_training.command(folder, arm=ARM, **two())
+    again = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert again.returncode == 0
+    assert "rank 1" not in again.stderr
+    assert_equal(model, undisturbed_two)
 
 
 def other_ranks(pid: int) -> list[int]:

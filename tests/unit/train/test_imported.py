@@ -180,10 +180,10 @@ def test_what_is_no_such_file_is_refused_in_one_line(
 
 def test_only_the_pinned_file_is_taken_and_its_content_is_the_key(file: Path) -> None:
     wrong = {"path": str(FILE), "sha256": "0" * 64}
-    pinned = plan(checkpoints=wrong)
+    pinned = plan(weights=wrong)
     with pytest.raises(UserError, match="changed: its sha256 is"):
         imported.run(pinned, find(pinned))
-    elsewhere = find(plan(checkpoints=wrong | {"path": "other.pth.tar"}))
+    elsewhere = find(plan(weights=wrong | {"path": "other.pth.tar"}))
     assert elsewhere.key == find(pinned).key != find(plan()).key
 
 
@@ -220,7 +220,7 @@ def test_before_it_is_there_the_study_says_how_to_get_it() -> None:
     (row,) = (
         row
         for row in rows(what, Observer(what).look().trainings)
-        if "published" in str(row.artefact) and row.artefact.stage.name == "import"
+        if "published" in str(row.artefact) and row.artefact.stage.name == "imported"
     )
     assert row.state == "missing"
     assert costs.estimate(what, 1.0, 1, 48).total.models == len(what.study.arms) - 1

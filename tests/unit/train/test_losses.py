@@ -17,9 +17,10 @@ from tacolab.config import Training
 from tacolab.plan import Plan
 from tacolab.quality.perceptual import Lpips
 from tacolab.readers.packed import Packed
-from tacolab.stages.train.loop import learning_rate, validate
+from tacolab.stages.train.assemble import assemble
+from tacolab.stages.train.loop import learning_rate
 from tacolab.stages.train.losses import Joint, RateDistortion, joint_text
-from tacolab.stages.train.setup import set_up
+from tacolab.stages.train.step import validate
 from tacolab.text.encoders import build
 
 GOLDEN = Path(__file__).parents[3].parent / "shared" / "golden"
@@ -178,7 +179,7 @@ def test_captions_are_encoded_once_where_codec_and_loss_share_a_tower(
         training={"joint_weight": 3.0, "joint_model": str(clip)},
     )
     plan = Plan(config.validate(study, "test"))
-    run = set_up(plan, plan.find("train", arm="taco"))
+    run = assemble(plan, plan.find("train", arm="taco"))
     assert run.one_tower == once
     terms = validate(run)
     twice = validate(dataclasses.replace(run, one_tower=False))

@@ -10,13 +10,13 @@ import pytest
 
 import small_training
 from tacolab import config
-from tacolab.overview.trainings import Observer, Training
+from tacolab.overview.trainings import Observer, TrainingStatus
 from tacolab.plan import Plan
 
 ARM = "image-only"  # loads no text encoder
 
 
-def observe(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Training:
+def observe(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> TrainingStatus:
     """The training of arm `image-only` in `folder`, on a machine without SLURM."""
     with monkeypatch.context() as patch:
         patch.chdir(folder)

@@ -129,8 +129,8 @@ def test_signal_saves_and_exits_75(number: int, folder: Path, undisturbed_image_
         stderr=subprocess.PIPE,
         text=True,
     )
-    state = small_training.model_folder(folder, ARM) / "state"
-    while "step 3/12" not in (state / "train.log").read_text() if state.exists() else True:
+    log = small_training.model_folder(folder, ARM) / "state/train.log"
+    while not (log.exists() and "step 3/12" in log.read_text()):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)

@@ -46,13 +46,13 @@ def test_held_out_images_are_not_trained_on(count: int, validation: int) -> None
 def test_noise_belongs_to_the_sample_not_to_the_batch() -> None:
     """One process with batch 4 draws what two with batch 2 draw."""
     like = torch.zeros(4, 3, 5, 7)
-    whole = samples.Noise(100, 7, [3, 1, 4, 5])
-    halves = samples.Noise(100, 7, [3, 1]), samples.Noise(100, 7, [4, 5])
+    whole = samples.StepNoise(100, 7, [3, 1, 4, 5])
+    halves = samples.StepNoise(100, 7, [3, 1]), samples.StepNoise(100, 7, [4, 5])
     for _ in range(2):  # z, then y
         drawn = whole(like)
         assert torch.equal(drawn, torch.cat([half(like[:2]) for half in halves]))
     assert drawn.abs().max() <= 0.5
-    assert not torch.equal(drawn, samples.Noise(100, 8, [3, 1, 4, 5])(like))
+    assert not torch.equal(drawn, samples.StepNoise(100, 8, [3, 1, 4, 5])(like))
 
 
 @given(st.integers(1, 4), st.integers(1, 3))

@@ -12,8 +12,8 @@ import pytest
 import small_training
 from equality import assert_equal
 from tacolab.errors import StageError
-from tacolab.stages.train.segments import Segments
-from tacolab.stages.train.stop import SIGNALS, Stop
+from tacolab.stages.train.segment_log import SegmentLog
+from tacolab.stages.train.stop import SIGNALS, StopRequests
 
 ARM = "image-only"  # loads no text encoder
 RARE = {"log_every": 3, "checkpoint_minutes": 1000, "workers": 0}
@@ -69,7 +69,11 @@ def test_sleeper_that_wakes_in_a_save_is_no_failure(
     _, errors = sleeper.communicate(timeout=60)
     assert sleeper.returncode == 0  # the model is there
     assert "another job has made it meanwhile" in errors and "was taken over by" in errors
-    assert [line["generation"] for line in Segments(state / "segments.jsonl").lines()] == [1, 2, 2]
+    assert [line["generation"] for line in SegmentLog(state / "segments.jsonl").lines()] == [
+        1,
+        2,
+        2,
+    ]
     assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
@@ -96,7 +100,7 @@ def test_no_retry_of_what_gained_nothing(folder: Path) -> None:
 def test_retry_does_not_revive_what_was_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    segments = Segments(tmp_path / "segments.jsonl")
+    segments = SegmentLog(tmp_path / "segments.jsonl")
     segments.check_retry()  # nothing ran yet
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     segments.start(generation=1, step=0, steps=10)
@@ -114,12 +118,12 @@ def test_a_warning_does_not_revive_a_cancelled_job(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("tacolab.cluster.slurm.seconds_left", lambda job: None)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        stop = Stop()
+        stop = StopRequests()
         for number in (signal.SIGTERM, signal.SIGURG):
             os.kill(os.getpid(), number)
         assert stop.reason is not None
         assert stop.reason.cancelled and not stop.reason.again
-        warned = Stop()
+        warned = StopRequests()
         os.kill(os.getpid(), signal.SIGURG)
         assert warned.reason is not None and warned.reason.again
         os.kill(os.getpid(), signal.SIGTERM)  # cancelled while it saves
@@ -131,7 +135,7 @@ def test_a_warning_does_not_revive_a_cancelled_job(monkeypatch: pytest.MonkeyPat
 
 def test_a_torn_line_takes_no_other_with_it(tmp_path: Path) -> None:
     """What a full disk or a power cut leaves of a line."""
-    segments = Segments(tmp_path / "segments.jsonl")
+    segments = SegmentLog(tmp_path / "segments.jsonl")
     segments.start(generation=1, step=0, steps=10)
     with segments.path.open("ab") as file:
         file.write(b'{"event": "end", "wh\xff')
@@ -151,7 +155,7 @@ def test_the_end_of_a_job_at_its_limit_is_no_cancellation(
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        stop = Stop()
+        stop = StopRequests()
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.reason is not None and stop.reason.cancelled is cancelled
     finally:

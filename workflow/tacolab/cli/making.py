@@ -26,7 +26,7 @@ from tacolab.errors import UserError
 from tacolab.files import disk
 from tacolab.plan import RESULTS, Artefact, Options, Plan, snapshots
 from tacolab.plan import making as workshop
-from tacolab.plan.stages import CAPTIONS, DESCRIBE, DISTRIBUTION, IMPORTED
+from tacolab.plan.stages import DISTRIBUTION, IMPORTED
 
 app = typer.Typer()
 
@@ -130,9 +130,7 @@ def captions(
     Stopped (exit code 75) or killed, the same command goes on.
     """
     plan = planned(config, overrides)
-    described = {artefact.names["source"] for artefact in plan.every(DESCRIBE)}
-    stage = DESCRIBE if source in described else CAPTIONS
-    artefact = plan.find(stage.name, key, dataset=dataset, source=source)
+    artefact = plan.find("captions", key, dataset=dataset, source=source)
     if estimate:
         from tacolab.stages import captions as package
 

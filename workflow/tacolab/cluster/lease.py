@@ -5,11 +5,7 @@ owner. The holder touches it as a sign of life; a reader only watches *whether* 
 own clock. The highest generation owns the folder. A holder that was taken for dead and wakes up
 finds a higher one and leaves; what it may still write carries its lower generation in the name.
 
-A newcomer that finds
-- nobody, a released lease or a dead holder takes the next generation,
-- a live holder asks it for a hand-over, waits, and takes the next generation,
-- a newer SLURM job that lives, or is queued and may ask for a hand-over, leaves: the job with the
-  higher id owns the folder, so that jobs of several heads do not take it from each other for ever.
+What a newcomer does is written in one table, `_ACTIONS`.
 """
 
 from __future__ import annotations
@@ -36,6 +32,26 @@ log = logging.getLogger(__name__)
 SECONDS = 120.0  # without a sign of life: longer than NFS hides a change from its clients
 _NAME = re.compile(r"lease-(\d{6})\.json")
 _REPLACED = (errno.ENOENT, errno.ESTALE)  # by another process, since the folder was listed
+
+Life = Literal["seen", "unknown", "gone"]
+Action = Literal["take", "ask", "wait", "leave"]
+# What a newcomer does: by how the holder is that it finds, and by whose the folder is to be. A
+# folder without a holder is taken.
+#
+# take: the next generation. ask: the holder for a hand-over, and wait. leave: raise NotOurs.
+#
+# mine: the newcomer may ask for the folder. newer job: the holder is a SLURM job of a higher id,
+# to which the folder belongs, so that jobs of several heads do not take it from each other for
+# ever. if free: the newcomer asks nobody.
+#
+# gone: the holder released it, is dead, or was silent too long. queued: it is gone, but SLURM will
+# start its newer job again. seen: it gave a sign of life. unknown: it gave none yet.
+_ACTIONS: dict[str, dict[str, Action]] = {
+    "gone": {"mine": "take", "newer job": "take", "if free": "take"},
+    "queued": {"newer job": "leave"},
+    "seen": {"mine": "ask", "newer job": "leave", "if free": "leave"},
+    "unknown": {"mine": "ask", "newer job": "wait", "if free": "wait"},
+}
 
 
 class NotOurs(Exception):  # noqa: N818 - nothing is wrong: another process does this work
@@ -131,39 +147,57 @@ def acquire(
     """
     folder.mkdir(parents=True, exist_ok=True)
     watch = Watch(seconds)
-    watched = 0  # generation
+    warned = 0  # generation
     while True:
         owner = newest(folder)
         me = Holder.me(owner.generation + 1 if owner else 1)
-        newer = owner is not None and (owner.job or 0) > (me.job or 0)
-        life = watch.life(folder, owner, me) if owner else "gone"
-        if owner is None or life == "gone":
-            if ask and newer and owner and slurm.state(owner.job or 0) not in (None, "GONE"):
-                raise NotOurs(f"{folder}: belongs to {owner}, a newer job that is in the queue")
+        action: Action = "take"
+        if owner:
+            whose = _whose(owner, me, ask)
+            found: str = watch.life(folder, owner, me)
+            if found == "gone" and whose == "newer job" and _in_queue(owner):
+                found = "queued"
+            action = _ACTIONS[found][whose]
+
+        if owner is None or action == "take":
             try:
                 _write(_path(folder, me.generation), me)
             except FileExistsError:
                 continue  # another newcomer was faster
             _forget(folder, me.generation)
             return Lease(folder, me, seconds, on_loss)
-        if life == "seen" and (newer or not ask):
-            raise NotOurs(f"{folder}: belongs to {owner}, which lives")
+        if action == "leave":
+            how = "a newer job that is in the queue" if found == "queued" else "which lives"
+            raise NotOurs(f"{folder}: belongs to {owner}, {how}")
+
         request = _request(folder, owner.generation)
         if give_up and give_up():
             # Nobody is to leave for one who has gone; whoever else waits asks again.
             request.unlink(missing_ok=True)
             return None
-        if life == "unknown" and watched != owner.generation:
-            watched = owner.generation
+        if found == "unknown" and warned != owner.generation:
+            warned = owner.generation
             log.warning(
                 "%s: %s may still work there; waiting at most %.0f s for a sign of life",
                 folder, owner, seconds,
             )  # fmt: skip
         # A lease without a name is being written this instant: by a newer job, perhaps.
-        if ask and not newer and owner.pid and not request.exists():
+        if action == "ask" and owner.pid and not request.exists():
             request.write_text(str(me), encoding="utf-8")
             log.info("%s: %s works there; asked it to save and leave", folder, owner)
         time.sleep(min(1.0, seconds / 24))
+
+
+def _whose(owner: Holder, me: Holder, ask: bool) -> str:
+    """To whom the folder is to belong: a column of `_ACTIONS`."""
+    if not ask:
+        return "if free"
+    return "newer job" if (owner.job or 0) > (me.job or 0) else "mine"
+
+
+def _in_queue(owner: Holder) -> bool:
+    """Whether SLURM has the holder's job, and will let it ask for the folder."""
+    return slurm.state(owner.job or 0) not in (None, "GONE")
 
 
 def newest(folder: Path) -> Holder | None:
@@ -191,7 +225,7 @@ class Watch:
         self._first = self._last = (0, 0)  # generation, time stamp: compared for change only
         self._since = self._asked_slurm = -float("inf")
 
-    def life(self, folder: Path, holder: Holder, me: Holder) -> Literal["seen", "unknown", "gone"]:
+    def life(self, folder: Path, holder: Holder, me: Holder) -> Life:
         """seen: it gave a sign since the first look; gone: known to be dead, or silent too long."""
         if holder.released or (
             holder.boot == me.boot and process.start(holder.pid) != holder.start

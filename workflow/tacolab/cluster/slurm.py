@@ -15,7 +15,7 @@ SECONDS = 60  # a busy controller may take long to answer
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """A job in the queue, as squeue tells of it."""
 
     id: int
@@ -71,7 +71,7 @@ def timed_out(job: int, seconds: float) -> bool:
     return asked is not None and asked.returncode == 0 and asked.stdout.strip() == "TimeLimit"
 
 
-def queue(seconds: float) -> list[Job] | None:
+def queue(seconds: float) -> list[QueuedJob] | None:
     """Every job of this user that waits or runs, asked once; None on a machine without SLURM.
 
     Raises StageError when there is no answer within `seconds`.
@@ -87,7 +87,7 @@ def queue(seconds: float) -> list[Job] | None:
     return jobs(asked.stdout)
 
 
-def jobs(text: str) -> list[Job]:
+def jobs(text: str) -> list[QueuedJob]:
     """Jobs from the lines that squeue prints; what is not one is left out."""
     found = []
     for line in text.splitlines():
@@ -95,7 +95,7 @@ def jobs(text: str) -> list[Job]:
         if len(fields) == _JOB.count("|") + 1 and fields[0].isdigit():
             number, state, reason, nodes, left, limit, starts, *rest = fields
             times = _seconds(left), _seconds(limit), _clock(starts)
-            found.append(Job(int(number), state, reason, nodes, *times, *rest))
+            found.append(QueuedJob(int(number), state, reason, nodes, *times, *rest))
     return found
 
 
@@ -206,7 +206,7 @@ def requeue(job: int) -> None:
         raise StageError(f"scontrol requeue {job} was refused: {asked.stderr.strip()}")
 
 
-def cancel(jobs: Sequence[Job]) -> None:
+def cancel(jobs: Sequence[QueuedJob]) -> None:
     """Cancel these. Raises StageError when SLURM refuses."""
     numbers = [str(job.id) for job in jobs]
     try:

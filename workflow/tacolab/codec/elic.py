@@ -18,7 +18,7 @@ from tacolab.codec.layers import ChannelContext, EntropyParameters
 from tacolab.codec.lean import EntropyBottleneck, GaussianConditional
 from tacolab.codec.shape import STRIDE, LatentShape, crop, pad
 from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis
-from tacolab.codec.weights import CODING_TABLE, check_fit, normalise, read_sizes
+from tacolab.codec.weights import CODING_TABLE, READ_FROM, check_fit, normalise, read_sizes
 
 GROUPS = (16, 16, 32, 64, 192)
 
@@ -372,11 +372,15 @@ class Elic(nn.Module):
         coding tables are left empty, see `tacolab.codec.weights.normalise`.
 
         Raises:
-            ValueError: lists every tensor that is missing, extra or of the wrong shape.
+            ValueError: names a missing tensor from whose shape a size is read, or else lists every
+                tensor that is missing, extra or of the wrong shape.
         """
         weights = normalise(state_dict)
         sizes = cls._sizes(weights) | known
-        model = cls(**sizes)
+        try:
+            model = cls(**sizes)
+        except ValueError as error:
+            raise ValueError(f"this state dict is of no network: {error}; {READ_FROM}") from None
         network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
         check_fit(weights, model.state_dict(), network)
         model.load_state_dict(weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,15 @@ WRAPPERS = ("module", "_orig_mod")
 # CompressAI before 1.2.5 kept the entropy bottleneck's layers as _matrix0, _bias0, _factor0.
 OLD_NAME = re.compile(r"entropy_bottleneck\._(matrix|bias|factor)(\d+)")
 NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
+# The tensors whose shapes define a network's sizes: a wrong one makes all others seem wrong.
+DEFINES_N = "g_a.analysis_transform.0.weight"
+DEFINES_M = "g_s.synthesis_transform.1.weight"
+DEFINES_GROUP = "local_context.{}.weight"
+DEFINES_TEXT_DIM = "g_a.analysis_transform.8.text_feature_dim_proj.weight"
+DEFINES_ATTENTION = "g_a.analysis_transform.8.cross_attn.key_mixture"
+READ_FROM = (
+    f"N was read from {DEFINES_N}, M from {DEFINES_M}, the groups from {DEFINES_GROUP.format('*')}"
+)
 
 
 def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -49,72 +57,62 @@ def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """N, M and groups of the network, from the shapes of its tensors."""
-    N = _majority(
-        weights,
-        ("g_a.analysis_transform.0.weight", 0, 1),
-        ("h_a.reduction.0.weight", 0, 1),
-        ("h_s.increase.0.weight", 0, 1),
-    )
-    M = _majority(
-        weights,
-        ("h_a.reduction.0.weight", 1, 1),
-        ("h_s.increase.0.weight", 1, 1),
-        ("g_s.synthesis_transform.1.weight", 0, 1),
-    )
-    groups: list[int] = []
-    while channels := _majority(
-        weights,
-        (f"local_context.{len(groups)}.weight", 1, 1),
-        (f"local_context.{len(groups)}.bias", 0, 2),
-        (f"entropy_parameters_anchor.{len(groups)}.fusion.4.bias", 0, 2),
-    ):
-        groups.append(channels)
-    # Where nothing is left to read a size from, the constructor's default stands.
-    return {k: v for k, v in {"N": N, "M": M, "groups": tuple(groups)}.items() if v}
+    """N, M and groups of the network, each from the tensor that defines it.
+
+    Raises:
+        ValueError: such a tensor is missing, or has not its number of dimensions.
+    """
+    N, *_ = _shape(weights, DEFINES_N, 4, "N")
+    M, *_ = _shape(weights, DEFINES_M, 4, "M")
+    # Every group has a context; by any of its tensors it is counted, by its weight measured.
+    contexts = {name.split(".")[1] for name in weights if name.startswith("local_context.")}
+    groups = [
+        _shape(weights, DEFINES_GROUP.format(i), 4, "the size of a channel group")[1]
+        for i in range(max(len(contexts), 1))
+    ]
+    return {"N": N, "M": M, "groups": tuple(groups)}
 
 
 def read_text_dim(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """text_dim of a network with a text adapter."""
-    text_dim = _majority(
-        weights,
-        ("g_a.analysis_transform.8.text_feature_dim_proj.weight", 1, 1),
-        ("g_a.analysis_transform.14.image_norm.weight", 0, 1),
-        ("g_a.analysis_transform.15.text_feature_dim_proj.weight", 1, 1),
-    )
-    return {"text_dim": text_dim} if text_dim else {}
+    """text_dim of a network with a text adapter; nothing of one without.
+
+    Raises:
+        ValueError: as `read_sizes`.
+    """
+    if not any("text_" in name for name in weights):
+        return {}
+    return {"text_dim": _shape(weights, DEFINES_TEXT_DIM, 2, "text_dim")[1]}
 
 
 def read_attention(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """attention and text_tokens of a network with linear attention.
 
     Nothing for the other kinds: their parameters are the same, so a file does not tell them apart.
+
+    Raises:
+        ValueError: as `read_sizes`.
     """
-    injectors = [f"g_a.analysis_transform.{place}.cross_attn" for place in (8, 15)]
-    mixtures = [f"{name}.key_mixture" for name in injectors]
-    rank = _majority(weights, *((name, 0, 1) for name in mixtures))
-    text_tokens = _majority(weights, *((name, 1, 1) for name in mixtures))
-    if not rank:
+    if not any(name.endswith(".key_mixture") for name in weights):
         return {}
-    shared = not any(f"{name}.value_mixture" in weights for name in injectors)
+    what = "the attention's rank and text_tokens"
+    rank, text_tokens = _shape(weights, DEFINES_ATTENTION, 2, what)
+    shared = DEFINES_ATTENTION.replace("key_mixture", "value_mixture") not in weights
     return {
         "text_tokens": text_tokens,
         "attention": AttentionKind(kind="linformer", rank=rank, shared=shared),
     }
 
 
-def _majority(weights: Mapping[str, Tensor], *places: tuple[str, int, int]) -> int:
-    """A size from several places (name, dimension, divisor) that hold it; 0 if all are missing.
-
-    The majority decides, so that one missing or damaged tensor is reported as itself and not
-    taken for a network of another size.
-    """
-    votes = Counter(
-        weights[name].shape[dimension] // divisor
-        for name, dimension, divisor in places
-        if name in weights and weights[name].ndim > dimension
-    )
-    return votes.most_common(1)[0][0] if votes else 0
+def _shape(weights: Mapping[str, Tensor], name: str, dimensions: int, what: str) -> torch.Size:
+    """The shape of a tensor that defines a size of the network."""
+    if name not in weights:
+        raise ValueError(f"this state dict has no {name}, whose shape tells {what}")
+    shape = weights[name].shape
+    if len(shape) != dimensions:
+        raise ValueError(
+            f"{name} is {tuple(shape)}, must have {dimensions} dimensions: its shape tells {what}"
+        )
+    return shape
 
 
 def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str) -> None:
@@ -128,5 +126,7 @@ def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], net
     ]
     found = {"missing": missing, "extra": extra, "wrong shape": wrong}
     lines = [f"  {kind} ({len(x)}): {', '.join(x)}" for kind, x in found.items() if x]
+    if wrong:
+        lines.append(f"  {READ_FROM}")
     if lines:
         raise ValueError("\n".join([f"this state dict does not fit {network}:", *lines]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from tacolab.cluster import slurm
 from tacolab.cluster.lease import Holder, Watch, newest
 from tacolab.errors import StageError, UserError
-from tacolab.overview.trainings import Training
+from tacolab.overview.trainings import TrainingStatus
 from tacolab.plan import RESULTS, Artefact, Plan, leftovers, snapshots
 from tacolab.plan.stages import STAGES, TRAIN
 from tacolab.readers import training_folder
@@ -30,7 +30,7 @@ class Row:
         return " ".join(self.artefact.names.values())
 
 
-def rows(plan: Plan, trainings: Iterable[Training]) -> list[Row]:
+def rows(plan: Plan, trainings: Iterable[TrainingStatus]) -> list[Row]:
     """Every artefact of the plan, in the order in which it is made."""
     trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
 

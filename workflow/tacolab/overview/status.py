@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tacolab.overview.artefacts import Row, rows
-from tacolab.overview.trainings import Look, Observer, Training, duration
+from tacolab.overview.trainings import Look, Observer, TrainingStatus, duration
 from tacolab.plan import Plan
 from tacolab.readers.caption_lengths import Reading, readings
 
@@ -84,7 +84,11 @@ class Status:
 
 
 def _page(
-    look: Look, shown: Sequence[Training], artefacts: Sequence[Row], width: int, everything: bool
+    look: Look,
+    shown: Sequence[TrainingStatus],
+    artefacts: Sequence[Row],
+    width: int,
+    everything: bool,
 ) -> RenderableType:
     hidden = Counter(t.state for t in look.trainings) - Counter(t.state for t in shown)
     notes = [f"and {', '.join(f'{n} {state}' for state, n in hidden.items())}"] if hidden else []
@@ -97,7 +101,7 @@ def _page(
     )
 
 
-def _most_telling(trainings: Sequence[Training], count: int) -> list[Training]:
+def _most_telling(trainings: Sequence[TrainingStatus], count: int) -> list[TrainingStatus]:
     """At most `count`, in their order: problems and what runs before what is done or missing."""
     order = ("running", "unknown", "waiting", "stopped", "done", "missing")
     ranked = sorted(trainings, key=lambda t: (not t.problems, order.index(t.state)))
@@ -105,7 +109,7 @@ def _most_telling(trainings: Sequence[Training], count: int) -> list[Training]:
     return [training for training in trainings if id(training) in kept]
 
 
-def _trainings(trainings: Sequence[Training], width: int) -> Table:
+def _trainings(trainings: Sequence[TrainingStatus], width: int) -> Table:
     """One row per training; what it does, and what is wrong with it in red, takes the rest."""
     cells = {name: [cell(t) for t in trainings] for name, cell in _COLUMNS.items()}
     widths = {name: max(map(len, [name, *column])) for name, column in cells.items()}
@@ -123,7 +127,7 @@ def _trainings(trainings: Sequence[Training], width: int) -> Table:
     return table
 
 
-def _state(training: Training) -> Text:
+def _state(training: TrainingStatus) -> Text:
     words = {"unknown": "running?"}.get(training.state, str(training.state))
     if training.job:
         words += f" {training.job}"
@@ -139,13 +143,13 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _saved(training: Training) -> str:
+def _saved(training: TrainingStatus) -> str:
     if training.steps is None:
         return _number(training.saved, "d")
     return f"{training.saved or 0}/{training.steps}"
 
 
-_COLUMNS: dict[str, Callable[[Training], str]] = {
+_COLUMNS: dict[str, Callable[[TrainingStatus], str]] = {
     "arm": lambda t: t.arm,
     "lambda": lambda t: t.lmbda,
     "seed": lambda t: str(t.seed),

@@ -14,12 +14,12 @@ from typing import Literal
 
 from tacolab.cluster import slurm
 from tacolab.cluster.lease import Holder, Watch
-from tacolab.cluster.slurm import Job
+from tacolab.cluster.slurm import QueuedJob
 from tacolab.errors import StageError, UserError
 from tacolab.plan import Artefact, Plan
 from tacolab.plan.stages import TRAIN
 from tacolab.readers import training_folder
-from tacolab.readers.training_folder import Line, Segment, Traces
+from tacolab.readers.training_folder import Segment, SegmentLine, TrainingFolder
 
 ANSWER = 20.0  # seconds to wait for SLURM; without its configuration squeue is silent for 60
 SILENT = 5  # times `lease_seconds` after a sign of life, by a clock that may differ
@@ -32,7 +32,7 @@ State = Literal["done", "running", "unknown", "waiting", "stopped", "missing"]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingStatus:
     """One model's training; None is what is not known.
 
     state: `unknown` is held by a process on another machine, and nothing tells whether it lives.
@@ -70,12 +70,12 @@ class Look:
     SLURM's queue is not in it; "" if it is, or if there is no SLURM.
     """
 
-    trainings: list[Training]
+    trainings: list[TrainingStatus]
     gap: float | None
     silence: str
 
 
-def jobs(model: Artefact) -> list[Job]:
+def jobs(model: Artefact) -> list[QueuedJob]:
     """Jobs in SLURM's queue that train `model`, also such that have not begun.
 
     Raises UserError without SLURM, StageError when it does not answer.
@@ -106,7 +106,9 @@ class Observer:
         gap = statistics.median(gaps) if gaps else None
         return Look([self._training(*pair, queue, gap or 0.0) for pair in found], gap, silence)
 
-    def _training(self, model: Artefact, traced: Traces, queue: "_Queue", gap: float) -> Training:
+    def _training(
+        self, model: Artefact, traced: TrainingFolder, queue: "_Queue", gap: float
+    ) -> TrainingStatus:
         jobs = [] if traced.done else queue.of(model, traced)
         job = max(jobs, key=lambda job: (job.running, job.id), default=None)
         state = self._state(model, traced, job, queue)
@@ -126,7 +128,7 @@ class Observer:
         running = [str(job.id) for job in jobs if job.running]
         if len(running) > 1:
             problems.append(f"several jobs run: {', '.join(running)}")
-        return Training(
+        return TrainingStatus(
             arm=model.names["arm"],
             lmbda=model.names["lmbda"],
             seed=int(model.names["seed"]),
@@ -148,7 +150,9 @@ class Observer:
             problems=problems,
         )
 
-    def _state(self, model: Artefact, traced: Traces, job: Job | None, queue: "_Queue") -> State:
+    def _state(
+        self, model: Artefact, traced: TrainingFolder, job: QueuedJob | None, queue: "_Queue"
+    ) -> State:
         if traced.done:
             return "done"
         if job:
@@ -170,7 +174,7 @@ class Observer:
         return "running" if life == "seen" or holder.boot == me.boot else "unknown"
 
     def _problems(
-        self, model: Artefact, traced: Traces, state: State, job: Job | None
+        self, model: Artefact, traced: TrainingFolder, state: State, job: QueuedJob | None
     ) -> list[str]:
         found, end = [], traced.end
         if job and state == "waiting" and _FOR_EVER.search(job.reason):
@@ -190,15 +194,15 @@ class Observer:
 class _Queue:
     """Which of the jobs in SLURM's queue train a model."""
 
-    def __init__(self, jobs: Sequence[Job] | None) -> None:
+    def __init__(self, jobs: Sequence[QueuedJob] | None) -> None:
         self.known = jobs is not None
         self._by_id = {job.id: job for job in jobs or ()}
-        self._by_label: dict[str, list[Job]] = {}
+        self._by_label: dict[str, list[QueuedJob]] = {}
         for job in jobs or ():
             for label in {job.comment, job.name}:
                 self._by_label.setdefault(label, []).append(job)
 
-    def of(self, model: Artefact, traced: Traces) -> list[Job]:
+    def of(self, model: Artefact, traced: TrainingFolder) -> list[QueuedJob]:
         # As Snakemake's executor comments a job, and as `train --submit` names it.
         comment = "_".join(["rule_train_wildcards", *model.names.values(), model.key])
         labelled = [
@@ -224,7 +228,7 @@ def _gaps(segments: Sequence[Segment]) -> list[float]:
 
 
 def _seconds_left(
-    computing: float, job: Job | None, segments: Sequence[Segment], gap: float
+    computing: float, job: QueuedJob | None, segments: Sequence[Segment], gap: float
 ) -> float:
     """`computing` seconds, and a gap before each further segment that a time limit makes of them.
 
@@ -243,13 +247,13 @@ def _seconds_left(
     return waiting + computing + max(0, math.ceil((computing - first) / limit)) * gap
 
 
-def _failure(end: Line, model: Artefact) -> str:
+def _failure(end: SegmentLine, model: Artefact) -> str:
     """The beginning of an error's text, without the path or name that stands before it."""
     why = end.why.removeprefix(f"{model.folder / 'state'}: ").removeprefix(f"{model}: ")
     return "failed: " + textwrap.shorten(re.split(r"[;.]\s", why)[0], WORDS, placeholder=" ...")
 
 
-def _stop(traced: Traces) -> list[str]:
+def _stop(traced: TrainingFolder) -> list[str]:
     """What is wrong with a training that stopped without an error."""
     if not traced.segments:
         return []

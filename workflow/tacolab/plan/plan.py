@@ -42,10 +42,13 @@ class Plan:
         return [artefact for artefact in self if artefact.stage in which]
 
     def find(self, stage: str, key: str | None = None, **names: str) -> Artefact:
-        """The artefact with these names (and this key). Raises UserError when there is none."""
+        """The artefact with these names (and this key); `captions` are also those of `describe`.
+
+        Raises UserError when there is none.
+        """
         found = [
             artefact
-            for artefact in self.every(stages.stage(stage))
+            for artefact in self.every(*stages.named(stage))
             if artefact.names.items() >= names.items() and key in (None, artefact.key)
         ]
         if len(found) == 1:
@@ -74,7 +77,7 @@ class Plan:
 
     def _why_none(self, stage: str, names: Mapping[str, str]) -> str:
         """Which of the names (else the key) fits nothing, and what would."""
-        fitting = self.every(stages.stage(stage))
+        fitting = self.every(*stages.named(stage))
         for name, value in names.items():
             valid = dict.fromkeys(a.names.get(name, "") for a in fitting)
             if value not in valid:

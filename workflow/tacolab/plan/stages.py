@@ -537,6 +537,11 @@ def stage(name: str) -> Stage:
     return {stage.name: stage for stage in STAGES}[name]
 
 
+def named(name: str) -> list[Stage]:
+    """The stages of this name, also those that are called so in keys."""
+    return [stage for stage in STAGES if name in (stage.name, stage.called)]
+
+
 def _file(what: str, ref: FileRef) -> Required:
     return Required("file", str(ref.path), what, ref)
 

@@ -24,7 +24,7 @@ BLOCK = 1 << 21  # numbers drawn at once
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """An estimate and its 95 % interval over images; NaN where there is none."""
 
     value: float
@@ -32,7 +32,7 @@ class Interval:
     high: float
 
 
-NOTHING = Interval(np.nan, np.nan, np.nan)
+NOTHING = ConfidenceInterval(np.nan, np.nan, np.nan)
 
 
 def resampled_means(values: Array, resamples: int = RESAMPLES, seed: int = SEED) -> Array:
@@ -64,7 +64,7 @@ def resampled_means(values: Array, resamples: int = RESAMPLES, seed: int = SEED)
     return means
 
 
-def interval(values: Array, n: int) -> Interval:
+def interval(values: Array, n: int) -> ConfidenceInterval:
     """The estimate in row 0 with percentiles of the others; n: images behind it.
 
     Percentiles of resampled means are those of a normal distribution with the sample's own, too
@@ -77,11 +77,11 @@ def interval(values: Array, n: int) -> Interval:
     if not np.isfinite(values[0]):
         return NOTHING
     if n < MIN_IMAGES or not len(resampled) or finite.mean() < 1 - UNDEFINED:
-        return Interval(float(values[0]), np.nan, np.nan)
+        return ConfidenceInterval(float(values[0]), np.nan, np.nan)
     reach = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))
     tail = float(stats.norm.cdf(-reach))
     low, high = np.quantile(resampled[finite], [tail, 1 - tail])
-    return Interval(float(values[0]), float(low), float(high))
+    return ConfidenceInterval(float(values[0]), float(low), float(high))
 
 
 class Means:

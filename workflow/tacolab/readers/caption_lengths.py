@@ -1,4 +1,8 @@
-"""How much of each caption table a text encoder reads, as training and coding counted it."""
+"""How much of each caption table a text encoder reads, as training and coding counted it.
+
+A training that has begun tells it in `state/text.json`, a finished one in `model.json`, a coding in
+the JSON file beside its codes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +53,7 @@ def readings(plan: Plan) -> list[Reading]:
 
 
 def _counts(artefact: Artefact) -> Iterator[dict[str, Any]]:
-    """What a begun training, a finished one, or a coding left; damaged files tell nothing."""
+    """The counts in the files of a training or coding; damaged files tell nothing."""
     if artefact.stage is TRAIN:
         yield from _read(artefact.folder / "state/text.json")
     yield from (counts["tokens"] for counts in _read(artefact.files[-1]) if counts.get("tokens"))

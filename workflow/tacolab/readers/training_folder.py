@@ -1,4 +1,12 @@
-"""What a training leaves in its folder, read by others while it may run; without torch.
+"""What a training has left in its folder, read by others while it may run; without torch.
+
+| file | tells |
+| --- | --- |
+| `state/segments.jsonl` | segments: when, in which job, how they ended; steps of the whole; speed |
+| `state/train.jsonl` | the step and loss that were logged last; speed of the segment that runs |
+| `state/checkpoint-*.pt` | the step that was saved last, by its name; whether one more would fit |
+| `state/lease-*.json` | who holds the folder, and when it last gave a sign of life |
+| `model.json` | that it is done; its numbers then take the place of the others |
 
 Any file may be torn, empty or damaged at this instant: that is a problem in words, never an error.
 """
@@ -17,13 +25,13 @@ from tacolab.cluster.lease import Holder, newest
 from tacolab.files import json_lines
 from tacolab.plan import Artefact
 
-TAIL = 1 << 14  # bytes at the end of a history: some 60 lines
+_TAIL = 1 << 14  # bytes at the end of train.jsonl: some 60 lines
 _CHECKPOINT = re.compile(r"checkpoint-\d{6}-(\d{9})-[0-9a-f]{16}\.pt")
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class Line(BaseModel):
+class SegmentLine(BaseModel):
     """A line of segments.jsonl."""
 
     event: Literal["start", "end"]
@@ -43,19 +51,19 @@ class Line(BaseModel):
 class Segment:
     """From one start to the next; without an end it runs or was killed."""
 
-    start: Line
-    end: Line | None = None
+    start: SegmentLine
+    end: SegmentLine | None = None
 
 
-class _Means(BaseModel):
+class _LossLine(BaseModel):
     """A line of train.jsonl that is no validation."""
 
     step: int
     loss: float | None = None
 
 
-class _Description(BaseModel):
-    """model.json."""
+class _ModelJson(BaseModel):
+    """What is read of model.json."""
 
     steps: int
     seconds: FiniteFloat
@@ -63,64 +71,59 @@ class _Description(BaseModel):
 
 
 @dataclass
-class Traces:
-    """What the files of one training say; None where they are silent.
+class TrainingFolder:
+    """What the files of one training say; None where they are silent."""
 
-    end: of the last segment, or of an attempt that failed before it. sign: when the lease was last
-    touched, on the file system's clock. saved: step of the newest checkpoint. logged: last step in
-    train.jsonl; loss: its. steps: of the whole. count: segments. rate: steps per second.
-    """
-
-    done: bool = False
+    done: bool = False  # all outputs are there
     begun: bool = False
     segments: list[Segment] = field(default_factory=list)
-    end: Line | None = None
-    holder: Holder | None = None
-    sign: float | None = None
-    saved: int | None = None
-    logged: int | None = None
-    loss: float | None = None
-    steps: int | None = None
-    count: int = 0
-    rate: float | None = None
+    count: int = 0  # of segments
+    end: SegmentLine | None = None  # of the last segment, or of an attempt that failed before it
+    holder: Holder | None = None  # of the lease
+    sign: float | None = None  # when the lease was last touched, on the file system's clock
+    saved: int | None = None  # step of the newest checkpoint
+    logged: int | None = None  # last step in train.jsonl
+    loss: float | None = None  # of that step
+    steps: int | None = None  # of the whole training
+    rate: float | None = None  # steps per second
     problems: list[str] = field(default_factory=list)
 
 
-def read(model: Artefact) -> Traces:
-    """Read the traces of a training; only the end of long files."""
-    traces = Traces()
-    parts: list[tuple[str, Callable[[Traces, Artefact], None]]] = [
-        ("segments.jsonl", _segments),
-        ("train.jsonl", _history),
-        ("state", _checkpoints),
-        ("lease", _lease),
-        ("model.json", _description),
+def read(model: Artefact) -> TrainingFolder:
+    """What the folder of a training tells; only the end of long files is read."""
+    found = TrainingFolder()
+    parts: list[tuple[str, Callable[[TrainingFolder, Artefact], None]]] = [
+        ("segments.jsonl", _read_segments),
+        ("train.jsonl", _read_losses),  # needs the segments
+        ("state", _read_checkpoints),
+        ("lease", _read_lease),
+        ("model.json", _read_description),  # last: what it says replaces the others
     ]
-    for name, part in parts:
+    for name, read_part in parts:
         try:
-            part(traces, model)
+            read_part(found, model)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError):
-            traces.problems.append(f"{name} is unreadable")
-    return traces
+            found.problems.append(f"{name} is unreadable")
+    return found
 
 
 def steps_done(model: Artefact) -> int:
     """The last step that `train.jsonl` of a training tells of; 0 where there is none."""
     try:
-        last, _ = _last_means(model)
+        last, _ = _last_loss(model)
     except FileNotFoundError:
         return 0
     return last.step if last else 0
 
 
-def _segments(traces: Traces, model: Artefact) -> None:
+def _read_segments(found: TrainingFolder, model: Artefact) -> None:
     with (model.folder / "state" / "segments.jsonl").open("rb") as file:
-        found = [*json_lines.read(file)]
-    lines = _parsed(Line, found)
-    if len(lines) < len(found):
-        traces.problems.append("segments.jsonl is damaged")
+        told = [*json_lines.read(file)]
+    lines = _parsed(SegmentLine, told)
+    if len(lines) < len(told):
+        found.problems.append("segments.jsonl is damaged")
     if not lines:
         return
     by_generation: dict[int, Segment] = {}
@@ -130,61 +133,62 @@ def _segments(traces: Traces, model: Artefact) -> None:
         elif line.generation in by_generation:
             by_generation[line.generation].end = line
     # By generation, not by line: one that was taken for dead may write its end late.
-    traces.segments = [segment for _, segment in sorted(by_generation.items())]
-    traces.begun = True
-    traces.count = len(traces.segments)
-    if traces.segments:
-        newest_one = traces.segments[-1]
-        traces.end, traces.steps = newest_one.end, newest_one.start.steps or None
-        traces.rate = rate(traces.segments)
+    found.segments = [segment for _, segment in sorted(by_generation.items())]
+    found.begun = True
+    found.count = len(found.segments)
+    if found.segments:
+        last = found.segments[-1]
+        found.end, found.steps = last.end, last.start.steps or None
+        found.rate = _rate(found.segments)
+    # An attempt that failed, or was told to stop, before it had the folder.
     if lines[-1].event == "end" and lines[-1].generation not in by_generation:
-        traces.end = lines[-1]
+        found.end = lines[-1]
 
 
-def _history(traces: Traces, model: Artefact) -> None:
-    last, written = _last_means(model)
+def _read_losses(found: TrainingFolder, model: Artefact) -> None:
+    last, written = _last_loss(model)
     if last is None:
         return
-    traces.logged, traces.loss = last.step, last.loss
-    traces.rate = rate(traces.segments, (last.step, written))
+    found.logged, found.loss = last.step, last.loss
+    found.rate = _rate(found.segments, (last.step, written))
     if last.loss is not None and not math.isfinite(last.loss):
-        traces.loss = None
-        traces.problems.append("loss not finite")
+        found.loss = None
+        found.problems.append("loss not finite")
 
 
-def _checkpoints(traces: Traces, model: Artefact) -> None:
+def _read_checkpoints(found: TrainingFolder, model: Artefact) -> None:
     folder = model.folder / "state"
     # The names sort by generation, then step.
-    found = sorted(path.name for path in folder.iterdir() if _CHECKPOINT.fullmatch(path.name))
-    if not found:
+    names = sorted(path.name for path in folder.iterdir() if _CHECKPOINT.fullmatch(path.name))
+    if not names:
         return
-    traces.begun = True
-    traces.saved = int(found[-1].split("-")[2])
-    if shutil.disk_usage(folder).free < (folder / found[-1]).stat().st_size:
-        traces.problems.append("disk full: no room for a checkpoint")
+    found.begun = True
+    found.saved = int(names[-1].split("-")[2])
+    if shutil.disk_usage(folder).free < (folder / names[-1]).stat().st_size:
+        found.problems.append("disk full: no room for a checkpoint")
 
 
-def _lease(traces: Traces, model: Artefact) -> None:
+def _read_lease(found: TrainingFolder, model: Artefact) -> None:
     folder = model.folder / "state"
-    traces.holder = newest(folder)
-    if traces.holder:
-        traces.begun = True
-        lease = folder / f"lease-{traces.holder.generation:06d}.json"
-        traces.sign = lease.stat().st_mtime
+    found.holder = newest(folder)
+    if found.holder:
+        found.begun = True
+        lease = folder / f"lease-{found.holder.generation:06d}.json"
+        found.sign = lease.stat().st_mtime
 
 
-def _description(traces: Traces, model: Artefact) -> None:
-    traces.done = model.done
-    if traces.done:
+def _read_description(found: TrainingFolder, model: Artefact) -> None:
+    found.done = model.done
+    if found.done:
         # What once went wrong is of no interest any more.
-        traces.problems, traces.end = [], None
-        known = _Description.model_validate_json(model.files[1].read_bytes())
-        traces.saved = traces.logged = traces.steps = known.steps
-        traces.count = known.segments
-        traces.rate = known.steps / known.seconds if known.seconds > 0 else None
+        found.problems, found.end = [], None
+        known = _ModelJson.model_validate_json(model.files[1].read_bytes())
+        found.saved = found.logged = found.steps = known.steps
+        found.count = known.segments
+        found.rate = known.steps / known.seconds if known.seconds > 0 else None
 
 
-def rate(segments: Sequence[Segment], logged: tuple[int, float] | None = None) -> float | None:
+def _rate(segments: Sequence[Segment], logged: tuple[int, float] | None = None) -> float | None:
     """Steps per second of the newest segment that can tell.
 
     logged: a step of the last segment, and when it was logged. No restart is counted in.
@@ -202,11 +206,11 @@ def rate(segments: Sequence[Segment], logged: tuple[int, float] | None = None) -
     return None
 
 
-def _last_means(model: Artefact) -> tuple[_Means | None, float]:
+def _last_loss(model: Artefact) -> tuple[_LossLine | None, float]:
     """The last whole line of train.jsonl that has a step, and when the file was written."""
     with (model.folder / "state" / "train.jsonl").open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        lines = _parsed(_Means, json_lines.read(file))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+        lines = _parsed(_LossLine, json_lines.read(file))
         return lines[-1] if lines else None, os.fstat(file.fileno()).st_mtime
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tacolab.config import OWN
 from tacolab.errors import UserError
-from tacolab.quality import pchip
+from tacolab.quality.bd_rate import MIN_POINTS, bd_rate
 from tacolab.quality.bootstrap import interval
 from tacolab.stages.report.figures.drawing import save
 from tacolab.stages.report.figures.style import (
@@ -25,14 +25,13 @@ from tacolab.stages.report.figures.style import (
     frame,
     legend,
 )
-from tacolab.stages.report.inputs import ARM
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.latest import LATEST, drawing
 from tacolab.stages.report.layout import INDEX, METRICS, PER_IMAGE, Metric, figure_file
 from tacolab.stages.report.measure.codings import CODING, Codings
-from tacolab.stages.report.measure.curves import MIN_POINTS
 from tacolab.stages.report.measure.differences import Pair, columns, no_interval
-from tacolab.stages.report.page import formats
 from tacolab.stages.report.page.html import environment
+from tacolab.stages.report.page.shown_tables import shown
 
 NAMES = ("first", "second")
 DRAWN = tuple(metric for metric in METRICS if metric.column in ("psnr", "lpips_published"))
@@ -105,7 +104,7 @@ def _draw(
             unlike=unlike,
             partly=_partly(pictures[~pictures["dataset"].isin(unlike)]),
             figures=figures,
-            tables={name: formats.columns(table) for name, table in tables.items()},
+            tables={name: shown(table) for name, table in tables.items()},
             lengths={name: len(table) for name, table in tables.items()},
         )
     )
@@ -222,7 +221,7 @@ def _curves(codings: dict[tuple[str, str], Codings]) -> pd.DataFrame:
             if min(map(len, curves)) < MIN_POINTS:
                 rows.append(row | {"note": f"fewer than {MIN_POINTS} points"})
                 continue
-            found = interval(pchip.bd_rate(*curves), of.images)
+            found = interval(bd_rate(*curves), of.images)
             note = no_interval(of.images) if np.isnan(found.low) else ""
             rows.append(row | columns("bd_rate", found) | {"note": note})
     return pd.DataFrame(rows, columns=["dataset", "source", "metric", "images", *_BD, "note"])

@@ -1,6 +1,6 @@
 """Tables of the report: headline numbers, differences, verdicts, models.
 
-CSV files hold the numbers in full; elsewhere they are rounded by `formats.FORMATS`.
+CSV files hold the numbers in full; elsewhere they are rounded by `page.columns`.
 """
 
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.stages.report.inputs import ARM, BEST, DISTANCES, VALUES, Inputs, Model
+from tacolab.stages.report.frames import ARM, BEST, DISTANCES, VALUES
+from tacolab.stages.report.inputs import Inputs, Model
 from tacolab.stages.report.judge import keywords, verdicts
-from tacolab.stages.report.judge.evidence import Measured
+from tacolab.stages.report.judge.evidence import MeasuredTables
 from tacolab.stages.report.layout import PER_IMAGE
 from tacolab.stages.report.measure import (
     baselines,
@@ -22,7 +23,7 @@ from tacolab.stages.report.measure import (
     published,
 )
 from tacolab.stages.report.measure.codings import sampled
-from tacolab.stages.report.page import formats
+from tacolab.stages.report.page.shown_tables import latex, markdown
 
 
 def results(study: Study, inputs: Inputs) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
     reproduced = published.table(study, inputs.points)
     arms = inputs.points[inputs.points["kind"] == ARM]
     coded = set(arms[["dataset", "source", "control"]].itertuples(index=False, name=None))
-    measured = Measured(bd, singles, others, far, inputs.timing, reproduced, unequal, coded)
+    measured = MeasuredTables(bd, singles, others, far, inputs.timing, reproduced, unequal, coded)
     return {
         "verdicts": verdicts.table(study, measured),
         "results": results(study, inputs),
@@ -105,6 +106,6 @@ def write(folder: Path, frames: dict[str, pd.DataFrame], inputs: Inputs) -> None
     (folder / "tables").mkdir()
     for name, frame in frames.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
-        for kind, text in (("md", formats.markdown(frame)), ("tex", formats.latex(frame))):
+        for kind, text in (("md", markdown(frame)), ("tex", latex(frame))):
             (folder / "tables" / f"{name}.{kind}").write_text(text, encoding="utf-8")
     inputs.images.to_parquet(folder / PER_IMAGE, index=False)

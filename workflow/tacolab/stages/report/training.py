@@ -12,7 +12,7 @@ COLUMNS = ["epoch", "step", "loss", "validation"]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingHistory:
     """One model's training so far. steps: of the whole; None while nobody knows.
 
     curve: COLUMNS; epoch is a fraction, `loss` the mean of the steps before, `validation` the loss
@@ -33,7 +33,7 @@ class Training:
         return self.done or self.step > 0
 
 
-def read(model: Artefact) -> Training:
+def read(model: Artefact) -> TrainingHistory:
     """Reads the history; a torn line, as of a training that is writing, is left out."""
     state = model.folder / "state"
     history = _lines(state / "train.jsonl")
@@ -56,7 +56,9 @@ def read(model: Artefact) -> Training:
     curve = _whole(curve)
     curve.insert(0, "epoch", curve["step"] * epochs / steps if steps else float("nan"))
     names = model.names
-    return Training(names["arm"], names["lmbda"], names["seed"], done, last, steps, epochs, curve)
+    return TrainingHistory(
+        names["arm"], names["lmbda"], names["seed"], done, last, steps, epochs, curve
+    )
 
 
 def _whole(curve: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +77,7 @@ def _lines(path: Any) -> list[dict[str, Any]]:
         return []
 
 
-def table(trainings: list[Training]) -> pd.DataFrame:
+def table(trainings: list[TrainingHistory]) -> pd.DataFrame:
     """All curves as one table: the data of the figures."""
     frames = [
         one.curve.assign(arm=one.arm, lmbda=one.lmbda, seed=one.seed)

@@ -15,12 +15,11 @@ from tacolab.codec import Elic
 from tacolab.codec.fixed_point import OutOfRangeError
 from tacolab.codec.weights import normalise
 from tacolab.errors import UserError
-from tacolab.files import atomic, intact, torch_files
+from tacolab.files import atomic, torch_files
 from tacolab.plan import Artefact, Options, Plan
-from tacolab.plan.provenance import describe
 from tacolab.readers import listed_files
 from tacolab.readers.networks import build_codec
-from tacolab.stages.train.description import parameters
+from tacolab.stages.train.export import describe
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +41,9 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     except OutOfRangeError as error:
         raise UserError(f"{path}: {error}; nothing can be coded with it") from None
     metadata = {"made_by": f"{artefact}, sha256 {sha256}"}
-    target, description = artefact.files
-    atomic.write(target, lambda temporary: save_file(weights, temporary, metadata))
-    facts = describe(
-        artefact,
-        **artefact.names | {"seed": int(artefact.names["seed"])},
-        weights={"path": str(ref.path), "sha256": sha256, "bytes": len(content)},
-        codec=parameters(model),
-        sha256=intact.sha256(target),
-    )
-    atomic.write_json(description, facts)
+    atomic.write(artefact.path, lambda temporary: save_file(weights, temporary, metadata))
+    pinned = {"path": str(ref.path), "sha256": sha256, "bytes": len(content)}
+    describe(artefact, model, int(artefact.names["seed"]), {"weights": pinned})
     if ref.sha256 is None:
         log.warning(
             "%s is not pinned: add `sha256: %s` to the config before anything is coded (it is part "

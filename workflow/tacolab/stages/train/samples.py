@@ -120,7 +120,7 @@ def planes(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
-class Noise:
+class StepNoise:
     """The quantisation noise of one step: U(-1/2, 1/2) from one generator per sample.
 
     Drawn on the CPU, so that it is the same on every device.

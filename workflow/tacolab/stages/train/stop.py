@@ -1,4 +1,4 @@
-"""When to stop before the end. The loop asks between two steps."""
+"""When a training stops before its end: the loop asks between two steps."""
 
 import signal
 import time
@@ -18,7 +18,7 @@ ANSWER = 5.0  # seconds; SLURM kills 30 s after SIGTERM by default
 
 
 @dataclass(frozen=True)
-class Reason:
+class StopReason:
     """Why to stop; `again`: SLURM should queue the job again."""
 
     text: str
@@ -26,7 +26,7 @@ class Reason:
     cancelled: bool = False
 
 
-class Stop:
+class StopRequests:
     """Asked to stop by a signal, by the clock, or by a newcomer to the folder."""
 
     def __init__(self, after: float | None = None, margin: float | None = None) -> None:
@@ -68,23 +68,23 @@ class Stop:
         return not over and not slurm.timed_out(self._job, seconds=ANSWER)
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> StopReason | None:
         """Why to stop now, or None."""
         now = time.monotonic()
         if self._signal == WARNING:
-            return Reason("SLURM's warning before the time limit", again=True)
+            return StopReason("SLURM's warning before the time limit", again=True)
         if self._signal is not None:
-            return Reason(self._signal.name, cancelled=self._cancelled)
+            return StopReason(self._signal.name, cancelled=self._cancelled)
         if self.lease and self.lease.lost:
-            return Reason("another process has taken over the folder")
+            return StopReason("another process has taken over the folder")
         if self.lease and self.lease.asked:
-            return Reason(f"handed over to {self.lease.asked}")
+            return StopReason(f"handed over to {self.lease.asked}")
         if self._deadline is not None and now >= self._deadline:
-            return Reason("--stop-after")
+            return StopReason("--stop-after")
         if self._limit is not None and self._margin is not None:
             room = self._margin + 2 * self._slowest_save
             if now >= self._limit - room:
-                return Reason(f"{room:.0f} s before the time limit", again=True)
+                return StopReason(f"{room:.0f} s before the time limit", again=True)
         return None
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tacolab.config import Study
 from tacolab.stages.report import layout
-from tacolab.stages.report.figures import captions_training, rate_distortion, times
+from tacolab.stages.report.figures import captions, rate_distortion, times, training
 from tacolab.stages.report.figures.style import DPI, STYLE
 from tacolab.stages.report.inputs import Inputs
 from tacolab.stages.report.layout import METRICS, figure_file
@@ -28,12 +28,12 @@ def draw(study: Study, inputs: Inputs, frames: dict[str, pd.DataFrame], folder: 
                 drawn = rate_distortion.rate_distortion(study, inputs.points, dataset, metric)
                 save(folder, layout.rate_distortion(dataset, metric), *drawn)
         for dataset in layout.controlled(study):
-            drawn = captions_training.captions(study, frames["controls"], dataset)
+            drawn = captions.captions(study, frames["controls"], dataset)
             save(folder, layout.captions(dataset), *drawn)
         for name in layout.timed(study):
             save(folder, name, *times.timing(inputs.timing, name))
         for lmbda in layout.trained_lambdas(study):
-            drawn = captions_training.training(study, inputs.trainings, lmbda)
+            drawn = training.training(study, inputs.trainings, lmbda)
             save(folder, layout.training(lmbda), *drawn)
 
 

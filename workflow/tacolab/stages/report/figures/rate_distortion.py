@@ -24,7 +24,7 @@ from tacolab.stages.report.figures.style import (
     legend,
     no_values,
 )
-from tacolab.stages.report.inputs import ARM
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.layout import Metric
 from tacolab.stages.report.measure.curves import Array, Curve, curve, scaled
 from tacolab.stages.report.measure.published import published

@@ -3,23 +3,26 @@
 import math
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tacolab.config import Study
-from tacolab.quality.bootstrap import Interval
-from tacolab.stages.report.judge import evidence
-from tacolab.stages.report.judge.claims import (
-    CONFIRMED,
+from tacolab.stages.report.judge.caveats import training_noise
+from tacolab.stages.report.judge.claims import Claim, claims
+from tacolab.stages.report.judge.evidence import (
+    GIVES,
+    TAKES_BACK,
+    Effect,
+    Evidence,
+    MeasuredTables,
+    Observation,
+)
+from tacolab.stages.report.judge.observations import evidence_of
+from tacolab.stages.report.judge.relations import (
     CONTRADICTED,
     NOT_CONFIRMED,
-    UNDECIDABLE,
-    Finding,
-    claims,
     judge,
     together,
 )
-from tacolab.stages.report.judge.evidence import Claim, Evidence, Measured
 from tacolab.stages.report.measure.differences import NOT_MEASURED, no_interval
 
 COLUMNS = [
@@ -28,24 +31,21 @@ COLUMNS = [
 ]
 
 
-def table(study: Study, measured: Measured) -> pd.DataFrame:
+def table(study: Study, measured: MeasuredTables) -> pd.DataFrame:
     """Every claim, claimed and measured, with its verdict and the control that supports it."""
     rows = [_row(study, claim, measured) for claim in claims().to_dict("records")]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(study: Study, claim: Claim, measured: Measured) -> dict[str, Any]:
+def _row(study: Study, claim: Claim, measured: MeasuredTables) -> dict[str, Any]:
     arm = claim["arm"]
     row: dict[str, Any] = {name: claim[name] for name in COLUMNS if name in claim}
     row |= {"reference": study.baseline_of(arm) if arm in study.arms_with_runs() else ""}
     if why := _not_asked(study, claim):
         return row | {"verdict": NOT_MEASURED, "note": why}
-    found = evidence.of(study, claim, measured)
-    row |= decide(claim["relation"], found)
+    found = evidence_of(study, claim, measured)
     row["reference"] = found.against or row["reference"]
-    if row["verdict"] == NOT_MEASURED:
-        row["note"] = row["note"] or found.gap
-    return row
+    return row | decide(claim["relation"], found)
 
 
 def _not_asked(study: Study, claim: Claim) -> str:
@@ -66,57 +66,69 @@ def _not_asked(study: Study, claim: Claim) -> str:
 
 
 def decide(relation: str, found: Evidence) -> dict[str, Any]:
-    """The cells of a verdict: from the findings' intervals, where nothing speaks against them."""
-    known = [one for one in found.found if np.isfinite(one.found.value)]
-    judged = [judge(relation, one.found, found.margin) for one in known]
-    doubts = [_doubt(relation, *pair, found.margin) for pair in zip(known, judged, strict=True)]
-    final = [NOT_CONFIRMED if why else v for v, why in zip(judged, doubts, strict=True)]
-    decided = [verdict for verdict in final if verdict != NOT_MEASURED]
-    of = max(found.expected, len(found.found))
-    verdict = together(relation, decided, of - len(decided))
-    notes = [found.blocked, found.beside, *_first(doubts)]
-    if relation == "undecidable":
-        verdict = UNDECIDABLE
-    elif found.blocked:
-        verdict = NOT_MEASURED
-    elif known and not decided:
-        notes.append(no_interval(known[0].images))
-    elif decided:
-        if len(decided) < of and verdict == NOT_CONFIRMED:
-            notes.append(f"{len(decided)} of {of} say something so far")
-        against = [f.at for f, v in zip(known, final, strict=True) if v == CONTRADICTED and f.at]
-        if len(set(final)) > 1 and against:
-            notes.append(f"contradicted at {', '.join(against)}")
-    seeds = [one.seeds for one in known if math.isfinite(one.seeds[0])]
-    if len(seeds) == len(known) == 1 and not any(doubts):
-        notes.append(f"single seeds {seeds[0][0]:+z.2f} to {seeds[0][1]:+z.2f}")
+    """The cells of a verdict: from the observed intervals, as far as caveats let them decide."""
+    known = [one for one in found.observations if one.known]
+    judged = [_judged(relation, one, found.margin) for one in known]
+    verdicts, against = [verdict for verdict, _ in judged], [why for _, why in judged if why]
+    decided = [verdict for verdict in verdicts if verdict != NOT_MEASURED]
+    planned = max(found.expected, len(found.observations))
+    given = [GIVES[one.effect] for one in found.caveats if one.effect in GIVES]
+    verdict = given[0] if given else together(relation, decided, planned - len(decided))
+    notes = [one.text for one in found.caveats if one.effect is not Effect.NOTHING_THERE]
+    notes += _first(against)
+    if not given:
+        notes += _undecided(known, len(decided), planned, verdict)
+        notes += _exceptions(known, verdicts)
+    if not against:
+        notes += _single_seeds(known)
+    if verdict == NOT_MEASURED and not notes:
+        notes = [one.text for one in found.caveats]
     cells: dict[str, Any] = {
         "quantity": found.quantity,
         "measured": "; ".join(map(str, known)),
         "verdict": verdict,
         "support": found.support,
-        "note": "; ".join(dict.fromkeys(note for note in notes if note)),
+        "note": "; ".join(dict.fromkeys(notes)),
     }
     if len(known) == 1:
-        only = known[0].found
+        only = known[0].interval
         cells |= {"value": only.value, "value_low": only.low, "value_high": only.high}
     return cells
 
 
-def _doubt(relation: str, one: Finding, verdict: str, margin: float) -> str:
-    """Why a finding may not give the verdict that its interval over images gives."""
-    if verdict not in (CONFIRMED, CONTRADICTED):
-        return ""
-    if why := one.doubts.get(verdict):
-        return why
-    low, high = one.seeds
-    if math.isfinite(low) and judge(relation, Interval(low, low, high), margin) != verdict:
-        return f"training noise is larger: single seeds {low:+z.2f} to {high:+z.2f}"
-    return ""
+def _judged(relation: str, one: Observation, margin: float) -> tuple[str, str]:
+    """The verdict on one interval, and the caveat that took back what the interval says."""
+    verdict = judge(relation, one.interval, margin)
+    for caveat in (*one.caveats, *training_noise(relation, one.seeds, margin)):
+        if verdict in TAKES_BACK[caveat.effect]:
+            return NOT_CONFIRMED, caveat.text
+    return verdict, ""
 
 
-def _first(doubts: list[str]) -> list[str]:
+def _first(texts: list[str]) -> list[str]:
     """The first, and how many more there are: each lambda would say it in other numbers."""
-    some = [why for why in doubts if why]
-    more = f" (and {len(some) - 1} more)" if len(some) > 1 else ""
-    return [some[0] + more] if some else []
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    return [texts[0] + more] if texts else []
+
+
+def _undecided(known: list[Observation], decided: int, planned: int, verdict: str) -> list[str]:
+    """Observations without an interval, or that are still to come."""
+    if known and not decided:
+        return [no_interval(known[0].images)]
+    if decided and decided < planned and verdict == NOT_CONFIRMED:
+        return [f"{decided} of {planned} say something so far"]
+    return []
+
+
+def _exceptions(known: list[Observation], verdicts: list[str]) -> list[str]:
+    """Where a claim is contradicted that is not everywhere."""
+    at = [one.at for one, v in zip(known, verdicts, strict=True) if v == CONTRADICTED and one.at]
+    return [f"contradicted at {', '.join(at)}"] if at and len(set(verdicts)) > 1 else []
+
+
+def _single_seeds(known: list[Observation]) -> list[str]:
+    """The spread over trainings, beside the one observation."""
+    if len(known) != 1 or not math.isfinite(known[0].seeds[0]):
+        return []
+    low, high = known[0].seeds
+    return [f"single seeds {low:+z.2f} to {high:+z.2f}"]

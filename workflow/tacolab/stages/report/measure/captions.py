@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, ClipText, Study
-from tacolab.stages.report.inputs import Inputs, json_of, rows
+from tacolab.stages.report.input_files import description, rows
+from tacolab.stages.report.inputs import Inputs
 
 COLUMNS = [
     *("dataset", "arm", "captions", "words", "words_90"),
@@ -46,7 +47,7 @@ def table(study: Study, inputs: Inputs) -> pd.DataFrame:
         }
         codes = artefact.inputs["codes"].files[-1]
         if codes.exists():
-            lines[dataset, arm] |= _counted(json_of(codes).get("tokens") or {})
+            lines[dataset, arm] |= _counted(description(codes).get("tokens") or {})
     return pd.DataFrame(lines.values(), columns=COLUMNS)
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from tacolab.config import OWN, Study
 from tacolab.quality.bootstrap import Array, Means
-from tacolab.quality.pchip import Sampled
-from tacolab.stages.report.inputs import ANCHOR
+from tacolab.quality.curves import ResampledCurve
+from tacolab.stages.report.frames import ANCHOR
 from tacolab.stages.report.layout import METRICS, Metric
 from tacolab.stages.report.measure.curves import scaled
 
@@ -25,7 +25,7 @@ class Codings:
     def __init__(self, images: pd.DataFrame) -> None:
         self.means = Means(images, CODING, VALUES)
         self.images = self.means.images
-        self._curves: dict[tuple[str, str, str, str | None], Sampled] = {}
+        self._curves: dict[tuple[str, str, str, str | None], ResampledCurve] = {}
         self._points: dict[tuple[str, str], dict[str, list[tuple[str, ...]]]] = {}
         for row in images[CODING].drop_duplicates().fillna("").astype(str).to_numpy():
             source, control, lmbda, quality, _ = name = tuple(row)
@@ -61,7 +61,7 @@ class Codings:
 
     def curve(
         self, arm: str, metric: Metric, control: str = OWN, seed: str | None = None
-    ) -> Sampled:
+    ) -> ResampledCurve:
         """The curve of an arm; of an anchor with control ""."""
         name = (arm, metric.column, control, seed)
         if name not in self._curves:
@@ -73,7 +73,7 @@ class Codings:
                 for lmbda in self.lambdas(arm, control)
             ]
             rate, quality = (np.column_stack(axis) for axis in zip(*points, strict=True))
-            self._curves[name] = Sampled(rate, quality)
+            self._curves[name] = ResampledCurve(rate, quality)
         return self._curves[name]
 
     def quality(

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, Study
-from tacolab.quality import pchip
 from tacolab.quality.bootstrap import interval
-from tacolab.stages.report.inputs import ARM
+from tacolab.quality.curves import rate_beside
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.layout import METRICS
 from tacolab.stages.report.measure.baselines import stand_ins
 from tacolab.stages.report.measure.codings import Codings
@@ -87,7 +87,7 @@ def _row(study: Study, of: Codings, arm: str, control: str, lmbda: str) -> dict[
                     (other["bpp_real"], of.quality(arm, lmbda, metric, control)),
                     (own["bpp_real"], of.quality(arm, lmbda, metric)),
                 )
-                more = pchip.rate_beside(of.curve(arms[0], metric), *points)
+                more = rate_beside(of.curve(arms[0], metric), *points)
             found = interval(more, of.images)
             row |= columns(judged, found)
             verdict = word(found, study.protocol.margins.bd_rate)

@@ -3,17 +3,15 @@
 import math
 from dataclasses import dataclass
 
-import bjontegaard
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from tacolab.config import OWN, Study
-from tacolab.stages.report.inputs import ANCHOR, ARM
+from tacolab.quality.bd_rate import MIN_POINTS, bd_quality, bd_rate, bd_rate_by_akima, overlap
+from tacolab.quality.curves import ResampledCurve
+from tacolab.stages.report.frames import ANCHOR, ARM
 from tacolab.stages.report.layout import METRICS, Metric
-
-# A cubic needs four points. The package would interpolate through two, which says little.
-MIN_POINTS = 4
 
 Array = NDArray[np.float64]
 
@@ -96,25 +94,15 @@ def difference(metric: Metric, anchor: Curve, test: Curve) -> dict[str, float | 
             return empty | {"note": f"needs {MIN_POINTS} points, {one.name} has {len(one)}"}
         if (np.diff(one.rate) <= 0).any() or (np.diff(sign * one.value) <= 0).any():
             return empty | {"note": f"quality does not rise with rate everywhere on {one.name}"}
-    overlap = _overlap(anchor.value, test.value)
-    if overlap == 0:
+    shared = overlap(anchor.value, test.value)
+    if shared == 0:
         return empty | {"note": "the quality ranges do not overlap", "overlap": 0.0}
-    curves = (anchor.rate, sign * anchor.value, test.rate, sign * test.value)
-    options = {"require_matching_points": False, "min_overlap": 0}
-    result: dict[str, float | str] = {
-        "bd_rate": float(bjontegaard.bd_rate(*curves, method="pchip", **options)),
-        "bd_rate_akima": float(bjontegaard.bd_rate(*curves, method="akima", **options)),
-        "overlap": overlap,
-        "note": "",
+    sides = [ResampledCurve(one.rate[None], sign * one.value[None]) for one in (anchor, test)]
+    apart = overlap(anchor.rate, test.rate) == 0
+    return {
+        "bd_rate": float(bd_rate(*sides)[0]),
+        "bd_rate_akima": bd_rate_by_akima(*sides),
+        "bd_quality": sign * float(bd_quality(*sides)[0]),
+        "overlap": shared,
+        "note": "the rate ranges do not overlap" if apart else "",
     }
-    if _overlap(anchor.rate, test.rate) == 0:
-        return empty | result | {"note": "the rate ranges do not overlap"}
-    quality = sign * float(bjontegaard.bd_psnr(*curves, method="pchip", **options))
-    return result | {"bd_quality": quality}
-
-
-def _overlap(one: Array, other: Array) -> float:
-    """Length of the common range over the length of the union, 0 to 1."""
-    common = min(one.max(), other.max()) - max(one.min(), other.min())
-    union = max(one.max(), other.max()) - min(one.min(), other.min())
-    return max(0.0, float(common / union))

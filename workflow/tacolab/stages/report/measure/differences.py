@@ -13,9 +13,15 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, Study
-from tacolab.quality import pchip
-from tacolab.quality.bootstrap import MIN_IMAGES, Array, Interval, interval
-from tacolab.quality.pchip import Sampled
+from tacolab.quality.bd_rate import bd_quality, bd_rate
+from tacolab.quality.bootstrap import MIN_IMAGES, Array, ConfidenceInterval, interval
+from tacolab.quality.curves import (
+    ResampledCurve,
+    at_equal_quality,
+    at_equal_rate,
+    quality_beside,
+    rate_beside,
+)
 from tacolab.stages.report.layout import METRICS, Metric
 from tacolab.stages.report.measure import curves
 from tacolab.stages.report.measure.codings import Codings
@@ -40,7 +46,7 @@ POINT_COLUMNS = [
 ]
 
 
-def word(found: Interval, margin: float) -> str:
+def word(found: ConfidenceInterval, margin: float) -> str:
     """The verdict on a difference in rate [%]: from its interval alone."""
     if np.isnan(found.low):
         return NOT_MEASURED
@@ -61,7 +67,9 @@ class Pair:
     metric: Metric
     control: str = OWN
 
-    def curves(self, seed: str | None = None, other: str | None = None) -> tuple[Sampled, Sampled]:
+    def curves(
+        self, seed: str | None = None, other: str | None = None
+    ) -> tuple[ResampledCurve, ResampledCurve]:
         """Of the reference and of the arm, over all seeds or of one each."""
         reference = self.of.curve(self.reference, self.metric, self.control, other)
         return reference, self.of.curve(self.arm, self.metric, OWN, seed)
@@ -111,12 +119,12 @@ def bd_table(
 def _curve(study: Study, pair: Pair, overlap: float) -> dict[str, object]:
     """The intervals of a Bjontegaard difference that there is."""
     reference, test = pair.curves()
-    rate = interval(pchip.bd_rate(reference, test), pair.of.images)
-    quality = interval(pchip.bd_quality(reference, test), pair.of.images)
+    rate = interval(bd_rate(reference, test), pair.of.images)
+    quality = interval(bd_quality(reference, test), pair.of.images)
     found: dict[str, object] = {
         **columns("bd_rate", rate),
         **columns("bd_quality", quality, pair.metric),
-        **pair.over_seeds(lambda pair, *seeds: pchip.bd_rate(*pair.curves(*seeds))),
+        **pair.over_seeds(lambda pair, *seeds: bd_rate(*pair.curves(*seeds))),
         "verdict": word(rate, study.protocol.margins.bd_rate),
     }
     if np.isnan(rate.low):
@@ -174,21 +182,21 @@ def _point(study: Study, pair: Pair, lmbda: str) -> dict[str, object]:
     slope = of.curve(baseline, metric) if of.lambdas(baseline) else reference
     curve = len(reference) > 1
     if curve:
-        above = pchip.at_equal_rate(reference, rate, quality)
-        more = pchip.at_equal_quality(reference, rate, quality)
+        above = at_equal_rate(reference, rate, quality)
+        more = at_equal_quality(reference, rate, quality)
     elif len(slope) > 1 and lmbda in of.lambdas(pair.reference):
         other = of.value(pair.reference, lmbda, "bpp_real"), base
-        above = pchip.quality_beside(slope, (rate, quality), other)
-        more = pchip.rate_beside(slope, (rate, quality), other)
+        above = quality_beside(slope, (rate, quality), other)
+        more = rate_beside(slope, (rate, quality), other)
     at = of.lambdas(pair.arm).index(lmbda)
 
     def of_seeds(pair: Pair, seed: str, other: str | None) -> Array:
         one, two = pair.curves(seed, other)
-        return pchip.at_equal_quality(one, two.rate[:, at], two.quality[:, at])
+        return at_equal_quality(one, two.rate[:, at], two.quality[:, at])
 
     found = [interval(values, of.images) for values in (rate_change, quality - base, above, more)]
     beyond = curve and not reference.spans(rate[0], quality[0])
-    verdict, note = _judge(study, pair, curve, beyond, *found)
+    verdict, note = _judge(study, pair, curve, beyond, found[0], found[1], found[3])
     sign = 1 if metric.higher_is_better else -1
     return {
         "metric": metric.column,
@@ -211,10 +219,9 @@ def _judge(
     pair: Pair,
     curve: bool,
     beyond: bool,
-    rate_change: Interval,
-    change: Interval,
-    _above: Interval,
-    more: Interval,
+    rate_change: ConfidenceInterval,
+    change: ConfidenceInterval,
+    more: ConfidenceInterval,
 ) -> tuple[str, str]:
     """Verdict and note on a single lambda."""
     if pair.of.images < MIN_IMAGES:
@@ -242,7 +249,7 @@ def no_interval(images: int) -> str:
     return "the curves do not rise or overlap in too many resamples"
 
 
-def columns(name: str, found: Interval, metric: Metric | None = None) -> dict[str, float]:
+def columns(name: str, found: ConfidenceInterval, metric: Metric | None = None) -> dict[str, float]:
     """Cells of an interval; of a quality in the metric's own sign."""
     low, high = found.low, found.high
     sign = 1 if metric is None or metric.higher_is_better else -1

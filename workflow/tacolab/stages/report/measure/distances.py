@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from tacolab.config import OWN, Study
-from tacolab.quality import jackknife, pchip
+from tacolab.quality import jackknife
 from tacolab.quality.bootstrap import Array
-from tacolab.quality.pchip import Sampled
-from tacolab.stages.report.inputs import ARM, SAMPLES, WITHOUT
+from tacolab.quality.curves import ResampledCurve, quality_beside
+from tacolab.stages.report.frames import ARM, SAMPLES, WITHOUT
 
 NAMES = ("fid", "cmmd")
 ENDS = ("", "_low", "_high")
@@ -34,7 +34,7 @@ WHERE = ["dataset", "source", "lmbda"]
 
 
 @dataclass(frozen=True)
-class Coding:
+class MeasuredDistance:
     """A distance of one coding, mean over seeds.
 
     rate: [bpp]. values: (1 + groups,), of all images and without each group. sizes: of the groups.
@@ -100,12 +100,14 @@ def too_few(samples: float) -> str:
     return f"n = {int(samples):,} samples: a FID needs {FID_SAMPLES:,}"
 
 
-def _codings(points: pd.DataFrame, groups: pd.DataFrame, name: str) -> dict[Place, Coding]:
+def _codings(
+    points: pd.DataFrame, groups: pd.DataFrame, name: str
+) -> dict[Place, MeasuredDistance]:
     own = points[(points["kind"] == ARM) & (points["control"] == OWN) & points[name].notna()]
     without = groups[(groups["control"] == OWN)].groupby([*WHERE, "group"])
     left_out = without[["size", *WITHOUT]].mean().reset_index("group")
     by_coding: dict[Any, pd.DataFrame] = dict(iter(left_out.groupby(WHERE)))
-    found: dict[Place, Coding] = {}
+    found: dict[Place, MeasuredDistance] = {}
     for place, part in own.groupby(WHERE):
         means = part[["bpp_real", "images", SAMPLES, *(f"{name}{end}" for end in ENDS)]].mean()
         values: list[float] = [means[name]]
@@ -113,7 +115,7 @@ def _codings(points: pd.DataFrame, groups: pd.DataFrame, name: str) -> dict[Plac
         if place in by_coding:
             values += by_coding[place][f"{name}_without"].tolist()
             sizes = [int(n) for n in by_coding[place]["size"]]
-        found[place] = Coding(  # type: ignore[index]  # a tuple of three, as WHERE says
+        found[place] = MeasuredDistance(  # type: ignore[index]  # a tuple of three, as WHERE says
             float(means["bpp_real"]),
             int(means["images"]),
             float(means[SAMPLES] if name == "fid" else means["images"]),
@@ -126,8 +128,8 @@ def _codings(points: pd.DataFrame, groups: pd.DataFrame, name: str) -> dict[Plac
 
 
 def _curve(
-    study: Study, codings: Mapping[Place, Coding], dataset: str, reference: str
-) -> list[Coding]:
+    study: Study, codings: Mapping[Place, MeasuredDistance], dataset: str, reference: str
+) -> list[MeasuredDistance]:
     """The baseline's codings by rising rate, or those of the study's where it has one lambda."""
     for arm in (reference, study.protocol.baseline):
         of = [codings.get((dataset, arm, lmbda)) for lmbda in study.lambdas_of(arm)]
@@ -137,7 +139,9 @@ def _curve(
     return []
 
 
-def _changes(here: Coding, base: Coding, curve: list[Coding]) -> dict[str, float]:
+def _changes(
+    here: MeasuredDistance, base: MeasuredDistance, curve: list[MeasuredDistance]
+) -> dict[str, float]:
     paired = all(one.sizes == here.sizes for one in (base, *curve))
     a, b = (one.values if paired else one.values[:1] for one in (here, base))
     sizes = here.sizes if paired else []
@@ -147,7 +151,7 @@ def _changes(here: Coding, base: Coding, curve: list[Coding]) -> dict[str, float
         slope = np.column_stack([-one.values[: len(a)] for one in curve])
         rate = np.broadcast_to([one.rate for one in curve], slope.shape)
         sides = ((np.full_like(a, one.rate), -values) for one, values in ((here, a), (base, b)))
-        above = -pchip.quality_beside(Sampled(np.array(rate), slope), *sides)
+        above = -quality_beside(ResampledCurve(np.array(rate), slope), *sides)
     with np.errstate(divide="ignore", invalid="ignore"):
         numbers = {
             "change": a - b,

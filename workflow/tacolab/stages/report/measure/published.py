@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tacolab.config import OWN, Study
-from tacolab.stages.report.inputs import ARM
+from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.measure.baselines import stand_ins
 
 TACO = "TACO (released)"

@@ -1,1 +1,4 @@
-"""The page and what people read: cells of tables, the gallery, words with their weights."""
+"""What people read: the page with its gallery, and every table in words and rounded numbers.
+
+`html` fills the templates that lie here; `columns` says what each column is called.
+"""

@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 from tacolab.config import OWN, Study
 from tacolab.plan import Artefact
-from tacolab.stages.report.inputs import Inputs, examples
-from tacolab.stages.report.page import words
-from tacolab.stages.report.page.words import Word
+from tacolab.stages.report.input_files import examples
+from tacolab.stages.report.inputs import Inputs
+from tacolab.stages.report.page import weighted_words
+from tacolab.stages.report.page.weighted_words import Word
 
 
 @dataclass(frozen=True)
-class Picture:
+class GalleryPicture:
     """A PNG below the report's folder and its size in pixels."""
 
     file: str
@@ -33,18 +34,18 @@ class Reconstruction:
     arm: str
     stand_in: bool
     lmbda: str
-    picture: Picture
+    picture: GalleryPicture
     row: dict[str, Any]
     words: list[Word]
 
 
 @dataclass(frozen=True)
-class Photo:
+class GalleryPhoto:
     """An original and its reconstructions by rising lambda, then in the config's order of arms."""
 
     dataset: str
     image_id: str
-    original: Picture
+    original: GalleryPicture
     reconstructions: list[Reconstruction]
 
     @property
@@ -59,22 +60,22 @@ class Photo:
         return max(spreads, default=0.0)
 
 
-def write(study: Study, inputs: Inputs, folder: Path) -> list[Photo]:
+def write(study: Study, inputs: Inputs, folder: Path) -> list[GalleryPhoto]:
     """Writes gallery/**.png below `folder`, at the study's seed; what changed most is first."""
-    shown: dict[tuple[str, str], Photo] = {}
+    shown: dict[tuple[str, str], GalleryPhoto] = {}
     for artefact in inputs.evaluations:
         if artefact.names["control"] != OWN or artefact.names["seed"] != str(study.seed):
             continue
-        weights = words.of(artefact)
+        weights = weighted_words.of(artefact)
         for example in examples(artefact):
             dataset, name = artefact.names["dataset"], example.image_id
             if (dataset, name) not in shown:
                 original = _save(folder, f"{dataset}/original", name, example.original)
-                shown[dataset, name] = Photo(dataset, name, original, [])
+                shown[dataset, name] = GalleryPhoto(dataset, name, original, [])
             picture = _save(folder, f"{dataset}/{_model(artefact)}", name, example.decoded)
             arm, lmbda = artefact.names["arm"], artefact.names["lmbda"]
             caption = example.row.get("caption")
-            pieces = words.split(caption, weights.get(name)) if caption else []
+            pieces = weighted_words.split(caption, weights.get(name)) if caption else []
             stand_in = bool(study.arms[arm].stand_in)
             one = Reconstruction(arm, stand_in, lmbda, picture, example.row, pieces)
             shown[dataset, name].reconstructions.append(one)
@@ -88,11 +89,11 @@ def _model(artefact: Artefact) -> str:
     return "-".join(artefact.names[name] for name in ("arm", "lmbda", "seed"))
 
 
-def _save(folder: Path, below: str, image_id: str, content: bytes) -> Picture:
+def _save(folder: Path, below: str, image_id: str, content: bytes) -> GalleryPicture:
     # Quoted, since an image's name may hold anything, a slash included.
     file = f"gallery/{below}/{quote(image_id, safe='')}.png"
     path = folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     width, height = struct.unpack(">II", content[16:24])  # PNG's first chunk
-    return Picture(file, width, height)
+    return GalleryPicture(file, width, height)

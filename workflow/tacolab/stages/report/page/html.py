@@ -9,16 +9,18 @@ import pandas as pd
 
 from tacolab.config import Study
 from tacolab.plan import Artefact
+from tacolab.quality.bd_rate import MIN_POINTS
 from tacolab.stages.report import layout
 from tacolab.stages.report.figures.times import VARIED
 from tacolab.stages.report.inputs import Inputs
-from tacolab.stages.report.judge.claims import VERDICTS
+from tacolab.stages.report.judge.relations import VERDICTS
 from tacolab.stages.report.layout import METRICS, Metric, figure_file
 from tacolab.stages.report.measure import published
 from tacolab.stages.report.measure.controls import BOTH
-from tacolab.stages.report.measure.curves import MIN_POINTS
-from tacolab.stages.report.page import formats, runs
-from tacolab.stages.report.page.gallery import Photo
+from tacolab.stages.report.page import what_was_run
+from tacolab.stages.report.page.columns import column
+from tacolab.stages.report.page.gallery import GalleryPhoto
+from tacolab.stages.report.page.shown_tables import shown
 
 # Columns that the page leaves to the files.
 HIDDEN = {
@@ -41,7 +43,7 @@ def environment() -> jinja2.Environment:
     )
     # Names of data sets and images may hold '%', '#' or spaces.
     found.filters["url"] = lambda path: quote(path, safe="/")
-    found.filters["cell"] = lambda value, column: formats.text(column, value)
+    found.filters["cell"] = lambda value, name: column(name).text(value)
     return found
 
 
@@ -50,7 +52,7 @@ def render(
     report: Artefact,
     inputs: Inputs,
     frames: dict[str, pd.DataFrame],
-    photos: list[Photo],
+    photos: list[GalleryPhoto],
     partial: bool,
 ) -> str:
     """The HTML of index.html; links are relative to it.
@@ -64,16 +66,16 @@ def render(
         report=report,
         partial=partial,
         there=len(report.inputs) - len(inputs.missing),
-        facts=runs.facts(study, inputs),
-        unfinished=runs.unfinished(study, inputs),
-        missing=runs.missing(inputs),
+        facts=what_was_run.facts(study, inputs),
+        unfinished=what_was_run.unfinished(study, inputs),
+        missing=what_was_run.missing(inputs),
         verdicts={name: int(counts.get(name, 0)) for name in VERDICTS},
         figures=[_curves(study, dataset) for dataset in study.protocol.datasets],
         captions=[_captions(dataset) for dataset in layout.controlled(study)],
         timing=[_timing(name) for name in layout.timed(study)],
         unsteady=_unsteady(inputs.timing),
         training=[_training(lmbda) for lmbda in layout.trained_lambdas(study)],
-        tables={name: formats.columns(f, HIDDEN.get(name, ())) for name, f in frames.items()},
+        tables={name: shown(f, HIDDEN.get(name, ())) for name, f in frames.items()},
         lengths={name: len(frame) for name, frame in frames.items()},
         bar=BAR,
         per_image=layout.PER_IMAGE,
@@ -83,7 +85,7 @@ def render(
         min_points=MIN_POINTS,
         margins=study.protocol.margins,
         photos=photos,
-        provenance=runs.provenance(inputs),
+        provenance=what_was_run.provenance(inputs),
     )  # fmt: skip
 
 

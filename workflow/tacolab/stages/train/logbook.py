@@ -1,30 +1,32 @@
-"""What a person sees of a training: a live line on a terminal, plain lines in a log file."""
+"""Where the losses of a training go: train.jsonl, TensorBoard, and a line for people."""
 
 import logging
+import math
 import time
 from datetime import timedelta
 from typing import Self
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from tacolab.stages.train import distributed
-from tacolab.stages.train.setup import Run
+from tacolab.stages.train.assemble import Run
+from tacolab.stages.train.loss_history import LossHistory
 
 log = logging.getLogger(__name__)
 
 
-class Progress:
-    """Step, epoch, loss terms, samples/s, ETA; the scalars also go to TensorBoard."""
+class Logbook:
+    """A live line on a terminal, plain lines in a log file: step, epoch, terms, samples/s, ETA."""
 
-    def __init__(self, run: Run, board: SummaryWriter) -> None:
-        self.run, self.board = run, board
+    def __init__(self, run: Run, history: LossHistory) -> None:
+        self.run, self.history = run, history
+        self.board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.state.step + 1)
         self.first = run.state.step
         self.started = time.monotonic()
-        self.bar = Bar(
+        self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("epoch {task.fields[epoch]} step {task.completed}/{task.total}"),
@@ -55,12 +57,32 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+        self.board.close()
 
-    def advance(self, step: int) -> None:
-        self.bar.update(self.task, completed=step, epoch=self._epoch(step))
+    def step(self, epoch: int, rate: float, terms: dict[str, float]) -> None:
+        """Note the terms of a step; their means every `log_every` steps and at the end."""
+        state = self.run.state
+        for name, value in terms.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.summed += 1
+        if state.step % self.run.execution.log_every == 0 or self.run.finished:
+            means = {name: total / state.summed for name, total in state.sums.items()}
+            state.sums, state.summed = {}, 0
+            self.history.add(step=state.step, epoch=epoch, learning_rate=rate, **means)
+            self._show(state.step, means, "train")
+        self.bar.update(self.task, completed=state.step, epoch=epoch)
 
-    def log(self, step: int, terms: dict[str, float], kind: str = "train") -> None:
-        """Show means of the loss terms; `kind` is their group in TensorBoard."""
+    def validation(self, epoch: int, terms: dict[str, float]) -> None:
+        """Note the losses over the held-out images, and the best so far."""
+        state = self.run.state
+        state.last = {"step": state.step, **terms}
+        if state.last["loss"] < state.best.get("loss", math.inf):
+            state.best = state.last
+        self.history.add(epoch=epoch, validation=state.last)
+        self._show(state.step, terms, "validation")
+
+    def _show(self, step: int, terms: dict[str, float], kind: str) -> None:
+        """`kind`: the group of the terms in TensorBoard."""
         for name, value in terms.items():
             self.board.add_scalar(f"{kind}/{name}", value, step)
         rate = (step - self.first) / (time.monotonic() - self.started)
@@ -70,11 +92,7 @@ class Progress:
         shown = f"{kind}: {shown}, {rate * self.run.recipe.batch:.1f} samples/s"
         if self.bar.disable:
             left = timedelta(seconds=round((self.run.steps - step) / rate))
-            epoch = self._epoch(step)
+            epoch = (step - 1) // self.run.steps_per_epoch  # that of the last step, from 0
             log.info("step %d/%d epoch %d %s, %s left", step, self.run.steps, epoch, shown, left)
         else:
             self.bar.update(self.task, terms=shown)
-
-    def _epoch(self, step: int) -> int:
-        """The epoch that the last of `step` steps belonged to, counted from 0."""
-        return (step - 1) // self.run.steps_per_epoch

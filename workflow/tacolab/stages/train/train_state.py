@@ -18,7 +18,7 @@ from tacolab.config import Training
 from tacolab.errors import UserError
 from tacolab.plan import Artefact
 from tacolab.stages.train import checkpoint, distributed
-from tacolab.stages.train.history import History
+from tacolab.stages.train.loss_history import LossHistory
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class TrainState:
         parameters: list[torch.nn.Parameter] = self.optimizer.param_groups[0]["params"]
         return parameters
 
-    def save(self, folder: Path, artefact: Artefact, history: History, generation: int) -> None:
+    def save(self, folder: Path, artefact: Artefact, history: LossHistory, generation: int) -> None:
         """Write a checkpoint of this instant; the history becomes durable first."""
         content = {
             "generation": generation,

@@ -1,4 +1,4 @@
-"""What one training run is made of, built from the plan."""
+"""Builds one training from the plan: data, codec, text encoder, loss, optimisers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from tacolab.cluster.device import pick_device
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
-from tacolab.plan import Artefact, Plan
+from tacolab.plan import Artefact, Options, Plan
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed
@@ -19,8 +19,8 @@ from tacolab.readers.token_weight_table import WeightTable
 from tacolab.stages.train import distributed, samples
 from tacolab.stages.train.losses import RateDistortion, one_tower
 from tacolab.stages.train.staging import staged
-from tacolab.stages.train.state import TrainState
 from tacolab.stages.train.stop import ignore_in_worker
+from tacolab.stages.train.train_state import TrainState
 from tacolab.text.encoders import FrozenText
 
 
@@ -50,6 +50,10 @@ class Run:
         """Optimiser steps of the whole training."""
         return self.recipe.epochs * self.steps_per_epoch
 
+    @property
+    def finished(self) -> bool:
+        return self.state.step == self.steps
+
     def batches(self) -> Iterable[list[samples.Sample]]:
         """This rank's slices of the batches from the state's step to the end."""
         batches = samples.batches(
@@ -65,18 +69,15 @@ class Run:
         )
 
 
-def set_up(plan: Plan, artefact: Artefact, stage_to: str = "") -> Run:
-    """Open the data and build networks with their initial weights (no checkpoint read yet).
-
-    stage_to: a local disk to copy the packed data to; "" for no copy.
-    """
+def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Run:
+    """Open the data and build networks with their initial weights (no checkpoint read yet)."""
     study = plan.study
     arm, seed = artefact.names["arm"], int(artefact.names["seed"])
     recipe = study.recipe(arm)
-    device = pick_device(study.execution.device)
+    device = pick_device(study.execution.device, options.threads)
 
     folder = artefact.inputs["data"].folder
-    images = Packed(staged(folder, stage_to) if stage_to else folder)
+    images = Packed(staged(folder, options.stage_to) if options.stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
     weights = (
         WeightTable(artefact.inputs["token_weights"].path)

@@ -1,4 +1,4 @@
-"""train.jsonl: what the training did, without gap or repetition across kills."""
+"""train.jsonl: the losses of a training, without gap or repetition across kills."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from tacolab.errors import StageError
 from tacolab.files import atomic
 
 
-class History:
+class LossHistory:
     """An append-only file of JSON lines that a checkpoint can pin by its length.
 
     It holds only what an uninterrupted run would write too: no times, no machine. Each generation

@@ -9,8 +9,8 @@ import pytest
 
 from tacolab.plan import Artefact
 from tacolab.plan.stages import METRICS, TOKEN_WEIGHTS
-from tacolab.stages.report.page import words
-from tacolab.stages.report.page.words import Word
+from tacolab.stages.report.page import weighted_words
+from tacolab.stages.report.page.weighted_words import Word
 
 CAPTION = "a red 🐕 in Paris, today"
 
@@ -25,11 +25,11 @@ def test_pieces_are_the_caption_again_with_their_weights() -> None:
         (11, 16, 1.5),
         (16, 17, 1.0),
     ]
-    found = words.split(CAPTION, spans)
+    found = weighted_words.split(CAPTION, spans)
     assert "".join(word.text for word in found) == CAPTION
     assert [w.text for w in found if w.weight and w.weight > 1] == ["red 🐕", "Paris"]
     assert found[-1] == Word(" today")  # beyond what the encoder read
-    assert words.split(CAPTION, None) == [Word(CAPTION)]
+    assert weighted_words.split(CAPTION, None) == [Word(CAPTION)]
 
 
 def test_weights_are_read_from_the_stages_table(
@@ -38,8 +38,8 @@ def test_weights_are_read_from_the_stages_table(
     monkeypatch.chdir(tmp_path)
     weights = Artefact(TOKEN_WEIGHTS, {"dataset": "set", "source": "human"}, {})
     evaluation = Artefact(METRICS, {}, {}, {"token_weights": weights})
-    assert words.of(evaluation) == {}  # not there in a copy of results/
-    assert words.of(Artefact(METRICS, {}, {})) == {}  # an arm without them
+    assert weighted_words.of(evaluation) == {}  # not there in a copy of results/
+    assert weighted_words.of(Artefact(METRICS, {}, {})) == {}  # an arm without them
     weights.folder.mkdir(parents=True)
     table = pa.table(
         {
@@ -50,6 +50,6 @@ def test_weights_are_read_from_the_stages_table(
         }
     )
     pq.write_table(table, weights.path)
-    assert words.of(evaluation) == {"x": [(2, 5, 1.5)]}
+    assert weighted_words.of(evaluation) == {"x": [(2, 5, 1.5)]}
     pq.write_table(table.drop_columns("spans"), weights.path)
-    assert words.of(evaluation) == {}
+    assert weighted_words.of(evaluation) == {}

@@ -6,17 +6,19 @@ import logging
 import os
 import socket
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from tacolab.errors import StageError
 from tacolab.files import json_lines
 from tacolab.files.process import slurm_job
+from tacolab.plan import snapshots
 
 log = logging.getLogger(__name__)
 
 
-class Segments:
+class SegmentLog:
     """A line when a segment starts, a line when it ends in order; a kill leaves the first alone."""
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +30,10 @@ class Segments:
     def start(self, generation: int, step: int, steps: int) -> None:
         """`step`: of the checkpoint from which this segment goes on to `steps`."""
         self._generation, self._first, self.saved, self.steps = generation, step, step, steps
-        self._add("start", steps=steps, host=socket.gethostname(), pid=os.getpid())
+        code, before = snapshots.code(), self.codes()
+        if before and before[-1] != code:
+            log.warning("goes on under other code (%s) than before (%s)", code, before[-1])
+        self._add("start", steps=steps, code=code, host=socket.gethostname(), pid=os.getpid())
 
     @property
     def gained(self) -> int:
@@ -61,6 +66,11 @@ class Segments:
                 f"{self.path.parent}: the last segment gained no step ({end['why']}), so a retry "
                 "would not either. Mend that, then start the workflow again to go on"
             )
+
+    def codes(self) -> list[str]:
+        """The codes that have run, as of plan/snapshots.py, one after the other."""
+        starts = (line for line in self.lines() if line["event"] == "start" and "code" in line)
+        return [code for code, _ in groupby(line["code"] for line in starts)]
 
     def count(self) -> int:
         return sum(line["event"] == "start" for line in self.lines())

@@ -2,23 +2,24 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from tacolab.config import OWN, Study
-from tacolab.plan.stages import TRAIN
-from tacolab.stages.report.inputs import ARM, Inputs
-from tacolab.stages.report.page import formats
+from tacolab.stages.report import by_stage
+from tacolab.stages.report.frames import ARM
+from tacolab.stages.report.inputs import Inputs
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
-    trained = [model.info for model in inputs.models if model.artefact.stage is TRAIN]
+    trained = [model.info for model in inputs.models if model.trained]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
-    steps = formats.spread([info.get("steps") for info in trained])
-    epochs = formats.spread([recipe.epochs for recipe in recipes])
-    batch = formats.spread([recipe.batch for recipe in recipes])
-    crop = formats.spread([recipe.crop for recipe in recipes])
+    steps = _spread([info.get("steps") for info in trained])
+    epochs = _spread([recipe.epochs for recipe in recipes])
+    batch = _spread([recipe.batch for recipe in recipes])
+    crop = _spread([recipe.crop for recipe in recipes])
     seeds = dict.fromkeys(model.seed for model in inputs.models)
     lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
     sizes = ", ".join(map(str, study.codec.groups))
@@ -73,15 +74,20 @@ def _encoders(study: Study) -> list[str]:
 
 
 def _training_set(study: Study, inputs: Inputs, dataset: str) -> str:
-    infos = [
-        m.info
-        for m in inputs.models
-        if m.artefact.stage is TRAIN and study.recipe(m.arm).dataset == dataset
-    ]
-    pairs = formats.spread([info.get("samples") for info in infos])
-    held = formats.spread([info.get("validation", {}).get("images") for info in infos])
+    infos = [m.info for m in inputs.models if m.trained and study.recipe(m.arm).dataset == dataset]
+    pairs = _spread([info.get("samples") for info in infos])
+    held = _spread([info.get("validation", {}).get("images") for info in infos])
     used = f": {pairs} image-caption pairs" if pairs else ""
     return f"{dataset}{used}" + (f"; validated on {held} images held out of it" if held else "")
+
+
+def _spread(values: list[Any]) -> str:
+    """`a`, or `a to b` where values differ; empty where none is known."""
+    known = sorted({Decimal(str(value)) for value in values if value is not None})
+    if not known:
+        return ""
+    first, last = f"{known[0]:,}", f"{known[-1]:,}"
+    return first if first == last else f"{first} to {last}"
 
 
 def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
@@ -92,7 +98,7 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     captions = f"{how.captions} caption{'s' if how.captions > 1 else ''} each"
     more = [f"{n} for {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
     captions = ", ".join([captions, *more]) if more or how.captions > 1 else ""
-    count = formats.spread(own["images"].tolist())
+    count = _spread(own["images"].tolist())
     parts = [f"{count} {'image' if count == '1' else 'images'}", crop, captions]
     if excluded := inputs.excluded.get(dataset):
         parts.append(f"{excluded:,} more are too small")
@@ -102,9 +108,9 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
 def _losses(study: Study) -> str:
     recipes = [study.recipe(arm) for arm in study.trained_arms()]
     ranges = ", ".join(dict.fromkeys(recipe.lpips_range for recipe in recipes))
-    joint = formats.spread([recipe.joint_weight for recipe in recipes])
+    joint = _spread([recipe.joint_weight for recipe in recipes])
     return (
-        f"loss weights: LPIPS {formats.spread([recipe.lpips_weight for recipe in recipes])} "
+        f"loss weights: LPIPS {_spread([recipe.lpips_weight for recipe in recipes])} "
         f"({ranges} range), joint image-text loss {'off' if joint in ('0', '0.0') else joint}"
     )
 
@@ -169,10 +175,9 @@ def unfinished(study: Study, inputs: Inputs) -> list[Unfinished]:
 
 def missing(inputs: Inputs) -> list[str]:
     """What else is not there, counted: `12 evaluations of context`."""
-    names = {"metrics": "evaluations", "distribution": "FID and CMMD", "anchors": "classical codec"}
     counts = Counter(
-        (names.get(a.stage.name, a.stage.name), a.names.get("arm") or a.names.get("codec") or "")
-        for a in inputs.missing
-        if a.stage is not TRAIN
+        (by_stage.title(one), one.names.get("arm") or one.names.get("codec") or "")
+        for one in inputs.missing
+        if not by_stage.is_training(one)
     )
     return [f"{what}{f' of {whose}' if whose else ''}: {n}" for (what, whose), n in counts.items()]
