@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -121,6 +122,46 @@ def test_a_temporary_file_goes_only_where_its_process_is_known_to_have_ended(
         file.touch()
     atomic.write_bytes(path, b"new")
     assert [file.exists() for file in foreign] == [stays, True, True]
+
+
+def test_who_may_live_elsewhere_is_taken_for_dead_after_a_day_of_silence(tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(Process.me(), machine="01234567")
+    file, folder = (tmp_path / f".{elsewhere}.tmp.{name}" for name in ("file", "folder"))
+    file.touch()
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/table").touch()
+    now = time.time()
+    for age in (atomic.SILENT - 60, atomic.SILENT + 60):
+        for path in (file, folder / "deep/table", folder / "deep", folder):
+            os.utime(path, (now - age, now - age))
+        atomic.clear(tmp_path / "file")
+        atomic.clear(tmp_path / "folder")
+        assert file.exists() == folder.exists() == (age < atomic.SILENT)
+    mine = tmp_path / f".{Process.me()}.tmp.file"
+    mine.touch()
+    os.utime(mine, (0, 0))  # I live, however long I say nothing
+    atomic.clear(tmp_path / "file")
+    assert mine.exists()
+
+
+def test_a_workspace_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="no"),
+        atomic.workspace(tmp_path / "new" / "set") as folder,
+    ):
+        assert folder.parent == tmp_path / "new"
+        (folder / "deep").mkdir()
+        raise ValueError("no")
+    assert [*(tmp_path / "new").iterdir()] == []
+
+
+def test_a_link_leads_somewhere_at_every_moment(tmp_path: Path) -> None:
+    link = tmp_path / "newest"
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+        atomic.link(link, name)
+        assert link.read_text() == name and link.is_symlink()
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

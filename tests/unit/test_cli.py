@@ -217,12 +217,13 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
         check=True,
     ).stdout.strip()
     elsewhere = replace(Process.me(), machine="01234567")
-    begun = table.with_suffix(".partial.jsonl")
+    parted = next(artefact for artefact in plan if artefact.stage.state)
+    begun = parted.state
     half = table.with_name(f".{ended}.tmp.{table.name}")
     page = report.with_name(f".{ended}.tmp.{report.name}") / "index.html"
     kept = [table.with_name(f".{who}.tmp.{table.name}") for who in (Process.me(), elsewhere)]
     silent = table.with_name(f".{elsewhere}.tmp.{summary.name}")
-    unmeant = table.with_name("01234567.partial.jsonl")
+    unmeant = table.with_name("01234567.state")
     for path in (begun, half, page, *kept, silent, unmeant):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -232,11 +233,12 @@ def test_prune_lists_what_killed_runs_left_and_nothing_that_is_being_written(run
         return {Path(name) for name in re.findall(r"MiB  (results\S+)", run("prune", *options)[1])}
 
     assert listed() == {half, page.parent, silent, unmeant}  # `begun` is gone on with
-    for path in (table, summary):
+    for path in parted.files:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert listed("--delete") == {half, page.parent, silent, unmeant, begun}
     assert listed() == set()
-    assert all(path.exists() for path in (*kept, table, summary))
+    assert all(path.exists() for path in (*kept, *parted.files))
 
 
 @pytest.mark.parametrize(("command", "shown"), [("status", "0 of 15 done"), ("plan", "GPU hours")])

@@ -11,7 +11,7 @@ from tacolab.cli.picture_codec import PictureCodec
 from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed
-from tacolab.stages.captions.chat import batch_files
+from tacolab.stages.captions.chat import order
 from tacolab.stages.report.input_files import description
 from tacolab.stages.token_weights import vocabulary
 from tacolab.stages.token_weights.single import weigh
@@ -28,7 +28,7 @@ DEEP = '{"text": ' + "[" * 100_000
         ("words.json", lambda folder: vocabulary.load(folder / "words.json")),
         ("manifest.json", Packed),
         ("codes.json", lambda folder: check(folder / "codes", folder / "codes.json", "remedy")),
-        ("batch_files.json", lambda folder: batch_files.read(folder / "batch_files.json")),
+        ("order.json", lambda folder: order.read(folder / "order.json")),
         ("own.json", lambda folder: description(folder / "own.json")),
         ("config.json", lambda folder: pretrained(AutoConfig, str(folder))),
     ],
@@ -39,7 +39,3 @@ def test_a_file_is_named(tmp_path: Path, name: str, read: Callable[[Path], Any])
     with pytest.raises(UserError) as caught:
         read(tmp_path)
     assert str(caught.value).isprintable() and str(tmp_path) in str(caught.value)
-
-
-def test_an_answer_of_an_api_is_none() -> None:
-    assert batch_files.result(DEEP.encode()) is None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
 from mock_openai import MockOpenAI
 from tacolab import config
+from tacolab.errors import Interrupted
 from tacolab.plan import Artefact, Options, Plan
 from tacolab.stages import captions, data
 
@@ -110,6 +113,24 @@ class ChatStudy:
             for line in path.read_bytes().decode().splitlines(keepends=True)
             if line.endswith("\n")
         ]
+
+
+def created(mock: MockOpenAI) -> int:
+    """Batches."""
+    return len(mock.batches)
+
+
+def by_request(mock: MockOpenAI) -> list[int]:
+    """How often each request of a batch was answered."""
+    return [count for name, count in mock.paid.items() if name.count("-") == 2]
+
+
+def stopped_while_waiting(study: ChatStudy, mock: MockOpenAI) -> None:
+    """A run that asks how far a batch is, and is told to end by then."""
+    mock.batch_seconds = 1000
+    mock.before["GET /batches/ID"] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        study.run()
 
 
 Server = tuple[MockOpenAI, str]

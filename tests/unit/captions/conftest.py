@@ -12,7 +12,7 @@ from mock_openai import MockOpenAI, serving
 from tacolab import config
 from tacolab.plan import Artefact, Plan
 from tacolab.stages import captions, data
-from tacolab.stages.captions.chat import batch, pace, sync
+from tacolab.stages.captions.chat import batch, batch_server, rate_limits, sync
 
 PHOTOS = ["china", "flower", "rocket", "coffee"]
 
@@ -38,7 +38,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Artef
         packed = plan.find("data", dataset="set")
         if not packed.done:
             data.run(plan, packed)
-        artefact = plan.find("captions", dataset="set", source=source)
+        of_network = sources.get(source, {}).get("kind") in ("ofa", "hf")
+        stage = "describe" if of_network else "captions"
+        artefact = plan.find(stage, dataset="set", source=source)
         for wanted in [*artefact.inputs.values(), artefact]:
             if wanted.stage.name in ("captions", "describe"):
                 captions.run(plan, wanted)
@@ -67,10 +69,18 @@ def chat(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     # Where no server has a certificate, the system's need not be read by each client anew.
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(rate_limits, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(sync, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(batch, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(batch_server, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(batch, "FIRST_WAIT", 0.1)
     monkeypatch.setattr(batch, "CROWDED_WAIT", 0.1)
     monkeypatch.setattr(batch, "LOOK_AGAIN", 0.1)
     return lambda count, **source: ChatStudy(tmp_path, server[1], count, **source)
+
+
+@pytest.fixture
+def batched(chat: Callable[..., ChatStudy]) -> ChatStudy:
+    """Ten pictures, two captions each, by batches."""
+    found = chat(10)
+    found.api["mode"] = "batch"
+    return found

@@ -5,10 +5,11 @@ import signal
 import time
 
 import pytest
-from chat_study import KEY, Chat, Server, answered
+from chat_study import KEY, Chat, Server, answered, asked
 
 from tacolab.errors import UserError
 from tacolab.readers.caption_table import CaptionTable
+from tacolab.stages.captions.chat import sync
 
 
 @pytest.mark.slow
@@ -91,3 +92,25 @@ def test_the_key_is_in_no_file_log_or_message(
     assert not any(KEY in record.getMessage() for record in caplog.records if record.levelno >= 20)
     for path in study.folder.rglob("*"):
         assert not (path.is_file() and KEY.encode() in path.read_bytes()), path
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_waits_for_nothing(server: Server, chat: Chat) -> None:
+    """What was in flight counts as paid; the same command goes on."""
+    mock, _ = server
+    mock.latency = 60
+    study = chat(4)
+    process = study.start()
+    while asked(mock) < 8:
+        time.sleep(0.02)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert time.monotonic() - began < sync.GRACE / 2
+    assert process.returncode != 0
+    assert [row["outcome"] for row in study.stored()] == 8 * ["lost"]
+    mock.latency = 0
+    assert len(CaptionTable(study.run().path)) == 8

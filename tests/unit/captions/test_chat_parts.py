@@ -13,9 +13,9 @@ import pytest
 
 from tacolab.config import Api, Gpt4o
 from tacolab.stages.captions.chat.answers import Answers
-from tacolab.stages.captions.chat.pace import Pace, duration, retry_after
 from tacolab.stages.captions.chat.prices import estimate, prompt_tokens
 from tacolab.stages.captions.chat.question import Answer, Question
+from tacolab.stages.captions.chat.rate_limits import Pace, duration, retry_after
 
 QUESTION = Question.of(Gpt4o(kind="gpt4o").model_dump())
 IMAGES = ["a" * 64, "b" * 64]

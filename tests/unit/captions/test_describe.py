@@ -6,6 +6,7 @@ The weights are random and the folder's name says so: no caption here describes 
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +24,11 @@ import random_ofa
 from tacolab import cli, config
 from tacolab.config import Ofa
 from tacolab.errors import UserError
-from tacolab.plan import Artefact, Plan
+from tacolab.files.parts import Part, Parts
+from tacolab.plan import Artefact, Plan, leftovers
 from tacolab.stages import captions, data
 from tacolab.stages.captions.network import describe, ofa
-from tacolab.stages.captions.network.describe import BATCH, partial
+from tacolab.stages.captions.network.describe import BATCH
 from tacolab.stages.captions.table import SCHEMA
 
 COUNT = BATCH + 1
@@ -68,24 +70,25 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def artefact() -> Artefact:
-    return Plan(config.load(Path("study.json"))).find("captions", dataset="set", source="ofa")
+    return Plan(config.load(Path("study.json"))).find("describe", dataset="set", source="ofa")
 
 
 KILLED = f"""
 import killing
 from tacolab import cli
+from tacolab.stages.captions.network import describe, ofa
+from tacolab.files.parts import Parts
 from tacolab.stages.captions.network import ofa
-from tacolab.files.ledger import Ledger
 
 ofa.SIDE = {SIDE}
-add, second = Ledger.add, killing.nth(2)  # the first is the header
+describe.PART = describe.BATCH
+save = Parts.save
 
-def killed(self, *rows):
-    add(self, *rows)
-    if second():
-        killing.die()
+def killed(self, *work):
+    save(self, *work)
+    killing.die()
 
-Ledger.add = killed
+Parts.save = killed
 cli.main()
 """
 COMMAND = ["captions", "set", "ofa", "--config", "study.json", "--threads", "1"]
@@ -96,21 +99,21 @@ def test_the_command_goes_on_after_sigkill_to_the_same_table(
     study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = artefact()
-    begun = partial(wanted)
+    monkeypatch.setattr(describe, "PART", BATCH)
     died = subprocess.run(
         [sys.executable, "-c", KILLED, *COMMAND],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
         capture_output=True,
         timeout=600,
     )
     assert died.returncode == -signal.SIGKILL
     assert not wanted.path.exists()
-    assert len(begun.read_text().splitlines()) == 1 + BATCH
     monkeypatch.setattr(ofa, "SIDE", SIDE)
     caplog.set_level(logging.INFO)
     cli.app(COMMAND, standalone_mode=False)
-    assert f"{1 + BATCH} rows are already there" in caplog.text
-    assert not begun.exists()
+    assert "1 of 2 parts are already there" in caplog.text
+    assert wanted.begun == []
     table = pq.read_table(wanted.path)
     wanted.path.unlink()
     caplog.clear()
@@ -126,22 +129,26 @@ def test_the_command_goes_on_after_sigkill_to_the_same_table(
     assert list(summary["weights_sha256"]) == ["pytorch_model.bin"]
 
 
-def test_wherever_a_kill_tears_the_rows_the_table_is_the_same(
+def test_whichever_parts_a_kill_leaves_the_table_is_the_same(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ofa, "SIDE", SIDE)
+    monkeypatch.setattr(describe, "PART", BATCH)
     plan, wanted = Plan(config.load(study)), artefact()
-    kept = Path("kept.jsonl")
+    kept = Path("kept")
     with monkeypatch.context() as patch:
-        patch.setattr(describe, "forget", lambda artefact: partial(artefact).rename(kept))
+        patch.setattr(leftovers, "forget", lambda artefact: artefact.state.rename(kept))
         captions.run(plan, wanted)
-    table, whole = wanted.path.read_bytes(), kept.read_bytes()
-    for length in (0, 50, whole.index(b"01.png") + 9, whole.index(b"04.png") - 1, len(whole)):
+    table = wanted.path.read_bytes()
+    for left in ([], [0], [1], [0, 1]):
         wanted.path.unlink()
-        partial(wanted).write_bytes(whole[:length])
+        shutil.copytree(kept, wanted.state)
+        for n, path in enumerate(sorted(wanted.state.glob("*/*.zip"))):
+            if n not in left:
+                path.unlink()
         captions.run(plan, wanted)
         assert wanted.path.read_bytes() == table
-        assert not partial(wanted).exists()
+        assert wanted.begun == []
 
 
 def test_a_batch_changes_no_caption(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +162,8 @@ def test_a_batch_changes_no_caption(study: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_other_weights_do_not_go_on_with_a_begun_table(study: Path) -> None:
     wanted = artefact()
-    partial(wanted).parent.mkdir(parents=True)
-    partial(wanted).write_text('{"weights": {"pytorch_model.bin": "other"}}\n')
-    with pytest.raises(UserError, match=r"partial\.jsonl: begun with other weights"):
+    Parts(wanted.state, [range(1)], "other").save(range(1), Part([{"caption": "a cat"}]))
+    with pytest.raises(UserError, match=r"\.state/other: begun with other weights"):
         captions.run(Plan(config.load(study)), wanted)
 
 

@@ -525,7 +525,7 @@ def test_a_network_that_describes_is_fetched_for_what_is_still_to_be_described(
     done = python(DESCRIBE, server, HF_HUB_OFFLINE="1")
     assert done.stdout == "True\n", done.stderr
     # Once the table is there, nobody needs the network.
-    for path in Plan(wanted).find("captions", dataset="kodak", source="ofa").files:
+    for path in Plan(wanted).find("describe", dataset="kodak", source="ofa").files:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert OFA not in {need.name for need in prefetch.survey(wanted, table)}

@@ -14,10 +14,10 @@ from killing import die, nth
 from running import run_stage
 from tacolab import config
 from tacolab.plan import Artefact, Plan
-from tacolab.stages.evaluate import shards
+from tacolab.stages.evaluate import batches
 
 # Several parts, and batches within them: two crops, two captions of them at once.
-shards.PART = shards.BATCH = 2 * 64 * 64
+batches.PART = batches.BATCH = 2 * 64 * 64
 
 PHOTOS = ["chelsea", "coffee", "china"]
 IDS = ["chelsea.png", "coffee.png", "china.jpg"]
@@ -155,21 +155,21 @@ def half_written(n: int) -> None:
 
 def before_saving(n: int) -> None:
     """The nth part is done, and not kept."""
-    from tacolab.stages.evaluate.shards import Shards
+    from tacolab.files.parts import Parts
 
-    now, real = nth(n), Shards.save
+    now, real = nth(n), Parts.save
 
     def save(self: Any, *work: Any) -> None:
         if now():
             die()
         real(self, *work)
 
-    Shards.save = save  # type: ignore[method-assign]
+    Parts.save = save  # type: ignore[method-assign]
 
 
 def tidying(n: int) -> None:
     """All is written, and the state is half removed."""
-    from tacolab.stages.evaluate import code
+    from tacolab.files import parts
 
     def rmtree(folder: Path, ignore_errors: bool) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -177,7 +177,7 @@ def tidying(n: int) -> None:
             path.unlink()
         die()
 
-    code.shutil.rmtree = rmtree
+    parts.shutil.rmtree = rmtree
 
 
 PLACES = {place.__name__: place for place in (half_written, before_saving, tidying)}

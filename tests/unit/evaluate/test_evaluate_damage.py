@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from running import run_stage
 from tacolab.errors import UserError
-from tacolab.stages.evaluate.shards import Part, Shards
 
 
 def cut(path: Path) -> None:
@@ -74,21 +73,6 @@ def test_a_coding_that_is_damaged(
         refused(path, lambda: run_stage(plan, metrics, threads=1))
     finally:
         path.write_bytes(before)
-
-
-def test_whichever_byte_of_a_part_is_changed(tmp_path: Path) -> None:
-    """It is read as it was written, or named."""
-    shards = Shards(tmp_path, [range(1)])
-    part = Part([{"image_id": "a"}], {"a.0.bin": b"0123456789"})
-    shards.save(range(1), part)
-    (path,) = tmp_path.iterdir()
-    intact = path.read_bytes()
-    for place in range(len(intact)):
-        path.write_bytes(intact[:place] + bytes([intact[place] ^ 0xFF]) + intact[place + 1 :])
-        try:
-            assert list(shards) == [part]
-        except UserError as error:
-            assert f"{path}: damaged" in str(error)
 
 
 def test_a_model_with_other_numbers_than_were_trained(folder: Path) -> None:

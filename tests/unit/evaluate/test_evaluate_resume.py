@@ -10,7 +10,6 @@ import pytest
 from small_evaluation import CALLS, IDS, count_calls, find, killed, make, plan
 
 from tacolab.codec import Elic
-from tacolab.files.ledger import Ledger
 
 ROWS = 2 * len(IDS)
 SECONDS = ["encode_seconds", "decode_seconds"]
@@ -97,24 +96,3 @@ def test_killed_measuring(
     same(metrics.path, undisturbed)
     assert archived(metrics.files[2]) == archived(undisturbed / metrics.files[2])
     assert sorted(metrics.folder.iterdir()) == sorted(metrics.files)
-
-
-@pytest.mark.parametrize("torn", [b"", b'{"a": 3', b'{"a": 3}', b"\x00" * 20, b"\xff\n"])
-def test_a_ledger_continues_behind_its_last_whole_row(tmp_path: Path, torn: bytes) -> None:
-    path = tmp_path / "state" / "rows.jsonl"
-    ledger = Ledger(path)
-    ledger.add({"a": 1})
-    ledger.add({"a": 2})
-    ledger.close()
-    with path.open("ab") as file:
-        file.write(torn)
-    again = Ledger(path)
-    assert again.rows == [{"a": 1}, {"a": 2}]
-    again.add({"a": 4})
-    again.close()
-    assert Ledger(path).rows == [{"a": 1}, {"a": 2}, {"a": 4}]
-
-
-def test_a_ledger_refuses_what_no_table_may_hold(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        Ledger(tmp_path / "rows.jsonl").add({"psnr": float("inf")})

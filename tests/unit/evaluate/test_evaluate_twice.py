@@ -11,9 +11,9 @@ import pytest
 from small_evaluation import find, killed, make, plan, study
 
 from tacolab import cli
+from tacolab.files.parts import Part, Parts
 from tacolab.overview import artefacts as status
 from tacolab.plan import Artefact, leftovers
-from tacolab.stages.evaluate.shards import Part, Shards
 
 ARM = "image-only"  # reads no text: there is no encoder to load
 
@@ -40,13 +40,13 @@ def holds(artefact: Artefact) -> bool:
     return sorted(artefact.folder.iterdir()) == sorted(artefact.files)
 
 
-def saving(self: Shards, which: range, part: Part, real: Any = Shards.save) -> None:
+def saving(self: Parts, which: range, part: Part, real: Any = Parts.save) -> None:
     """A part is computed, and meanwhile another job has made everything."""
     other_job()
     real(self, which, part)
 
 
-def reading(self: Shards, real: Any = Shards.__iter__) -> Iterator[Part]:
+def reading(self: Parts, real: Any = Parts.__iter__) -> Iterator[Part]:
     """All parts are there, and another job that has read them removes them."""
     other_job()
     return iter(real(self))
@@ -78,7 +78,7 @@ def test_the_slower_of_two_jobs_ends_well(
         made.append(artefact.path.read_bytes())
 
     monkeypatch.setattr(f"{__name__}.other_job", other)
-    monkeypatch.setattr(Shards, method, meanwhile)
+    monkeypatch.setattr(Parts, method, meanwhile)
     assert tacolab(step) == 0
     assert made == [artefact.path.read_bytes()]
     assert holds(artefact)
@@ -94,7 +94,7 @@ def test_a_job_whose_parts_are_taken_away_says_so(
             path.rename("elsewhere")
 
     monkeypatch.setattr(f"{__name__}.other_job", somebody)
-    monkeypatch.setattr(Shards, "save", saving)
+    monkeypatch.setattr(Parts, "save", saving)
     assert tacolab("code") == 1
     assert "state/parts: was removed while its parts were made; start again" in (
         capsys.readouterr().err

@@ -18,6 +18,7 @@ import small_training
 from running import run_stage
 from tacolab import config
 from tacolab.errors import UserError
+from tacolab.files.parts import Parts
 from tacolab.plan import Plan
 from tacolab.stages.timing.machine import device_name
 from tacolab.stages.timing.measure import interval, rounds
@@ -134,14 +135,12 @@ def test_a_killed_run_goes_on_at_the_point_where_it_was(folder: Path) -> None:
     assert process.exitcode == 9
     what = plan(parts=["attention"])
     artefact = what.find("timing", machine="here")
-    (ledger,) = artefact.folder.glob("*.points.jsonl")
-    kept = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert len(kept) == 2
-    # Another job wrote it too, in its own time: a head had died and left it.
-    ledger.write_text("".join(json.dumps(kept[n]) + "\n" for n in (1, 0, 1)))
+    (measured,) = artefact.state.iterdir()
+    assert len([*measured.iterdir()]) == 2
+    kept = Parts(artefact.state, [range(1), range(1, 2)], measured.name).rows
     run_stage(what, artefact, threads=1)
     found = pd.read_parquet(artefact.path)
-    before = [row["milliseconds"] for entry in kept for row in entry["rows"]]
+    before = [row["milliseconds"] for row in kept]
     assert list(found["milliseconds"])[: len(before)] == before
     assert len(found) == 3 * len(points(what.study.timing))
 

@@ -1,13 +1,14 @@
 """Files appear whole or not at all: written under a temporary name, synced, moved into place.
 
 A killed process leaves what it was writing. The temporary name says whose it is, so that whoever
-writes the same file next can remove it, and never takes it from a process that lives.
+writes the same file next can remove it, and never takes it from a process that lives, or may live.
 """
 
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -18,24 +19,51 @@ from tacolab.files import disk
 from tacolab.files.process import PATTERN, Process
 
 TEMPORARY = ".*.tmp.*"  # a glob
+# Seconds without a change, after which a temporary file counts as left by a process of which nobody
+# here knows whether it lives. A writer that works writes every few minutes; one that is suspended
+# as long fails, and nothing else is lost. Clocks of two machines differ by less.
+SILENT = 24 * 3600
 _OWNED = re.compile(rf"\.({PATTERN})\.tmp\..+")
 
 
 def temporary(path: Path) -> Path:
     """A hidden name beside `path`, of a file or folder, that only this process uses.
 
-    It ends as `path` does, since writers choose their format by it. What killed processes of this
-    machine have left of `path` is removed.
+    It ends as `path` does, since writers choose their format by it. What killed processes have left
+    of `path` is removed.
     """
     clear(path)
     return path.with_name(f".{Process.me()}.tmp.{path.name}")
 
 
 def clear(path: Path) -> None:
-    """Remove what killed processes of this machine have left of `path`."""
-    for left in path.parent.glob(f".*.tmp.{escape(path.name)}"):
-        if (process := owner(left)) and process.lives is False:
-            remove(left)
+    """Remove what killed processes have left of `path`: those of this machine at once, others after
+    a day of silence."""
+    for temporary in temporaries(path):
+        if left(temporary):
+            remove(temporary)
+
+
+def temporaries(path: Path) -> Iterator[Path]:
+    """What is being written, or was left half-written, of `path`."""
+    return path.parent.glob(f".*.tmp.{escape(path.name)}")
+
+
+def left(temporary: Path) -> bool:
+    """Whether no process writes it any more."""
+    process = owner(temporary)
+    if process and process.lives is not None:
+        return not process.lives
+    return _silent(temporary)
+
+
+def _silent(path: Path) -> bool:
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    try:
+        newest = max(file.lstat().st_mtime for file in files)
+    except FileNotFoundError:
+        return False  # it is being written, or removed
+    return time.time() - newest > SILENT
 
 
 def owner(path: Path) -> Process | None:
@@ -70,6 +98,26 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
             sync(path.parent)
         finally:
             new.unlink(missing_ok=True)
+
+
+@contextmanager
+def workspace(path: Path) -> Iterator[Path]:
+    """Yields a hidden, empty folder beside `path`, for more than one file; removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = temporary(path)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def link(path: Path, target: str) -> None:
+    """Let `path` be a symbolic link to `target`, whatever it led to before."""
+    new = temporary(path)
+    new.symlink_to(target)
+    new.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import fnmatch
 import os
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,10 +11,6 @@ from tacolab.files.process import slurm_job
 from tacolab.plan.plan import Plan
 from tacolab.plan.stage import RESULTS, Artefact
 
-# Seconds without a change, after which a temporary file counts as left: of a process that nobody
-# here knows, on another machine. It is only listed then, and deleted on request.
-SILENT = 24 * 3600
-
 
 def sweep(plan: Plan) -> None:
     """Remove what certainly nobody needs: of processes that ended, and of complete artefacts.
@@ -24,9 +19,17 @@ def sweep(plan: Plan) -> None:
     """
     for path in _begun(plan):
         atomic.remove(path)
-    for path, lives in _temporaries():
-        if lives is False:
+    for path in _temporaries():
+        if _left(path):
             atomic.remove(path)
+
+
+def tidy(artefact: Artefact) -> None:
+    """Before it is made: remove what killed processes have left half-written of its files."""
+    for path in (*artefact.files, artefact.folder):
+        for temporary in atomic.temporaries(path):
+            if _left(temporary):
+                atomic.remove(temporary)
 
 
 def forget(artefact: Artefact) -> None:
@@ -36,12 +39,9 @@ def forget(artefact: Artefact) -> None:
 
 
 def left(plans: Iterable[Plan]) -> set[Path]:
-    """What `sweep` would remove, and what seems to be left by processes of other machines."""
-    found = {path for plan in plans for path in _begun(plan)}
-    for path, lives in _temporaries():
-        if lives is False or (lives is None and _silent(path)):
-            found.add(path)
-    return found
+    """What `sweep` would remove."""
+    begun = {path for plan in plans for path in _begun(plan)}
+    return begun | {path for path in _temporaries() if _left(path)}
 
 
 def _begun(plan: Plan) -> Iterator[Path]:
@@ -51,31 +51,20 @@ def _begun(plan: Plan) -> Iterator[Path]:
             yield from begun
 
 
-def _temporaries() -> Iterator[tuple[Path, bool | None]]:
-    """Temporary files and folders, and whether those live who write them; None: nobody knows."""
+def _temporaries() -> Iterator[Path]:
+    """Temporary files and folders below results/."""
     for folder, folders, files in os.walk(RESULTS):  # what vanishes meanwhile is no error to it
         for name in fnmatch.filter([*folders, *files], atomic.TEMPORARY):
-            path = Path(folder) / name
-            yield path, _lives(path)
+            yield Path(folder) / name
         # What lies in one goes with it.
         folders[:] = [name for name in folders if not fnmatch.fnmatch(name, atomic.TEMPORARY)]
 
 
-def _lives(path: Path) -> bool | None:
+def _left(path: Path) -> bool:
+    """Whether no process writes it any more; SLURM is asked about jobs of other machines."""
     process = atomic.owner(path)
-    if process is None or process.lives is not None:
-        return process.lives if process else None
-    if process.job and process.job != slurm_job():
+    if process and process.lives is None and process.job and process.job != slurm_job():
         state = slurm.state(process.job)
-        if state is not None and state not in slurm.RUNNING:
-            return False
-    return None
-
-
-def _silent(path: Path) -> bool:
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    try:
-        newest = max(file.lstat().st_mtime for file in files)
-    except FileNotFoundError:
-        return False  # it is being written, or removed
-    return time.time() - newest > SILENT
+        if state is not None:
+            return state not in slurm.RUNNING
+    return atomic.left(path)

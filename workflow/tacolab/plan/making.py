@@ -20,6 +20,7 @@ def make(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     """
     if not _there(artefact):
         artefact.require_inputs()
+        leftovers.tidy(artefact)
         try:
             maker(artefact.stage)(plan, artefact, options)
             return

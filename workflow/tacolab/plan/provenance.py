@@ -1,4 +1,4 @@
-"""What made an artefact: versions, machine, revision, SLURM job. Never secrets."""
+"""The JSON beside an artefact: what it is, and what made it. Never secrets."""
 
 import os
 import platform
@@ -7,8 +7,10 @@ import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from typing import Any
 
 from tacolab.plan import snapshots
+from tacolab.plan.stage import Artefact
 
 PACKAGES = (
     "torch",
@@ -24,8 +26,18 @@ PACKAGES = (
 )
 
 
+def describe(artefact: Artefact, **facts: Any) -> dict[str, Any]:
+    """The content of that file; facts: what its stage says of it, ready for JSON."""
+    return {
+        "key": artefact.key,
+        "text": artefact.text,
+        **facts,
+        "provenance": provenance(),
+    }
+
+
 def provenance() -> dict[str, str | None]:
-    """Strings only, ready for JSON."""
+    """Versions, machine, revision, SLURM job: strings only."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),

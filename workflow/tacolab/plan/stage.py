@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,10 +89,11 @@ class Stage:
     sources: of a cheap stage; modules that compute it. They and what they import count, see
     fingerprint.py; an edit that could change a number gives another path by itself.
 
-    state: a glob, beside the files, of what a killed run goes on from; of no use once the artefact
-    is there. (A training's state is none: it exports again.) unread: endings of input files that it
-    does not read. work: what `tacolab plan` counts its jobs as. called: its name in keys, where it
-    had another one first. wanted: what a study asks for by itself; the rest is made on the way.
+    state: a folder beside the files with what a killed run goes on from; of no use once the
+    artefact is there. (A training's state is none: it exports again.) unread: endings of input
+    files that it does not read. work: what `tacolab plan` counts its jobs as. called: its name in
+    keys, where it had another one first. wanted: what a study asks for by itself; the rest is made
+    on the way.
     needs: what an artefact is made from besides its inputs. size: bytes that one will take; of a
     data set of these pictures, None where nobody knows them.
     """
@@ -198,12 +198,17 @@ class Artefact:
         return [path for path in files if path.suffix not in self.stage.unread]
 
     @property
+    def state(self) -> Path:
+        """What a killed run goes on from, where the stage keeps any: no declared output, so that it
+        outlives a failure."""
+        return self.folder / self.stage.state.format(key=self.key, **self.names)
+
+    @property
     def begun(self) -> list[Path]:
         """What is there of its state."""
         if not self.stage.state:
             return []
-        names = {name: escape(value) for name, value in self.names.items()}
-        return sorted(self.folder.glob(self.stage.state.format(key=self.key, **names)))
+        return [self.state] if self.state.exists() else []
 
     def require_inputs(self) -> None:
         """Raises UserError naming the first input file that is missing."""

@@ -106,7 +106,7 @@ DESCRIBE = Stage(
     files=("{key}.parquet", "{key}.json"),
     make="captions:run",
     recipe=1,
-    state="{key}.partial.jsonl",
+    state="{key}.state",
     needs=_caption_needs,
 )
 
@@ -444,7 +444,7 @@ ANCHORS = Stage(
     files=("{key}.parquet", "{key}.json"),
     make="evaluate.anchors:run",
     sources=("stages.evaluate.anchors", "codec.pixels"),
-    state="{key}.rows.jsonl",
+    state="{key}.state",
     wanted=_all_anchors,
     needs=lambda *_: (Required("model", LPIPS, "LPIPS"),),
 )
@@ -467,7 +467,7 @@ TIMING = Stage(
     files=("{key}.parquet", "{key}.json"),
     make="timing:run",
     recipe=1,
-    state="{key}.*.points.jsonl",
+    state="{key}.state",
     wanted=_all_timings,
 )
 

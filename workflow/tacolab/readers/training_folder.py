@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, FiniteFloat
 
 from tacolab.cluster.lease import Holder, newest
+from tacolab.files import json_lines
 from tacolab.plan import Artefact
 
 _TAIL = 1 << 14  # bytes at the end of train.jsonl: some 60 lines
@@ -118,9 +119,10 @@ def steps_done(model: Artefact) -> int:
 
 
 def _read_segments(found: TrainingFolder, model: Artefact) -> None:
-    texts = (model.folder / "state" / "segments.jsonl").read_bytes().splitlines()
-    lines = _parsed(SegmentLine, texts)
-    if len(lines) < len(texts):
+    with (model.folder / "state" / "segments.jsonl").open("rb") as file:
+        told = [*json_lines.read(file)]
+    lines = _parsed(SegmentLine, told)
+    if len(lines) < len(told):
         found.problems.append("segments.jsonl is damaged")
     if not lines:
         return
@@ -208,16 +210,16 @@ def _last_loss(model: Artefact) -> tuple[_LossLine | None, float]:
     """The last whole line of train.jsonl that has a step, and when the file was written."""
     with (model.folder / "state" / "train.jsonl").open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        lines = _parsed(_LossLine, file.read().splitlines())
+        lines = _parsed(_LossLine, json_lines.read(file))
         return lines[-1] if lines else None, os.fstat(file.fileno()).st_mtime
 
 
-def _parsed(model: type[M], lines: Iterable[bytes]) -> list[M]:
+def _parsed(model: type[M], lines: Iterable[json_lines.Line]) -> list[M]:
     """The lines that are of this kind."""
     found = []
     for line in lines:
         try:
-            found.append(model.model_validate_json(line))
+            found.append(model.model_validate(line.content))
         except ValueError:
             continue
     return found

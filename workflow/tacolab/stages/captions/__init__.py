@@ -15,9 +15,10 @@ from tacolab.config import (
     Human,
     Ofa,
     Published,
+    Shuffled,
     Study,
 )
-from tacolab.plan import Artefact, Options, Plan
+from tacolab.plan import Artefact, Options, Plan, leftovers
 
 log = logging.getLogger(__name__)
 
@@ -38,36 +39,36 @@ def run(
     data = Packed(artefact.inputs["data"].folder)
     source = plan.study.captions[artefact.names["source"]]
     facts: Mapping[str, Any] = {}
-    if isinstance(source, Human):
-        rows = sources.human(data)
-    elif isinstance(source, Published | File):
-        file = FileRef.model_validate(artefact.spec["file"])
-        rows = sources.given(data, file, plan.study.data_root)
-    elif isinstance(source, Gpt4o):
-        from tacolab.stages.captions.chat import captions as chat
+    match source:
+        case Human():
+            rows = sources.human(data)
+        case Published() | File():
+            file = FileRef.model_validate(artefact.spec["file"])
+            rows = sources.given(data, file, plan.study.data_root)
+        case Empty():
+            rows = sources.same(data, "")
+        case Constant():
+            rows = sources.same(data, source.text)
+        case Shuffled():
+            rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
+            facts = {"images_with_equal_text": equal}
+        case Cut():
+            from tacolab.stages.captions import cut
 
-        api = plan.study.execution.api
-        if options.max_cost is not None:
-            api = api.model_copy(update={"max_cost": options.max_cost})
-        rows, facts = chat.captions(plan.study, api, artefact, data, options.blame_images)
-    elif isinstance(source, Ofa | HuggingFace):
-        from tacolab.stages.captions.network import describe
+            rows, facts = cut.captions(artefact, source.tokens)
+        case Gpt4o():
+            from tacolab.stages.captions.chat import captions as chat
 
-        rows, facts = describe.captions(plan.study, artefact, data, options.threads)
-    elif isinstance(source, Empty):
-        rows = sources.same(data, "")
-    elif isinstance(source, Constant):
-        rows = sources.same(data, source.text)
-    elif isinstance(source, Cut):
-        from tacolab.stages.captions import cut
+            api = plan.study.execution.api
+            if options.max_cost is not None:
+                api = api.model_copy(update={"max_cost": options.max_cost})
+            rows, facts = chat.captions(plan.study, api, artefact, data, options.blame_images)
+        case Ofa() | HuggingFace():
+            from tacolab.stages.captions.network import describe
 
-        rows, facts = cut.captions(artefact, source.tokens)
-    else:
-        rows, equal = sources.shuffled(data, artefact.inputs["own"].path, source.seed)
-        facts = {"images_with_equal_text": equal}
+            rows, facts = describe.captions(plan.study, artefact, data, options.threads)
     save(rows, artefact, facts)
-    if isinstance(source, Ofa | HuggingFace):
-        describe.forget(artefact)
+    leftovers.forget(artefact)
     log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))
 
 

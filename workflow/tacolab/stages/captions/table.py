@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tacolab.files.atomic import write, write_json
 from tacolab.plan import Artefact
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 
 # What a source does not know is null; `created` too, so that equal inputs give equal files.
 SCHEMA = pa.schema(
@@ -57,15 +57,11 @@ def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:
     words = 0
     for some in rows.select(["caption"]).to_batches(max_chunksize=20_000):
         words += sum(len(caption.split()) for caption in some["caption"].to_pylist())
-    write_json(
-        summary,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            "images": len(rows["image_id"].unique()),
-            "captions": len(rows),
-            "mean_words": round(words / len(rows), 3),
-            **facts,
-            "provenance": provenance(),
-        },
+    content = describe(
+        artefact,
+        images=len(rows["image_id"].unique()),
+        captions=len(rows),
+        mean_words=round(words / len(rows), 3),
+        **facts,
     )
+    write_json(summary, content)

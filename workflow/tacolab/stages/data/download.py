@@ -72,7 +72,7 @@ def table() -> list[Download]:
 
 
 def part(path: Path) -> Path:
-    """What a download that has not ended lies in."""
+    """What a download that has not ended lies in. Not named by `atomic`: a later call goes on."""
     return path.with_name(path.name + ".part")
 
 
@@ -108,6 +108,7 @@ def unpack(archive: Path, files: str) -> None:
                 path = archive.with_name(PurePosixPath(member.filename).name)
                 if path.exists() and path.stat().st_size == member.file_size:
                     continue
+                # Nor here: what a killed call has left is written over.
                 temporary = part(path)
                 writing = disk.writing(path, member.file_size)
                 with writing, content.open(member) as source, temporary.open("wb") as target:

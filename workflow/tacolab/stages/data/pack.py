@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -15,10 +12,10 @@ from datasets.arrow_writer import ArrowWriter
 
 from tacolab.errors import UserError
 from tacolab.files import disk
-from tacolab.files.atomic import sync, temporary, write_json
+from tacolab.files.atomic import sync, workspace, write_json
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.stages.data.sources import Listing
 from tacolab.stages.data.verify import Photo
 
@@ -50,35 +47,23 @@ def pack(
     """
     datasets.disable_progress_bars()  # ours counts images instead of shards
     needed = 2 * sum(photo.n_bytes for photo in photos)
-    with disk.writing(artefact.folder, needed), _workspace(artefact.folder) as workspace:
+    with disk.writing(artefact.folder, needed), workspace(artefact.folder) as folder:
         # Written twice, since only save_to_disk makes a data set that `load_from_disk` opens and
         # only ArrowWriter streams into a place of our choice.
-        stream = workspace / "stream.arrow"
+        stream = folder / "stream.arrow"
         with ArrowWriter(features=FEATURES, path=str(stream), writer_batch_size=BATCH) as writer:
             for photo in progress(photos, len(photos), f"packing {artefact.names['dataset']}"):
                 writer.write(_row(photo))
             writer.finalize()
-        packed = workspace / "packed"
+        packed = folder / "packed"
         datasets.Dataset.from_file(str(stream)).save_to_disk(str(packed))
         for path in [*packed.iterdir(), packed]:
             sync(path)
         write_json(packed / artefact.path.name, _manifest(photos, excluded, listing, artefact))
         if artefact.folder.exists():  # made before, or left without manifest by a killed run
-            artefact.folder.rename(workspace / "old")
+            artefact.folder.rename(folder / "old")
         packed.rename(artefact.folder)
         sync(artefact.folder.parent)
-
-
-@contextmanager
-def _workspace(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, removed at the end; killed runs' folders go at the start."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workspace = temporary(target)
-    workspace.mkdir()
-    try:
-        yield workspace
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _row(photo: Photo) -> dict[str, Any]:
@@ -104,18 +89,16 @@ def _manifest(
 ) -> dict[str, Any]:
     lines = "".join(f"{photo.record.name} {photo.sha256}\n" for photo in photos)
     names = [photo.record.name for photo in excluded]
-    return {
-        "key": artefact.key,
-        "text": artefact.text,
-        "count": len(photos),
-        "list_sha256": hashlib.sha256(lines.encode()).hexdigest(),
-        "captions": sum(len(photo.record.captions) for photo in photos),
-        "bytes": sum(photo.n_bytes for photo in photos),
-        "min_side": min(photo.short_side for photo in photos),
-        "max_side": max(max(photo.width, photo.height) for photo in photos),
-        "converted": dict(Counter(photo.conversion for photo in photos if photo.conversion)),
-        "excluded": {"count": len(names), "names": names if len(names) <= NAMED else None},
-        "annotations_of_unlisted_images": listing.strays,
-        "sources": listing.files,
-        "provenance": provenance(),
-    }
+    return describe(
+        artefact,
+        count=len(photos),
+        list_sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        captions=sum(len(photo.record.captions) for photo in photos),
+        bytes=sum(photo.n_bytes for photo in photos),
+        min_side=min(photo.short_side for photo in photos),
+        max_side=max(max(photo.width, photo.height) for photo in photos),
+        converted=dict(Counter(photo.conversion for photo in photos if photo.conversion)),
+        excluded={"count": len(names), "names": names if len(names) <= NAMED else None},
+        annotations_of_unlisted_images=listing.strays,
+        sources=listing.files,
+    )

@@ -13,11 +13,12 @@ from PIL import Image
 
 from tacolab.cluster.device import pick_device
 from tacolab.files import atomic, intact
-from tacolab.files.ledger import Ledger
+from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact, Options, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import Metrics, tabulate
+from tacolab.stages.evaluate.batches import parts
 from tacolab.stages.evaluate.images import Images
 
 # Each codec at its best: of several ways to write the same picture the smallest file counts.
@@ -45,28 +46,25 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     metrics = Metrics(pick_device(plan.study.execution.device, options.threads))
     codec = artefact.names["codec"]
     images = Images(artefact.inputs["data"], artefact.spec["crop"])
+    qualities = artefact.spec["qualities"]
     path, description = artefact.files
-    state = artefact.folder / f"{artefact.key}.rows.jsonl"
-    ledger = Ledger(state)
-    # Each once: two jobs may write one ledger, where a head died and its job lives on.
-    found = {(row["image_id"], row["quality"]): row for row in ledger.rows}
+    ranges = parts([images.size(position) for position in range(len(images.ids))])
+    kept = Parts(artefact.state, ranges)
+    todo = kept.missing
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for position, image_id in enumerate(progress(images.ids, len(images.ids), str(artefact))):
-            todo = [q for q in artefact.spec["qualities"] if (image_id, q) not in found]
-            if not todo:
-                continue
-            pixels = images.rgb(position)
-            for quality, coded in zip(
-                todo, pool.map(partial(code, pixels, codec), todo), strict=True
-            ):
-                row = {"codec": codec, "quality": quality, "image_id": image_id}
-                ledger.add(row | measure(pixels, coded, metrics))
-                found[image_id, quality] = ledger.rows[-1]
-    atomic.write(path, lambda p: tabulate([*found.values()]).to_parquet(p, index=False))
-    content = {"key": artefact.key, "text": artefact.text}
-    content |= {"sha256": intact.sha256(path), "provenance": provenance()}
-    atomic.write_json(description, content)
-    ledger.remove()
+        for which in progress(todo, len(todo), f"{artefact}: parts"):
+            rows = []
+            for position in which:
+                pixels = images.rgb(position)
+                coded = pool.map(partial(code, pixels, codec), qualities)
+                for quality, one in zip(qualities, coded, strict=True):
+                    row = {"codec": codec, "quality": quality, "image_id": images.ids[position]}
+                    rows.append(row | measure(pixels, one, metrics))
+            kept.save(which, Part(rows))
+    table = tabulate(kept.rows)
+    atomic.write(path, lambda temporary: table.to_parquet(temporary, index=False))
+    atomic.write_json(description, describe(artefact, sha256=intact.sha256(path)))
+    kept.remove()
 
 
 def code(pixels: np.ndarray, codec: str, quality: int) -> Coded:

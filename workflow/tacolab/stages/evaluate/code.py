@@ -1,6 +1,5 @@
 """Coding: every image (and caption) to a real file in the published layout."""
 
-import shutil
 import time
 import zipfile
 from collections.abc import Sequence
@@ -19,15 +18,16 @@ from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
 from tacolab.errors import UserError
 from tacolab.files import atomic, intact
+from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact, Options, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.networks import build_text
 from tacolab.readers.packed import Packed
 from tacolab.readers.token_weight_table import WeightTable
+from tacolab.stages.evaluate.batches import ahead, batches, parts
 from tacolab.stages.evaluate.images import Images, spread
-from tacolab.stages.evaluate.shards import Part, Shards, ahead, batches, parts
 from tacolab.text import counts as tokencounts
 from tacolab.text.encoders import FrozenText
 
@@ -71,15 +71,14 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     text = build_text(plan.study, artefact.names["arm"])
     encode = Encode(load_model(artefact, device), text, device)
     ranges = parts([images.size(job.position) for job in jobs])
-    state = artefact.folder / "state"
-    shards = Shards(state / "parts", ranges)
-    todo = shards.missing
+    kept = Parts(artefact.state, ranges)
+    todo = kept.missing
 
     def load(which: range) -> tuple[range, list[np.ndarray]]:
         return which, [images.rgb(jobs[i].position) for i in which]
 
     def save(coded: tuple[range, Part]) -> None:
-        shards.save(*coded)
+        kept.save(*coded)
 
     loaded = ahead(load, todo)
     coded = ((which, encode([jobs[i] for i in which], pictures)) for which, pictures in loaded)
@@ -89,7 +88,7 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     if text:
         captions = [caption or "" for job in jobs for caption in job.captions]
         tokens = tokencounts.count(captions, text.tokenizer)
-    finish(artefact, shards, state, tokens)
+    finish(artefact, kept, tokens)
 
 
 def listed(artefact: Artefact, images: Images) -> list[Job]:
@@ -195,30 +194,25 @@ def stream_name(image_id: str, index: int) -> str:
     return f"{image_id}.{index}.bin"
 
 
-def finish(
-    artefact: Artefact, shards: Shards, state: Path, tokens: dict[str, float] | None
-) -> None:
+def finish(artefact: Artefact, kept: Parts, tokens: dict[str, float] | None) -> None:
     """Pack the files: a study has far more of them than a cluster's quota of inodes."""
     codes, streams, description = artefact.files
     rows = []
 
     def save(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for part in shards:
+            for part in kept:
                 rows.extend(part.rows)
                 for name, content in part.files.items():
                     archive.writestr(name, content)
 
     atomic.write(streams, save)
     atomic.write(codes, lambda path: pd.DataFrame(rows).to_parquet(path, index=False))
-    content = {
-        "key": artefact.key,
-        "text": artefact.text,
-        "tokens": tokens,
-        "sha256": intact.sha256(codes),
-        "converts": Packed(artefact.inputs["data"].folder).converts,
-        "provenance": provenance(),
-    }
+    content = describe(
+        artefact,
+        tokens=tokens,
+        sha256=intact.sha256(codes),
+        converts=Packed(artefact.inputs["data"].folder).converts,
+    )
     atomic.write_json(description, content)
-    # With what killed runs left. All is there: no reason to fail, and be repeated.
-    shutil.rmtree(state, ignore_errors=True)
+    kept.remove()

@@ -18,8 +18,8 @@ from tacolab.files import intact
 from tacolab.files.texts import loads
 from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
+from tacolab.stages.evaluate.batches import batches
 from tacolab.stages.evaluate.code import load_model, stream_name
-from tacolab.stages.evaluate.shards import batches
 
 
 @dataclass(frozen=True)

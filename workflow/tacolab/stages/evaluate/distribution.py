@@ -2,9 +2,7 @@
 
 import hashlib
 import io
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,17 @@ from safetensors.numpy import load_file, save_file
 from tacolab.cluster.device import pick_device
 from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
+from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact, Options, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.quality.cmmd import cmmd
 from tacolab.quality.frechet import fid
 from tacolab.quality.jackknife import GROUPS, grouped, interval
+from tacolab.stages.evaluate.batches import ahead, parts
 from tacolab.stages.evaluate.decode import Decoder
 from tacolab.stages.evaluate.features import ClipImages, Inception, patches
 from tacolab.stages.evaluate.images import Images
-from tacolab.stages.evaluate.shards import Part, Shards, ahead, parts
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -60,7 +59,7 @@ def originals(plan: Plan, artefact: Artefact, options: Options = Options()) -> N
     extract = Extract(artefact.spec, pick_device(plan.study.execution.device, options.threads))
     ranges = parts([images.size(i) for i in range(len(images.ids))])
     features_path, description = artefact.files
-    state = artefact.folder / f"{artefact.key}.state"
+    kept = Parts(artefact.state, ranges)
 
     def load(which: range) -> tuple[range, list[np.ndarray]]:
         return which, [images.rgb(i) for i in which]
@@ -68,18 +67,16 @@ def originals(plan: Plan, artefact: Artefact, options: Options = Options()) -> N
     def made(todo: Sequence[range]) -> Iterable[tuple[range, Arrays]]:
         return ((which, extract(pictures)) for which, pictures in ahead(load, todo))
 
-    found = _gathered(artefact, state, ranges, made)
+    found = _gathered(artefact, kept, made)
     atomic.write(features_path, lambda path: save_file(found, path))
-    content = {
-        "key": artefact.key,
-        "text": artefact.text,
-        "sha256": intact.sha256(features_path),
-        "images": len(images.ids),
-        "stand_in": extract.stand_in,
-        "provenance": provenance(),
-    }
+    content = describe(
+        artefact,
+        sha256=intact.sha256(features_path),
+        images=len(images.ids),
+        stand_in=extract.stand_in,
+    )
     atomic.write_json(description, content)
-    shutil.rmtree(state, ignore_errors=True)  # as in score.py
+    kept.remove()
 
 
 def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
@@ -102,25 +99,17 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
             )
 
     made_from = hashlib.sha256(code.path.read_bytes() + reference.path.read_bytes()).hexdigest()[:8]
-    state = artefact.folder / f"{artefact.names['control']}.distribution.state"
-    found = _gathered(
-        artefact,
-        state / made_from,
-        parts([(row["height"], row["width"]) for row in rows]),
-        made,
-    )
+    ranges = parts([(row["height"], row["width"]) for row in rows])
+    kept = Parts(artefact.state, ranges, made_from)
+    found = _gathered(artefact, kept, made)
     of = _chosen(_read(reference), [positions[row["image_id"]] for row in rows])
-    atomic.write_json(
-        artefact.path,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            "summary": summary(of, found, artefact.spec, extract.stand_in, device),
-            "cmmd_model": reference.spec["cmmd"],
-            "provenance": provenance(),
-        },
+    content = describe(
+        artefact,
+        summary=summary(of, found, artefact.spec, extract.stand_in, device),
+        cmmd_model=reference.spec["cmmd"],
     )
-    shutil.rmtree(state, ignore_errors=True)  # as in score.py
+    atomic.write_json(artefact.path, content)
+    kept.remove()
 
 
 def summary(
@@ -160,22 +149,20 @@ def _named(
 
 def _gathered(
     artefact: Artefact,
-    state: Path,
-    ranges: Sequence[range],
+    kept: Parts,
     made: Callable[[Sequence[range]], Iterable[tuple[range, Arrays]]],
 ) -> Arrays:
     """Features of all parts, in the images' order; those of a killed run are not made again."""
-    shards = Shards(state, ranges)
-    todo = shards.missing
+    todo = kept.missing
 
     def save(work: tuple[range, Arrays]) -> None:
         which, arrays = work
-        shards.save(which, Part([], {name: _bytes(array) for name, array in arrays.items()}))
+        kept.save(which, Part([], {name: _bytes(array) for name, array in arrays.items()}))
 
     for _ in progress(ahead(save, made(todo)), len(todo), f"{artefact}: parts"):
         pass
     gathered: dict[str, list[npt.NDArray[Any]]] = {}
-    for part in shards:
+    for part in kept:
         for name, content in part.files.items():
             gathered.setdefault(name, []).append(np.load(io.BytesIO(content), allow_pickle=False))
     return {name: np.concatenate(arrays) for name, arrays in gathered.items()}

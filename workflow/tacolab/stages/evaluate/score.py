@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +15,14 @@ from PIL import Image
 from tacolab.cluster.device import pick_device
 from tacolab.codec.pixels import to_pixels
 from tacolab.files import atomic, intact
+from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact, Options, Plan
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import UNROUNDED, Metrics, tabulate
+from tacolab.stages.evaluate.batches import ahead, parts
 from tacolab.stages.evaluate.decode import Decoded, Decoder
 from tacolab.stages.evaluate.images import Images, spread
-from tacolab.stages.evaluate.shards import Part, Shards, ahead, parts
 
 SUMMARY = ("bpp_real", "bpp_est", "psnr", "ms_ssim", "lpips_published", "lpips")
 # What is best of an image's captions: LPIPS in the range of the study's numbers.
@@ -46,9 +46,9 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
 
     # Rows of images that were coded again must not be continued.
     made_from = hashlib.sha256(code.path.read_bytes()).hexdigest()[:8]
-    state = artefact.folder / f"{artefact.names['control']}.state"
-    shards = Shards(state / made_from, parts([(row["height"], row["width"]) for row in rows]))
-    todo = shards.missing
+    ranges = parts([(row["height"], row["width"]) for row in rows])
+    kept = Parts(artefact.state, ranges, made_from)
+    todo = kept.missing
 
     def measure(work: tuple[range, list[Decoded]]) -> None:
         which, decoded = work
@@ -62,12 +62,12 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
                 files[f"decoded/{image_id}.png"] = _png(pixels)
             more = metrics.unrounded(original, one.x_hat) if unrounded else {}
             measured.append(_row(one, metrics(original, pixels) | more))
-        shards.save(which, Part(measured, files))
+        kept.save(which, Part(measured, files))
 
     decoded = ((which, list(decoder([rows[i] for i in which]))) for which in todo)
     for _ in progress(ahead(measure, decoded), len(todo), f"{artefact}: parts"):
         pass
-    finish(artefact, shards, state)
+    finish(artefact, kept)
 
 
 def _row(one: Decoded, values: dict[str, float | None]) -> dict[str, Any]:
@@ -89,11 +89,11 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
+def finish(artefact: Artefact, kept: Parts) -> None:
     """Write the declared files, then drop the state."""
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
-    for part in shards:
+    for part in kept:
         rows += part.rows
         files |= part.files
     table = tabulate(rows)
@@ -106,17 +106,9 @@ def finish(artefact: Artefact, shards: Shards, state: Path) -> None:
 
     atomic.write(pictures, save)
     atomic.write(rows_path, lambda path: table.to_parquet(path, index=False))
-    atomic.write_json(
-        description,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            "sha256": intact.sha256(rows_path),
-            "summary": summary(table),
-            "provenance": provenance(),
-        },
-    )
-    shutil.rmtree(state, ignore_errors=True)  # all is there: no reason to fail, and be repeated
+    content = describe(artefact, sha256=intact.sha256(rows_path), summary=summary(table))
+    atomic.write_json(description, content)
+    kept.remove()
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | None]:

@@ -29,18 +29,13 @@ def drawing(report: Path, also: Path | None = None) -> Iterator[Path]:
     if also:
         _check(also)
     stand(report)
-    report.parent.mkdir(parents=True, exist_ok=True)
-    fresh = atomic.temporary(report)
-    fresh.mkdir()
-    try:
+    with atomic.workspace(report) as fresh:
         yield fresh
         for path in sorted(fresh.rglob("*")):
             atomic.sync(path)
         whole = _next(report)
         fresh.rename(whole)
         atomic.sync(report.parent)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     if also:
         lead(also, whole)
     adopt(report)
@@ -66,10 +61,7 @@ def adopt(report: Path) -> None:
 def lead(link: Path, folder: Path) -> None:
     """Points a link at its neighbour, or where this one leads to. Raises UserError: it is none."""
     _check(link)
-    temporary = atomic.temporary(link)
-    temporary.symlink_to(folder.resolve().name, target_is_directory=True)
-    temporary.replace(link)
-    atomic.sync(link.parent)
+    atomic.link(link, folder.resolve().name)
 
 
 def _check(link: Path) -> None:

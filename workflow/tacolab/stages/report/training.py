@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from tacolab.files.texts import loads
+from tacolab.files import json_lines
 from tacolab.plan import Artefact
 
 COLUMNS = ["epoch", "step", "loss", "validation"]
@@ -71,18 +71,10 @@ def _whole(curve: pd.DataFrame) -> pd.DataFrame:
 
 def _lines(path: Any) -> list[dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            return [line.content for line in json_lines.read(file) if line.content]
     except OSError:
         return []
-    found = []
-    for line in text.splitlines():
-        try:
-            content = loads(line)
-        except ValueError:
-            continue
-        if isinstance(content, dict):
-            found.append(content)
-    return found
 
 
 def table(trainings: list[TrainingHistory]) -> pd.DataFrame:

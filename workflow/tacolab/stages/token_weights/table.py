@@ -19,7 +19,7 @@ from tacolab.files.atomic import replacing, write_json
 from tacolab.files.process import Process
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.token_weights import vocabulary
 from tacolab.stages.token_weights.salience import Weigher
@@ -62,21 +62,17 @@ def save(
             writer.write_batch(batch)
             counts += counted
     tokens, read, salient, cut = counts.tolist()
-    write_json(
-        summary,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            "captions": len(captions),
-            "positions": encoder.positions,
-            # Begin, end and padding are not among them.
-            "mean_tokens": round(tokens / len(captions), 3),
-            "captions_cut": round(cut / len(captions), 6),
-            "tokens_cut": round((tokens - read) / max(1, tokens), 6),
-            "salient": round(salient / max(1, read), 6),  # of the tokens that are read
-            "provenance": provenance(),
-        },
+    content = describe(
+        artefact,
+        captions=len(captions),
+        positions=encoder.positions,
+        # Begin, end and padding are not among them.
+        mean_tokens=round(tokens / len(captions), 3),
+        captions_cut=round(cut / len(captions), 6),
+        tokens_cut=round((tokens - read) / max(1, tokens), 6),
+        salient=round(salient / max(1, read), 6),  # of the tokens that are read
     )
+    write_json(summary, content)
 
 
 def _schema(width: int) -> pa.Schema:

@@ -12,7 +12,7 @@ from tacolab.errors import UserError
 from tacolab.files.atomic import write_json
 from tacolab.files.texts import loads
 from tacolab.plan import Artefact
-from tacolab.plan.provenance import provenance
+from tacolab.plan.provenance import describe
 
 WORD = re.compile(r"\b\w\w+\b")  # scikit-learn's own idea of a word
 
@@ -69,18 +69,8 @@ def save(captions: Iterable[str], artefact: Artefact) -> None:
             f"{artefact.inputs['captions'].path}: no words but stop words to count; set "
             "token_weights.tfidf to false, or take token_weighting from the arm"
         ) from None
-    write_json(
-        artefact.path,
-        {
-            "key": artefact.key,
-            "text": artefact.text,
-            "captions": len(texts),
-            "words": len(idf),
-            "idf": idf,
-            "counts": counts,
-            "provenance": provenance(),
-        },
-    )
+    content = describe(artefact, captions=len(texts), words=len(idf), idf=idf, counts=counts)
+    write_json(artefact.path, content)
 
 
 def load(path: Path) -> Idf:

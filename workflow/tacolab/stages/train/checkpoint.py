@@ -50,6 +50,8 @@ def save(folder: Path, content: dict[str, Any]) -> None:
     `content` has `generation`, `step`. Raises OSError (a full disk) with all others intact.
     """
     generation, step = content["generation"], content["step"]
+    # Not by `atomic.replacing`: the name is known when all is written. And what a predecessor has
+    # left is known by its generation, on whichever machine it was killed.
     temporary = folder / f".checkpoint-{generation:06d}.tmp"
     try:
         with temporary.open("wb") as file:

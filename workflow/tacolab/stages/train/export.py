@@ -13,8 +13,7 @@ from tacolab.codec.adapter import Extractor, Injector
 from tacolab.codec.fixed_point import OutOfRangeError
 from tacolab.errors import StageError
 from tacolab.files import atomic, intact
-from tacolab.plan import Artefact
-from tacolab.plan.provenance import provenance
+from tacolab.plan import Artefact, provenance
 
 if TYPE_CHECKING:
     from tacolab.stages.train.assemble import Run
@@ -55,16 +54,13 @@ def describe_training(run: Run, segments: SegmentLog, tokens: dict[str, float] |
 def describe(artefact: Artefact, model: Elic, seed: int, how: Mapping[str, Any]) -> None:
     """Write model.json beside the weights, which are there. how: what came to this model."""
     weights, description = artefact.files
-    content = {
-        "key": artefact.key,
-        "text": artefact.text,
-        **artefact.names,
-        "seed": seed,
+    content = provenance.describe(
+        artefact,
+        **artefact.names | {"seed": seed},
         **how,
-        "codec": _parameters(model),
-        "sha256": intact.sha256(weights),
-        "provenance": provenance(),
-    }
+        codec=_parameters(model),
+        sha256=intact.sha256(weights),
+    )
     atomic.write_json(description, content)
 
 

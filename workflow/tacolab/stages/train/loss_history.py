@@ -19,7 +19,7 @@ class LossHistory:
 
     def __init__(self, folder: Path, generation: int, before: tuple[int, int] | None) -> None:
         """before: generation and length in bytes of the history that the checkpoint knew."""
-        self._folder, self._generation = folder, generation
+        self._folder = folder
         self._path = _path(folder, generation)
         atomic.write_bytes(self._path, _beginning(folder, *before) if before else b"")
         self._file = self._path.open("a", encoding="utf-8")
@@ -27,10 +27,7 @@ class LossHistory:
 
     def publish(self) -> None:
         """Let `train.jsonl` name this file."""
-        temporary = self._folder / f".train-{self._generation:06d}.link"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(self._path.name)
-        temporary.replace(self._folder / "train.jsonl")
+        atomic.link(self._folder / "train.jsonl", self._path.name)
 
     def add(self, **line: Any) -> None:
         self._file.write(json.dumps(line) + "\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tacolab.errors import StageError
+from tacolab.files import json_lines
 from tacolab.files.process import slurm_job
 from tacolab.plan import snapshots
 
@@ -78,13 +79,8 @@ class SegmentLog:
         """All lines; one torn by a kill is left out."""
         if not self.path.exists():
             return []
-        found = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+        with self.path.open("rb") as file:
+            return [line.content for line in json_lines.read(file) if line.content]
 
     def _add(self, event: str, **more: Any) -> None:
         line = {

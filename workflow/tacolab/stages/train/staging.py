@@ -34,6 +34,7 @@ def staged(folder: Path, disk: str) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if copy.is_dir() and copy.stat().st_uid == os.getuid() and _sizes(copy) == files:
                 return copy
+            # Not by `atomic.workspace`: under the lock one name is enough.
             partial = copy.with_name(copy.name + ".partial")
             for old in (copy, partial):  # interrupted, or thinned out by who cleans the disk
                 if old.exists():

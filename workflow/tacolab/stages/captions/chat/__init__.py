@@ -1,4 +1,5 @@
 """Captions by a chat model: every answer is paid once and kept for ever.
 
-`sync` and `batch` ask, `answers` keeps, `captions` makes the table.
+`sync` and `batch` ask (`order`: a batch on its way, `batch_server`: its steps there), `answers`
+keeps, `refusals` says whose fault one is, `captions` makes the table.
 """

@@ -18,14 +18,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
 
 from tacolab.errors import UserError
-from tacolab.files import atomic, disk
-from tacolab.files.texts import loads
+from tacolab.files import atomic, disk, json_lines
 from tacolab.stages.captions.chat.question import (
     GOOD,
     LATEST,
@@ -106,20 +105,19 @@ class Answers:
         return sorted(self.folder.glob("[!.]*.jsonl"))
 
     def _lines(self, path: Path) -> Iterator[dict[str, Any]]:
-        """The whole lines of a file that were not read before."""
+        """The answers in a file that were not read before."""
+        before = self._read.get(path, 0)
         with path.open("rb") as file:
-            file.seek(self._read.get(path, 0))
-            for raw in file:
-                if not raw.endswith(b"\n"):
-                    return  # torn, or still being written
-                start = self._read.get(path, 0)
-                self._read[path] = start + len(raw)
-                line = _parse(raw)
-                if line is not None:
-                    yield line
-                elif (path, start) not in self._damaged:
-                    self._damaged.add((path, start))
-                    log.warning("%s: the line at byte %d is no answer; left out", path, start)
+            file.seek(before)
+            for line in json_lines.read(file, before):
+                if line.torn:
+                    return  # perhaps still being written
+                self._read[path] = line.end
+                if _is_answer(line.content):
+                    yield line.content
+                elif (path, line.start) not in self._damaged:
+                    self._damaged.add((path, line.start))
+                    log.warning("%s: the line at byte %d is no answer; left out", path, line.start)
 
     def _place(self, line: Mapping[str, Any]) -> tuple[int, int] | None:
         image, index = self.number.get(line["image"]), line["index"]
@@ -213,12 +211,13 @@ class Answers:
         how many are new."""
         path = self.folder / f"batch-{name}.jsonl"
         before = sum(usage.answers for usage in self.usage.values())
-        there = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        known = {(line["image"], line["index"]) for raw in there if (line := _parse(raw))}
+        there = path.read_bytes() if path.exists() else b""
+        stored = (line.content for line in json_lines.read([there]))
+        known = {(line["image"], line["index"]) for line in stored if _is_answer(line)}
         new = [_raw(line) for line in lines if (line["image"], line["index"]) not in known]
         if new:
             with atomic.replacing(path) as temporary, temporary.open("wb") as file:
-                file.writelines([*there, *new])
+                file.writelines([there, *new])
         self.refresh()
         return sum(usage.answers for usage in self.usage.values()) - before
 
@@ -263,7 +262,7 @@ def record(
     """An answer as it is stored. place: sha256 of the image, index of the caption."""
     where = {"image": place[0], "index": place[1], "mode": mode, "server": server}
     line = where | {"max_tokens": max_tokens} | vars(answer)
-    # Only where the image is at fault (`doubts`); older versions did not ask whether it was.
+    # Only where the image is at fault (`refusals`); older versions did not ask whether it was.
     return line | {"proven": True} if answer.outcome == REJECTED else line
 
 
@@ -271,23 +270,23 @@ def _raw(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
-    """None for what is no answer (bytes that a crashed file system left)."""
+def _is_answer(line: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Not bytes that a crashed file system left."""
+    if line is None:
+        return False
     try:
-        line = loads(raw)
         texts = (line["image"], line["outcome"], line["text"])
         counts = (
             (line["prompt_tokens"], MOST_TOKENS),
             (line["completion_tokens"], MOST_TOKENS),
             (line["created"], LATEST),
         )
-        good = (
+        return (
             all(isinstance(text, str) for text in texts)
             and line["mode"] in ("sync", "batch")
             and all(value is None or natural(value, most) == value for value, most in counts)
             and natural(line["index"]) is not None
             and natural(line["max_tokens"]) is not None
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return line if good else None
+    except (KeyError, TypeError):
+        return False

@@ -1,9 +1,7 @@
 """Answers by the Batch API: half the price, within a day.
 
-A part is a batch on its way: prepared -> uploaded -> created, then collected or dissolved. Its
-file in `batches/` beside the answers says how far it is, and is written before and after each step,
-so that a kill costs no second batch: what a cut step may have left at the server is looked for
-there by the part's name. Requests that brought no answer are asked again in another part.
+An order is a batch on its way: prepared -> uploaded -> creating -> created, then collected and
+forgotten. Requests that brought no answer are asked again in another order.
 """
 
 from __future__ import annotations
@@ -13,15 +11,11 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
-from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
-import httpx2
-import openai
 from openai.types import Batch
 
 from tacolab.config import Api
@@ -29,26 +23,22 @@ from tacolab.errors import Interrupted, StageError, UserError
 from tacolab.files import atomic
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.answers import Answers, record
-from tacolab.stages.captions.chat.batch_files import Part, Request, answer, read, result
-from tacolab.stages.captions.chat.pace import FIRST_PAUSE, LONGEST_PAUSE, Patience, retry_after
+from tacolab.stages.captions.chat.batch_server import BatchServer
+from tacolab.stages.captions.chat.order import Order, Orders, State
 from tacolab.stages.captions.chat.prices import Budget
-from tacolab.stages.captions.chat.question import LOST, REJECTED, Answer, natural
+from tacolab.stages.captions.chat.question import LOST, REJECTED, Answer, Request, natural
 from tacolab.stages.captions.chat.refusals import Doubts
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # of one batch, as the API allows
-TRIES = 8  # of one step, at a server that has not answered yet
 DAY = 24 * 3600.0  # seconds that the API gives itself for a batch
 LOOK_AGAIN = 5.0  # seconds, before what a killed run sent counts as not arrived
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0  # seconds between two looks
 FRUITLESS = 3  # batches in a row without an answer, before a person must look
-CROWDED, CROWDED_WAIT = (
-    12,
-    10.0,
-)  # refusals by a full queue before that, and seconds after the first
+CROWDED = 12  # refusals by a full queue before that
+CROWDED_WAIT = 10.0  # seconds after the first of them
 ENDED = ("completed", "expired", "cancelled", "failed")
 OVER_LIMIT = "token_limit_exceeded"
 
@@ -56,7 +46,7 @@ Place = tuple[int, int]
 
 
 class Batches:
-    """The parts of a question, of this table and of others."""
+    """Has the answers of a table ordered and collected, and what other tables have ordered."""
 
     def __init__(
         self,
@@ -65,7 +55,7 @@ class Batches:
         attempts: int,
         prompt_tokens: float,
         budget: Budget,
-        stop: Stop,
+        stop: StopRequest,
         doubts: Doubts,
         picture: Callable[[int], str],
         show: Callable[[int], object],
@@ -74,12 +64,10 @@ class Batches:
         self.api, self.answers, self.attempts = api, answers, attempts
         self._tokens, self.budget, self.stop = prompt_tokens, budget, stop
         self.doubts, self.picture, self.show = doubts, picture, show
-        self.folder = answers.folder / "batches"
+        self.orders = Orders(answers.folder / "batches")
+        self.server = BatchServer(api, answers.question.model, self.orders, stop)
         self.room = api.queued_tokens
-        self.parts = [read(path) for path in sorted(self.folder.glob("tacolab-*.json"))]
         self._fruitless = self._crowded = 0
-        self._heard = False  # of the server: an answer, or that it is busy
-        self._client: openai.OpenAI | None = None
 
     @property
     def tokens(self) -> float:
@@ -93,8 +81,8 @@ class Batches:
         number, most = self.answers.number, self.answers.per_image
         return {
             (number[image], index)
-            for part in self.parts
-            for image, index in part.requests
+            for order in self.orders
+            for image, index in order.requests
             if image in number and index < most
         }
 
@@ -103,7 +91,7 @@ class Batches:
 
         Raises Interrupted, StageError or UserError; what is on its way stays so.
         """
-        self.budget.queued = sum(len(part.requests) for part in self.parts)
+        self.budget.queued = sum(len(order.requests) for order in self.orders)
         moved = self._collect()  # first of all: it is paid for
         self._recover(submit)
         wait = FIRST_WAIT
@@ -123,69 +111,29 @@ class Batches:
     def _overdue(self) -> Interrupted | None:
         """Where no batch can be expected to end any more."""
         limit = time.time() - DAY - 60 * self.api.patience_minutes
-        if not self.parts or any(self._file(part).stat().st_mtime > limit for part in self.parts):
+        files = [self.orders.file(order) for order in self.orders]
+        if not files or any(path.stat().st_mtime > limit for path in files):
             return None
+        late = next(iter(self.orders))
         return Interrupted(
-            f"{client.server(self.api)}: batch {self.parts[0].batch} should have ended within 24 "
-            f"hours, and {self.api.patience_minutes:g} minutes more are over "
+            f"{self.server.name}: batch {late.batch} should have ended within 24 hours, and "
+            f"{self.api.patience_minutes:g} minutes more are over "
             "(execution.api.patience_minutes); every answer is kept, and the same command looks "
-            f"again. {self._remedy(self.parts[0])}"
+            f"again. {self.orders.remedy(late)}"
         )
 
     def _recover(self, submit: bool) -> None:
         """Finish or drop what a killed run did not finish sending."""
-        known = {self._input(part.name) for part in self.parts}
-        half = {*self.folder.glob("*.jsonl"), *self.folder.glob(".*.tmp.*")} - known
-        for path in half | set(self.answers.folder.glob(".*.tmp.batch-*")):
+        self.orders.sweep()
+        for path in self.answers.folder.glob(".*.tmp.batch-*"):
             path.unlink()  # killed while it was written
-        for part in list(self.parts):
-            if part.batch is None:
-                if submit or part.creating:
-                    self._send(part, known=False)
-                else:
-                    self._forget(part)
-
-    @property
-    def _api(self) -> openai.OpenAI:
-        if self._client is None:
-            self._client = openai.OpenAI(**client.options(self.api))
-        return self._client
-
-    def _patiently(self, step: Callable[[int], T], sending: bool = False) -> T:
-        """A step, told how often it has failed, repeated while the server has trouble."""
-        failures, patience = 0, Patience(self.api.patience_minutes)
-        while True:
-            self.stop.check()
-            try:
-                done = step(failures)
-                self._heard = True
-                return done
-            except openai.NotFoundError as error:
-                if sending:
-                    raise UserError(
-                        f"{client.server(self.api)} has no Batch API; set execution.api.mode: sync"
-                        f" ({client.line(error.message)})"
-                    ) from None
-                raise UserError(
-                    f"{client.server(self.api)}: {client.line(error.message)}; batches in "
-                    f"{self.folder} belong to another account? Use its key, or remove their files "
-                    "to ask (and pay) again"
-                ) from None
-            except (openai.OpenAIError, httpx2.HTTPError) as error:
-                problem = client.trouble(error, self.answers.question.model)
-                failures += 1
-                where = client.server(self.api)
-                self._heard = self._heard or problem.kind == "slow"
-                hopeless = problem.kind == "again" and failures >= TRIES and not self._heard
-                if problem.kind == "refused" or hopeless:
-                    raise StageError(f"{where}: {problem.text}; nothing is lost") from None
-                if patience.left <= 0:
-                    raise patience.end(where, problem.text) from None
-                pause = retry_after(problem.headers)
-                if pause is None:
-                    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 20))
-                log.info("%s; again in %.1f s", problem.text, pause)
-                self.stop.wait(min(pause, patience.left))
+        for order in self.orders:
+            if order.state == State.CREATED:
+                continue
+            if submit or order.state == State.CREATING:
+                self._send(order, sent_before=True)
+            else:
+                self._forget(order)
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -197,16 +145,15 @@ class Batches:
         )
         sent = False
         while (first := next(left, None)) is not None:
-            queued = sum(part.tokens for part in self.parts)
-            most = min(MOST_REQUESTS, int((self.room - queued) // self.tokens))
+            most = min(MOST_REQUESTS, int((self.room - self.orders.tokens) // self.tokens))
             while most > 0 and not self.budget.allows(most):
                 most //= 2
             if most < 1:
-                if not self.parts:
+                if not self.orders:
                     raise StageError(self._no_room())
                 return sent
-            part, left = self._prepare(chain([first], left), most)
-            self._send(part, known=True)
+            order, left = self._prepare(chain([first], left), most)
+            self._send(order, sent_before=False)
             sent = True
         return sent
 
@@ -218,13 +165,14 @@ class Batches:
             f"{self.room} lets into the queue at once"
         )
 
-    def _prepare(self, places: Iterator[Place], most: int) -> tuple[Part, Iterator[Place]]:
-        """Write the requests of a part. Returns also the places that found no room in it."""
+    def _prepare(self, places: Iterator[Place], most: int) -> tuple[Order, Iterator[Place]]:
+        """Write the requests of an order. Returns also the places that found no room in it."""
         name = f"tacolab-{uuid.uuid4().hex}"
         requests: list[Request] = []
         size, url, last = 0, "", -1
         question, images = self.answers.question, self.answers.images
-        with atomic.replacing(self._input(name)) as temporary, temporary.open("wb") as file:
+        path = self.orders.requests(name)
+        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
             for image, index in islice(places, most):
                 self.stop.check()
                 if image != last:
@@ -243,52 +191,28 @@ class Batches:
                 size += len(line)
                 requests.append((images[image], index))
         tokens = math.ceil(self.tokens * len(requests))
-        part = Part(name, client.server(self.api), tokens, question.max_tokens, requests)
-        self.parts.append(part)
-        self._note(part)
+        order = Order(name, self.server.name, tokens, question.max_tokens, requests)
+        self.orders.note(order)
         self.budget.queued += len(requests)
         log.info("a batch of %d requests, %.1f MB, is prepared", len(requests), size / 1e6)
-        return part, places
+        return order, places
 
-    def _send(self, part: Part, known: bool) -> None:
-        """Upload and create. known: that the server has neither yet; else it is asked first."""
-        self._same_server(part)
-        if part.file is None:
-            file = self._patiently(
-                lambda failed: self._upload(part, look=failed > 0 or not known), sending=True
-            )
-            part = self._note(replace(part, file=file))
-        if part.creating:
+    def _send(self, order: Order, sent_before: bool) -> None:
+        """Take an order as far as CREATED. sent_before: by another run, of which the server may
+        have more than the order's state says."""
+        self._same_server(order)
+        if order.state == State.PREPARED:
+            file = self.server.upload(order, look=sent_before)
+            order = self.orders.note(replace(order, state=State.UPLOADED, file=file))
+        look = order.state == State.CREATING
+        if look:
             self.stop.wait(LOOK_AGAIN)
-        look = part.creating
-        part = self._note(replace(part, creating=True))
-        # Not found, of a file that another run has uploaded: it may be another account's.
-        batch = self._patiently(
-            lambda failed: self._create(part, look=failed > 0 or look), sending=known
-        )
-        self._note(replace(part, batch=batch, creating=False))
-        self._input(part.name).unlink(missing_ok=True)
-        log.info("batch %s: %d requests are in the queue", batch, len(part.requests))
-
-    def _upload(self, part: Part, look: bool) -> str:
-        path = self._input(part.name)
-        for file in self._api.files.list(purpose="batch") if look else ():
-            if file.filename == path.name and file.bytes == path.stat().st_size:
-                return file.id
-        with path.open("rb") as content:
-            return _id(self._api.files.create(file=(path.name, content), purpose="batch").id)
-
-    def _create(self, part: Part, look: bool) -> str:
-        for batch in self._api.batches.list(limit=100) if look else ():
-            if (batch.metadata or {}).get("tacolab") == part.name:
-                return batch.id
-        batch = self._api.batches.create(
-            input_file_id=part.file or "",
-            endpoint="/v1/chat/completions",
-            completion_window="24h",
-            metadata={"tacolab": part.name},
-        )
-        return _id(batch.id)
+        else:
+            order = self.orders.note(replace(order, state=State.CREATING))
+        batch = self.server.create(order, look, sending=not sent_before)
+        self.orders.note(replace(order, state=State.CREATED, batch=batch))
+        self.orders.requests(order.name).unlink(missing_ok=True)
+        log.info("batch %s: %d requests are in the queue", batch, len(order.requests))
 
     # -- collecting ------------------------------------------------------------------------------
 
@@ -296,12 +220,12 @@ class Batches:
         """Take in every batch that has ended. Raises what is wrong with one after the others."""
         moved, waiting = False, 0
         problem: UserError | StageError | Interrupted | None = None
-        for part in [part for part in self.parts if part.batch]:
+        for order in [order for order in self.orders if order.state == State.CREATED]:
             try:
-                self._same_server(part)
-                batch = self._patiently(partial(self._retrieve, part.batch or ""))
+                self._same_server(order)
+                batch = self.server.retrieve(order)
                 if batch.status in ENDED:
-                    self._take(part, batch)
+                    self._take(order, batch)
                     moved = True
                 else:
                     waiting += _completed(batch)
@@ -312,16 +236,13 @@ class Batches:
             raise problem
         return moved
 
-    def _retrieve(self, name: str, _: int) -> Batch:
-        return self._api.batches.retrieve(name)
-
-    def _take(self, part: Part, batch: Batch) -> None:
+    def _take(self, order: Order, batch: Batch) -> None:
         """Store the answers of a batch that has ended; what has none is missing as before."""
-        found = self._answers(part, batch)
-        queued = sum(other.tokens for other in self.parts)
-        self._forget(part)
-        rejected = self._judge(part, found)
-        self._store(part, rejected)
+        found = self._answers(order, batch)
+        queued = self.orders.tokens
+        self._forget(order)
+        rejected = self._judge(order, found)
+        self._store(order, rejected)
         answered = sum(_paid(answer) and answer.outcome != LOST for answer in found.values())
         answered += len(rejected)
         if answered:
@@ -329,7 +250,7 @@ class Batches:
             self.room = min(self.api.queued_tokens, 2 * self.room)
         log.info(
             "batch %s: %s, %d of %d requests have an answer",
-            *(batch.id, batch.status, answered, len(part.requests)),
+            *(batch.id, batch.status, answered, len(order.requests)),
         )
         errors = getattr(batch.errors, "data", None) or []
         text = client.line("; ".join(error.message or error.code or "?" for error in errors))
@@ -343,71 +264,50 @@ class Batches:
                 why = text or batch.status
                 raise StageError(f"the last {FRUITLESS} batches brought no answer: {why}")
 
-    def _answers(self, part: Part, batch: Batch) -> dict[Request, Answer]:
+    def _answers(self, order: Order, batch: Batch) -> dict[Request, Answer]:
         """What the files of a batch say. Completions are stored, those of one file whatever is
         wrong with the other.
 
-        Raises UserError, StageError or Interrupted where some may be missing; the part stays then.
+        Raises UserError, StageError or Interrupted where some may be missing; the order stays then.
         """
         found: dict[Request, Answer] = {}
         told: set[Request] = set()
         problem: UserError | StageError | Interrupted | None = None
         damaged = False
-        for kind, file in (("output", batch.output_file_id), ("error", batch.error_file_id)):
+        names = {self.answers.question.custom_id(*key): key for key in order.requests}
+        files: dict[Literal["output", "error"], str | None]
+        files = {"output": batch.output_file_id, "error": batch.error_file_id}
+        for kind, file in files.items():
             if not (file := (file or "").strip()):
                 continue
             try:
-                lines, torn = self._patiently(partial(self._lines, part, kind, file))
+                lines, torn = self.server.results(order, kind, file, names)
             except (UserError, StageError, Interrupted) as error:
                 problem = problem or error
                 continue
             self._store(
-                part, {key: answer for key, answer in lines.items() if answer and _paid(answer)}
+                order, {key: answer for key, answer in lines.items() if answer and _paid(answer)}
             )
             told |= lines.keys()
             found = {key: answer for key, answer in lines.items() if answer} | found
             damaged = damaged or (torn and kind == "output")  # an error is not paid for
-        untold = len(part.requests) - len(told)
+        untold = len(order.requests) - len(told)
         answers = sum(map(_paid, found.values()))
         if untold and not problem and (damaged or answers < _completed(batch)):
             problem = StageError(
                 f"batch {batch.id}: its files say nothing readable of {untold} requests, but the "
                 f"server may have answered them; {answers} answers are stored, and the same "
-                f"command looks again. {self._remedy(part)}"
+                f"command looks again. {self.orders.remedy(order)}"
             )
         if untold and problem:
             raise problem
         return found
 
-    def _lines(
-        self, part: Part, kind: str, file: str, _: int
-    ) -> tuple[dict[Request, Answer | None], bool]:
-        """Of a file of a batch, in any order: the requests that it names, each with the answer or
-        None; whether it has lines that cannot be read."""
-        requests = {self.answers.question.custom_id(*key): key for key in part.requests}
-        found: dict[Request, Answer | None] = {}
-        damaged = False
-        try:
-            with self._api.files.with_streaming_response.content(file) as response:
-                for raw in filter(bytes.strip, _split(response.iter_bytes())):
-                    line = result(raw)
-                    damaged = damaged or line is None
-                    if line and (key := requests.get(str(line.get("custom_id")))):
-                        found[key] = found.get(key) or answer(line)
-        except openai.NotFoundError as error:
-            gone = f"the {kind} file of batch {part.batch} is gone ({client.line(error.message)})"
-            if kind == "output":
-                raise UserError(f"{gone}. {self._remedy(part)}") from None
-            log.warning("%s; nothing in it was paid for", gone)
-        if damaged:
-            log.warning("the %s file of batch %s is damaged", kind, part.batch)
-        return found, damaged
-
-    def _judge(self, part: Part, found: Mapping[Request, Answer]) -> dict[Request, Answer]:
+    def _judge(self, order: Order, found: Mapping[Request, Answer]) -> dict[Request, Answer]:
         """The refusals that the images are at fault for. Raises StageError where it may be the
         config."""
         rejected = {}
-        for request in part.requests:
+        for request in order.requests:
             if (answer := found.get(request)) is None:
                 continue
             sent = self.doubts.send()
@@ -421,12 +321,12 @@ class Batches:
             rejected[request] = Answer.rejected(reason)
         return rejected
 
-    def _store(self, part: Part, found: Mapping[Request, Answer]) -> None:
+    def _store(self, order: Order, found: Mapping[Request, Answer]) -> None:
         lines = [
-            record(request, answer, "batch", part.server, part.max_tokens)
+            record(request, answer, "batch", order.server, order.max_tokens)
             for request, answer in found.items()
         ]
-        self.answers.add_batch(part.name, lines)
+        self.answers.add_batch(order.name, lines)
 
     def _make_room(self, queued: int, text: str) -> None:
         """The account's queue took less than `queued` tokens: wait, and send smaller batches."""
@@ -438,37 +338,17 @@ class Batches:
         log.info("the account's queue is full (%s); again in %.0f s", text, wait)
         self.stop.wait(wait)
 
-    # -- the parts' files ------------------------------------------------------------------------
+    def _forget(self, order: Order) -> None:
+        self.orders.forget(order)
+        self.budget.queued -= len(order.requests)
+        if order.file:
+            self.server.delete(order.file)
 
-    def _file(self, part: Part) -> Path:
-        return self.folder / f"{part.name}.json"
-
-    def _remedy(self, part: Part) -> str:
-        return f"Remove {self._file(part)} to ask (and pay) again for what is missing"
-
-    def _input(self, name: str) -> Path:
-        return self.folder / f"{name}.jsonl"
-
-    def _note(self, part: Part) -> Part:
-        atomic.write_json(self._file(part), asdict(part))
-        self.parts = [part if part.name == other.name else other for other in self.parts]
-        return part
-
-    def _forget(self, part: Part) -> None:
-        self._file(part).unlink()
-        self.parts = [other for other in self.parts if other.name != part.name]
-        self.budget.queued -= len(part.requests)
-        if part.file:
-            try:  # the account's storage is limited
-                self._api.files.delete(part.file)
-            except openai.OpenAIError as error:
-                log.info("file %s stays at the server: %s", part.file, client.line(str(error)))
-
-    def _same_server(self, part: Part) -> None:
-        if part.server != client.server(self.api):
+    def _same_server(self, order: Order) -> None:
+        if order.server != self.server.name:
             raise UserError(
-                f"{self._file(part)}: {len(part.requests)} requests are on their way "
-                f"at {part.server}; set execution.api.base_url to it, or remove the file to ask "
+                f"{self.orders.file(order)}: {len(order.requests)} requests are on their way "
+                f"at {order.server}; set execution.api.base_url to it, or remove the file to ask "
                 "(and pay) again"
             )
 
@@ -481,22 +361,3 @@ def _paid(answer: Answer | None) -> bool:
 def _completed(batch: Batch) -> int:
     """Requests that the server has answered, as it counts."""
     return natural(getattr(batch.request_counts, "completed", None)) or 0
-
-
-def _id(found: str) -> str:
-    """Raises StageError for none."""
-    if not found:
-        raise StageError(
-            "the server gives no id to what it was sent; nothing is lost, and the same command "
-            "looks for it there"
-        )
-    return found
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of a file in pieces. Only a newline ends one: JSON may hold what else splits text."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    yield rest

@@ -30,7 +30,7 @@ from tacolab.stages.captions.chat.batch import Batches
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import GOOD, data_url
 from tacolab.stages.captions.chat.refusals import Doubts
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 from tacolab.stages.captions.chat.sync import Asker
 from tacolab.stages.captions.table import SCHEMA
 
@@ -71,7 +71,7 @@ def ask(
     """Until every caption is there or has used up its attempts."""
     client.key()
     answers.prepare()
-    with Stop() as stop, _alone(answers, stop):
+    with StopRequest() as stop, _alone(answers, stop):
         answers.refresh()
         expected = prices.estimate(answers.question, api, answers.count_missing(attempts), answers)
         log.info("%s: %s", client.server(api), expected)
@@ -130,7 +130,7 @@ def _ask_now(asker: Asker, batches: Batches) -> None:
 
 
 @contextmanager
-def _alone(answers: Answers, stop: Stop) -> Iterator[None]:
+def _alone(answers: Answers, stop: StopRequest) -> Iterator[None]:
     """One process asks a question at a time: two would pay for the same answers, or overrun the
     account's queue together."""
     told = False

@@ -35,6 +35,8 @@ _REFUSAL = re.compile(
 )
 _REFUSAL_WORDS = 40
 
+Request = tuple[str, int]  # sha256 of the image, index of the caption
+
 
 @dataclass(frozen=True)
 class Question:

@@ -12,8 +12,8 @@ import re
 from collections import defaultdict
 
 from tacolab.errors import StageError
-from tacolab.stages.captions.chat.batch_files import Request
 from tacolab.stages.captions.chat.client import KEY
+from tacolab.stages.captions.chat.question import Request
 
 SEVERAL = 5  # images, refused in the same words with none taken after: it is the config
 

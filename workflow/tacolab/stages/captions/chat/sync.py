@@ -8,10 +8,10 @@ import logging
 import os
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from itertools import groupby
-from typing import Any
 
 import httpx2
 import openai
@@ -22,11 +22,11 @@ from tacolab.files.texts import loads
 from tacolab.stages.captions.chat import client
 from tacolab.stages.captions.chat.answers import Answers
 from tacolab.stages.captions.chat.client import Trouble
-from tacolab.stages.captions.chat.pace import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.stages.captions.chat.prices import Budget
 from tacolab.stages.captions.chat.question import LOST, Answer
+from tacolab.stages.captions.chat.rate_limits import FIRST_PAUSE, LONGEST_PAUSE, Pace, Patience
 from tacolab.stages.captions.chat.refusals import Doubts
-from tacolab.stages.captions.chat.stop import Stop
+from tacolab.stages.captions.chat.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,16 @@ GRACE = 25.0  # seconds for answers in flight after a signal; SLURM kills after 
 SYNC_SECONDS = 0.5  # between two fsyncs
 
 Place = tuple[int, int]
+Response = asyncio.Task[httpx2.Response]
+Queue = asyncio.Queue[tuple[Place, bytes] | None]
 
 
 class Asker:
     """Asks for places until each has a caption or has used up its attempts.
 
-    Answers are stored as they come. When something ends the run, no new request is sent, and those
-    in flight may still be answered: they are paid for.
+    Answers are stored as they come. The first task that fails ends the run, and one of them fails
+    when a person or SLURM wants it to end: the others are cancelled, so no new request is sent, but
+    those in flight may still be answered (`_ask`): they are paid for.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Asker:
         answers: Answers,
         attempts: int,
         budget: Budget,
-        stop: Stop,
+        stop: StopRequest,
         doubts: Doubts,
         picture: Callable[[int], str],
         show: Callable[[], object],
@@ -64,67 +67,66 @@ class Asker:
         self._answered = 0
         self._heard = False  # of the server: an answer, or that it is busy
         self._trouble = ""  # the last
-        self._end: Exception | None = None
 
     def run(self, places: Iterator[Place]) -> None:
         """Raises Interrupted, StageError or UserError; what was answered is stored by then."""
-        asyncio.run(self._run(places))
-        if self._end:
-            raise self._end
+        try:
+            asyncio.run(self._run(places))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the first; the others came of it
+        finally:
+            self.answers.close()
         self.stop.check()
 
     async def _run(self, places: Iterator[Place]) -> None:
-        loop = asyncio.get_running_loop()
-        self._ended, self._settled = asyncio.Event(), asyncio.Event()
+        self._settled = asyncio.Event()
         self._pace = Pace(self.api.concurrency)
         self._patience = Patience(self.api.patience_minutes)
-        self._asking: set[asyncio.Task[None] | None] = set()  # with a request in flight
-        queue: asyncio.Queue[tuple[Place, bytes] | None] = asyncio.Queue(self.api.concurrency)
+        queue: Queue = asyncio.Queue(self.api.concurrency)
         limits = httpx2.Limits(max_connections=self.api.concurrency, keepalive_expiry=15)
         # On aiohttp, since a request then takes half the time of a core.
         http = openai.DefaultAioHttpClient(timeout=client.TIMEOUT, limits=limits)
-        self.stop.tell(lambda: loop.call_soon_threadsafe(self._ended.set))
+        options = client.options(self.api)
+        async with (
+            openai.AsyncOpenAI(**options, http_client=http) as self._client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            beside = [
+                tasks.create_task(task) for task in (self._sync(), self._watch(), self._listen())
+            ]
+            work = [tasks.create_task(self._feed(places, queue))]
+            work += [tasks.create_task(self._work(queue)) for _ in range(self.api.concurrency)]
+            await asyncio.wait(work)
+            for task in beside:
+                task.cancel()
+        self._reject(self.doubts.rest())
+
+    # -- beside the requests ---------------------------------------------------------------------
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            await asyncio.to_thread(self.answers.sync)
+
+    async def _watch(self) -> None:
+        """Nothing that a server does, or leaves undone, lasts for ever."""
+        while (left := self._patience.left) > 0:
+            await asyncio.sleep(left)
+        raise self._patience.end(client.server(self.api), self._trouble)
+
+    async def _listen(self) -> None:
+        """Raises Interrupted when the run is to end."""
+        loop, asked = asyncio.get_running_loop(), asyncio.Event()
+        self.stop.tell(lambda: loop.call_soon_threadsafe(asked.set))
         try:
-            async with openai.AsyncOpenAI(
-                **client.options(self.api), http_client=http
-            ) as self._client:
-                workers = [
-                    asyncio.create_task(self._work(queue)) for _ in range(self.api.concurrency)
-                ]
-                ended = asyncio.create_task(self._ended.wait())
-                helpers = [
-                    ended,
-                    asyncio.create_task(self._feed(places, queue)),
-                    asyncio.create_task(self._sync()),
-                    asyncio.create_task(self._watch()),
-                ]
-                work = asyncio.create_task(_all(workers))
-                await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
-                for worker in workers:
-                    if worker not in self._asking:
-                        worker.cancel()
-                _, late = await asyncio.wait(workers, timeout=GRACE)
-                for task in [*late, *helpers]:
-                    task.cancel()
-                await _all([*workers, *helpers, work])
-            if not self._ended.is_set():
-                self._reject(self.doubts.rest())
+            await asked.wait()
         finally:
             self.stop.tell(lambda: None)
-            self.answers.close()
+        self.stop.check()
 
-    async def _feed(
-        self, places: Iterator[Place], queue: asyncio.Queue[tuple[Place, bytes] | None]
-    ) -> None:
-        try:
-            async for item in self._requests(places):
-                await queue.put(item)
-        except Exception as error:
-            self._finish(error)
-        for _ in range(self.api.concurrency):
-            await queue.put(None)
+    # -- the requests ----------------------------------------------------------------------------
 
-    async def _requests(self, places: Iterator[Place]) -> AsyncIterator[tuple[Place, bytes]]:
+    async def _feed(self, places: Iterator[Place], queue: Queue) -> None:
         """Places with their requests, which are encoded a little ahead and once for an image."""
         loop = asyncio.get_running_loop()
         cores = len(os.sched_getaffinity(0))
@@ -142,49 +144,23 @@ class Asker:
                     asked, body = ahead.popleft()
                     encoded = await body
                     for place in asked:
-                        yield place, encoded
+                        await queue.put((place, encoded))
+        for _ in range(self.api.concurrency):
+            await queue.put(None)
 
     def _body(self, image: int) -> bytes:
         return json.dumps(self.answers.question.body(self.picture(image))).encode()
 
-    async def _sync(self) -> None:
-        while True:
-            await asyncio.sleep(SYNC_SECONDS)
-            await asyncio.to_thread(self.answers.sync)
-
-    async def _watch(self) -> None:
-        """Nothing that a server does, or leaves undone, lasts for ever."""
-        while (left := self._patience.left) > 0:
-            await asyncio.sleep(left)
-        self._finish(self._patience.end(client.server(self.api), self._trouble))
-
-    def _finish(self, error: Exception) -> None:
-        self._end = self._end or error
-        self._ended.set()
-
-    async def _work(self, queue: asyncio.Queue[tuple[Place, bytes] | None]) -> None:
-        try:
-            while not self._ended.is_set() and (item := await queue.get()):
-                await self._settle(*item)
-        except Exception as error:
-            self._finish(error)
+    async def _work(self, queue: Queue) -> None:
+        while item := await queue.get():
+            await self._settle(*item)
 
     async def _settle(self, place: Place, body: bytes) -> None:
         """Ask until there is a caption, or the attempts are used up, or nothing helps."""
         failures, before = 0, self._answered
         while not self.answers.good[place] and self.answers.tries[place] < self.attempts:
-            await self._turn()
-            task = asyncio.current_task()
-            self._asking.add(task)
-            try:
+            async with self._turn():
                 problem = await self._ask(place, body)
-            finally:
-                self._asking.discard(task)
-                self.budget.in_flight -= 1
-                self._pace.leave()
-                self._settled.set()
-            if self._ended.is_set():
-                return
             if problem is None:
                 failures = 0
                 continue
@@ -207,35 +183,62 @@ class Asker:
                 log.info("%s; again in %.1f s", problem.text, pause)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
 
-    async def _turn(self) -> None:
-        """Wait until the server, the budget and doubts about the config allow a request."""
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A request, as soon as the server, the budget and doubts about the config allow one."""
         await self._pace.enter()
-        while why := self.doubts.suspicion or ("" if self.budget.allows() else self.budget.refusal):
-            if self.budget.in_flight == 0:
-                self._pace.leave()
-                raise StageError(why)
-            self._settled.clear()
-            try:
+        try:
+            while why := self.doubts.suspicion or self._too_dear():
+                if self.budget.in_flight == 0:
+                    raise StageError(why)
+                self._settled.clear()
                 # Most answers cost less than the longest one, and a good one takes doubts away.
                 await self._settled.wait()
-            except asyncio.CancelledError:
-                self._pace.leave()
-                raise
-        self.budget.in_flight += 1
+            self.budget.in_flight += 1
+            try:
+                yield
+            finally:
+                self.budget.in_flight -= 1
+        finally:
+            self._pace.leave()
+            self._settled.set()
+
+    def _too_dear(self) -> str:
+        return "" if self.budget.allows() else self.budget.refusal
 
     async def _ask(self, place: Place, body: bytes) -> Trouble | None:
         """One request. None: it brought an answer, good or bad, which is stored."""
         sent = self.doubts.send()
+        # A task of its own, for it may outlive what ends this one.
+        response: Response = asyncio.create_task(self._post(body))
         try:
-            # Bytes both ways: the client would walk through an image's 100 kB again and again, and
-            # build objects of what is read once.
-            response = await self._client.post(
-                "/chat/completions",
-                cast_to=httpx2.Response,
-                content=body,
-                options={"headers": {"Content-Type": "application/json"}},
-            )
-            answer = Answer.of(loads(response.content))
+            await asyncio.wait([response])
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait([response], timeout=GRACE)
+            finally:
+                if response.done() and not response.cancelled():
+                    self._take(place, sent, response)
+                else:
+                    response.cancel()
+                    self._store(place, Answer.lost("left before it was answered"))
+            raise
+        return self._take(place, sent, response)
+
+    async def _post(self, body: bytes) -> httpx2.Response:
+        # Bytes both ways: the client would walk through an image's 100 kB again and again, and
+        # build objects of what is read once.
+        return await self._client.post(
+            "/chat/completions",
+            cast_to=httpx2.Response,
+            content=body,
+            options={"headers": {"Content-Type": "application/json"}},
+        )
+
+    def _take(self, place: Place, sent: int, response: Response) -> Trouble | None:
+        """Store what came of a request, as `_ask` says."""
+        try:
+            answer = Answer.of(loads(response.result().content))
         except ValueError:
             answer = None
         except openai.OpenAIError as error:
@@ -246,11 +249,8 @@ class Asker:
                 self._patience.heard()
                 self._refused(place, sent, problem.text)
             return problem
-        except asyncio.CancelledError:
-            self._store(place, Answer.lost("left before it was answered"))
-            raise
         else:
-            self._pace.answered(response.headers)
+            self._pace.answered(response.result().headers)
         if answer is None:
             answer = Answer.lost("the answer is no chat completion")
         else:
@@ -278,8 +278,3 @@ class Asker:
             self._patience.heard()
         self.answers.append(self.answers.line(place, answer, "sync", client.server(self.api)))
         self.show()
-
-
-async def _all(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Until all are over, whatever became of them."""
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import torch
 from tacolab.cluster.device import pick_device
 from tacolab.config import HuggingFace, Ofa, Study
 from tacolab.errors import UserError
-from tacolab.files.ledger import Ledger
+from tacolab.files.parts import Part, Parts
 from tacolab.files.progress import progress
 from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
@@ -26,6 +27,8 @@ from tacolab.text import pretrained
 # Images at once, counted from the data set's first. Not of the config: another batch may round
 # otherwise, and a caption change with it.
 BATCH = 4
+# Images whose captions are kept as one file: little to lose by a kill, few files for a quota.
+PART = 4 * BATCH
 
 
 class Captioner(Protocol):
@@ -43,7 +46,7 @@ def captions(
 ) -> tuple[pa.Table, Mapping[str, Any]]:
     """The rows of the table, and facts for its summary.
 
-    Killed at any moment, a second call goes on with the batch where the first was, to the same
+    Killed at any moment, a second call goes on with the part where the first was, to the same
     captions. Raises UserError for a model that is not there or cannot be read, and where it has
     nothing to say about an image.
     """
@@ -53,16 +56,17 @@ def captions(
     folder = pretrained.folder(source.model)
     captioner = build(source, folder, device)
     weights = _sha256(pretrained.weight_files(folder))
-    begun = Ledger(partial(artefact))
-    if not begun.rows:
-        begun.add({"weights": weights})
-    elif begun.rows[0] != {"weights": weights}:
-        raise UserError(
-            f"{begun.path}: begun with other weights of {source.model} than there are now; put "
-            "them back, or remove this file to describe all images again"
-        )
-    texts = describe(captioner, data, begun, str(artefact))
-    begun.close()
+    made_from = hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()[:8]
+    for other in artefact.state.glob("*"):
+        if other.name != made_from and any(other.iterdir()):
+            raise UserError(
+                f"{other}: begun with other weights of {source.model} than there are now; put "
+                "them back, or remove this folder to describe all images again"
+            )
+    ranges = [range(n, min(n + PART, len(data))) for n in range(0, len(data), PART)]
+    kept = Parts(artefact.state, ranges, made_from)
+    describe(captioner, data, kept, str(artefact))
+    texts = [row["caption"] for row in kept.rows]
     remedy = f"name another model or prompt in captions.{artefact.names['source']}"
     refuse_gaps(data.ids, [[text] for text in texts], f"captions by {source.model}", remedy)
     prompt = hashlib.sha256(captioner.prompt.encode()).hexdigest()
@@ -81,30 +85,16 @@ def build(source: Ofa | HuggingFace, folder: Path, device: torch.device) -> Capt
     return HuggingFaceCaptioner(folder, source, device)
 
 
-def describe(captioner: Captioner, data: Packed, begun: Ledger, label: str) -> list[str]:
-    """A caption for each image, in the data set's order; `begun` holds those that are there."""
-    # Two jobs may have begun the file at once, where a head died and its job lives on.
-    texts = {row["image_id"]: row["caption"] for row in begun.rows if "image_id" in row}
-    for first in progress(range(len(data)), len(data), label):
-        # A batch that a kill tore is described again as a whole, so that it rounds as before.
-        batch = data.ids[first : first + BATCH]
-        if first % BATCH or all(image_id in texts for image_id in batch):
-            continue
-        found = captioner([data.rgb(first + i) for i in range(len(batch))])
-        new = dict(zip(batch, found, strict=True))
-        begun.add(*({"image_id": i, "caption": text} for i, text in new.items() if i not in texts))
-        texts |= new
-    return [texts[image_id] for image_id in data.ids]
-
-
-def partial(artefact: Artefact) -> Path:
-    """Captions that are there before the table is whole. No declared output: it outlives a kill."""
-    return artefact.path.with_suffix(".partial.jsonl")
-
-
-def forget(artefact: Artefact) -> None:
-    """Once the table is there."""
-    partial(artefact).unlink(missing_ok=True)
+def describe(captioner: Captioner, data: Packed, kept: Parts, label: str) -> None:
+    """A caption for each image that `kept` has none of."""
+    todo = kept.missing
+    for which in progress(todo, len(todo), f"{label}: parts of {PART} images"):
+        rows = []
+        for first in which[::BATCH]:
+            batch = range(first, min(first + BATCH, which.stop))
+            texts = captioner([data.rgb(i) for i in batch])
+            rows += [{"caption": text} for _, text in zip(batch, texts, strict=True)]
+        kept.save(which, Part(rows))
 
 
 def _sha256(files: Sequence[Path]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How fast the server may be asked: requests in flight, and pauses that it wants."""
+"""How a server may be asked: requests in flight, pauses that it wants, and when it is given up."""
 
 from __future__ import annotations
 

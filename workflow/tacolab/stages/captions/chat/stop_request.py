@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while answers are asked for: leave with everything kept."""
+"""A wish that the run end, by Ctrl-C, SIGTERM or another process: leave with everything kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tacolab.errors import Interrupted
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stop:
+class StopRequest:
     """Notes a signal; a second Ctrl-C ends the process at once."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Stop:
         self._asked = threading.Event()
         self._tell: Callable[[], object] = lambda: None
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         return self
 

@@ -1,22 +1,21 @@
-"""Parts and batches of an evaluation: always the same, whole, and in their order."""
+"""Parts and batches of an evaluation: always the same, and in their order."""
 
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacolab.stages.evaluate import shards
-from tacolab.stages.evaluate.shards import Part, Shards, ahead, batches, parts
+from tacolab.stages.evaluate import batches as module
+from tacolab.stages.evaluate.batches import ahead, batches, parts
 
 SIZES = st.lists(st.sampled_from([(64, 64), (64, 128), (300, 200), (128, 64)]), max_size=40)
 
 
 @given(SIZES)
 def test_parts_and_batches_hold_every_item_once_and_in_order(sizes: list[tuple[int, int]]) -> None:
-    for cut, limit in ((parts, shards.PART), (batches, shards.BATCH)):
+    for cut, limit in ((parts, module.PART), (batches, module.BATCH)):
         found = cut(sizes)
         assert [i for part in found for i in part] == list(range(len(sizes)))
         for part in found:
@@ -48,18 +47,3 @@ def test_an_error_ahead_reaches_the_caller() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(ahead(make, [2, 1, 0, 1]))
-
-
-def test_kept_parts_are_not_missing_and_come_back_whole(tmp_path: Path) -> None:
-    ranges = [range(2), range(2, 3)]
-    kept = Shards(tmp_path, ranges)
-    kept.save(ranges[1], Part([{"a": None}], {"x/y.bin": b"\x00\xff"}))
-    again = Shards(tmp_path, ranges)
-    assert again.missing == [ranges[0]]
-    again.save(ranges[0], Part([{"a": 1.5}, {"a": "ü"}], {}))
-    assert [(part.rows, dict(part.files)) for part in again] == [
-        ([{"a": 1.5}, {"a": "ü"}], {}),
-        ([{"a": None}], {"x/y.bin": b"\x00\xff"}),
-    ]
-    # Other parts, from another version or list, are not taken for these.
-    assert Shards(tmp_path, [range(3)]).missing == [range(3)]
