@@ -54,7 +54,7 @@ def make(artefact: Artefact, **description: Any) -> None:
     """Stand-ins for an artefact's files; the JSON says what is given."""
     for path in artefact.files:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"gpus": 1} | description | {"key": artefact.key, "text": artefact.text}
+        content = {"gpus": 1} | description | {"key": artefact.key, "text": artefact.ingredients}
         path.write_text(json.dumps(content) if path.suffix == ".json" else "")
 
 

@@ -121,7 +121,7 @@ def test_the_keys_of_today_are_those_of_tomorrow() -> None:
 def test_a_key_is_eight_hex_digits_of_the_text_that_is_stored() -> None:
     for artefact in BASE:
         # As it is read back from the JSON beside the artefact.
-        assert digest(json.loads(json.dumps(artefact.text))) == artefact.key
+        assert digest(json.loads(json.dumps(artefact.ingredients))) == artefact.key
         assert len(artefact.key) == 8
         assert int(artefact.key, 16) >= 0
 

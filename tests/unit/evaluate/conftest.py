@@ -25,7 +25,7 @@ def write_model(plan: Plan, artefact: Artefact) -> None:
             weight.fill_(5)
     model, description = artefact.files
     atomic.write(model, lambda path: save_file(codec.exported(), path))
-    content = {"key": artefact.key, "text": artefact.text, "sha256": intact.sha256(model)}
+    content = {"key": artefact.key, "text": artefact.ingredients, "sha256": intact.sha256(model)}
     atomic.write_json(description, content)
 
 

@@ -146,7 +146,7 @@ def fill(plan: Plan) -> None:
             "slurm_job": None,
             "command": "tacolab",
         }
-        described = {"key": artefact.key, "text": artefact.text, "provenance": made}
+        described = {"key": artefact.key, "text": artefact.ingredients, "provenance": made}
         if artefact.stage in (TRAIN, IMPORTED):
             text = artefact.names["arm"] == "taco"
             described |= {

@@ -51,7 +51,7 @@ def test_the_summary_says_what_the_encoder_does_not_see(study: Callable[..., Pla
     write_captions(artefact.inputs["captions"], {"a.jpg": ["dog" + " the" * 16, "", ""]})
     run_stage(plan, artefact, 1)
     summary = json.loads(artefact.files[1].read_text())
-    assert summary["text"] == artefact.text and summary["provenance"]["spacy"]
+    assert summary["text"] == artefact.ingredients and summary["provenance"]["spacy"]
     assert (summary["captions"], summary["positions"]) == (3, 16)
     assert summary["mean_tokens"] == pytest.approx(17 / 3, abs=1e-3)
     assert summary["captions_cut"] == pytest.approx(1 / 3, abs=1e-6)

@@ -69,7 +69,7 @@ def test_only_training_captions_are_counted(study: Callable[..., Plan]) -> None:
     content = json.loads(artefact.path.read_text())
     assert content["idf"] == vocabulary.load(artefact.path) == vocabulary.fit(CAPTIONS)[0]
     assert (content["captions"], content["words"], content["counts"]["dog"]) == (4, 7, 4)
-    assert content["text"] == artefact.text and content["provenance"]["scikit-learn"]
+    assert content["text"] == artefact.ingredients and content["provenance"]["scikit-learn"]
 
 
 def test_training_captions_without_a_word_are_named(study: Callable[..., Plan]) -> None:

@@ -23,7 +23,7 @@ COVERED = {
     "plan": "where things lie, and what is made from what; the keys of the inputs stand in the key",
     "files": "how files are written and read, which changes no number in them",
     "cluster": "where a job runs, and when",
-    "codec": "an edit that changes what is learnt or coded raises the recipe number of train or code",
+    "codec": "an edit that changes what is learnt or coded raises the recipe of train or code",
     "stages.evaluate.code": "the recipe number of code",
 }
 

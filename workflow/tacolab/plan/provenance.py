@@ -30,7 +30,7 @@ def describe(artefact: Artefact, **facts: Any) -> dict[str, Any]:
     """The content of that file; facts: what its stage says of it, ready for JSON."""
     return {
         "key": artefact.key,
-        "text": artefact.text,
+        "text": artefact.ingredients,
         **facts,
         "provenance": provenance(),
     }

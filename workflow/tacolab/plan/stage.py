@@ -154,8 +154,8 @@ class Artefact:
     inputs: Mapping[str, Artefact] = field(default_factory=dict)
 
     @cached_property
-    def text(self) -> dict[str, Any]:
-        """Everything the key stands for; stored in the artefact's JSON."""
+    def ingredients(self) -> dict[str, Any]:
+        """Everything the key stands for; `text` in the artefact's JSON."""
         inputs = {_FIRST_CALLED.get(role, role): a.key for role, a in self.inputs.items()}
         return {
             "stage": self.stage.called or self.stage.name,
@@ -166,7 +166,7 @@ class Artefact:
 
     @cached_property
     def key(self) -> str:
-        return digest(self.text)
+        return digest(self.ingredients)
 
     @property
     def folder(self) -> Path:

@@ -58,7 +58,7 @@ class TrainState:
         content = {
             "generation": generation,
             "key": artefact.key,
-            "recipe": json.dumps(artefact.text, sort_keys=True),
+            "recipe": json.dumps(artefact.ingredients, sort_keys=True),
             "history_bytes": history.sync(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -113,7 +113,7 @@ def _machine() -> dict[str, int | str]:
 
 def _difference(content: dict[str, Any], artefact: Artefact) -> str:
     """The first differing part of two recipes, for a message."""
-    theirs, ours = json.loads(content["recipe"]), artefact.text
+    theirs, ours = json.loads(content["recipe"]), artefact.ingredients
     for part in ("recipe", "spec", "inputs"):
         old, new = theirs.get(part), ours[part]
         if isinstance(old, dict) and isinstance(new, dict):
