@@ -211,6 +211,12 @@ def test_exported_epochs_and_warm_starts() -> None:
     )
 
 
+def test_what_is_wrong_in_the_other_arm_is_told_of_that_one() -> None:
+    study = changed("arms/taco/training", {"start": {"arm": "later", "lmbda": "0.0016"}})
+    study["arms"]["later"] = {"text": "unknown", "captions": "human"}
+    assert problem(study).startswith("arms.later.text: unknown text encoder 'unknown'")
+
+
 def test_an_arm_may_be_taken_out() -> None:
     study = changed("training/start", OWN)
     study["arms"]["image-only"]["training"] = {"start": "fresh"}

@@ -39,10 +39,12 @@ def check(study: Study) -> None:
         else:
             _recipe(study, name, arm, study.recipe(name))
             _extra_seeds(study, name, arm)
-            check_start(study, name, _place(name, arm, "start"))
         _baseline(study, name, arm)
         _exported_epoch(study, name, arm)
         _captions(study, name, arm)
+    for name, arm in study.arms.items():  # each looks at others
+        if not arm.checkpoints:
+            check_start(study, name, _place(name, arm, "start"))
     _anchors(study)
     _known("protocol.baseline", study.protocol.baseline, study.arms, "arm")
     for dataset, how in study.protocol.datasets.items():

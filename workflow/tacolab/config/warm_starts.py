@@ -15,9 +15,8 @@ def check_start(study: Study, name: str, path: str) -> None:
     """Raises the first contradiction in the arm's `start`, which is written at `path`."""
     recipe = study.recipe(name)
     start = recipe.start
-    if study.arms[name].of or not isinstance(
-        start, Start
-    ):  # the other arm's start is looked at itself
+    # Of an exported epoch, the other arm's start is looked at itself.
+    if study.arms[name].of or not isinstance(start, Start):
         return
     _milestones(path, start, recipe)
     if start.lmbda is None:
