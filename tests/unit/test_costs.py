@@ -12,7 +12,7 @@ import yaml
 from tacolab import config
 from tacolab.errors import UserError
 from tacolab.overview import costs
-from tacolab.overview.costs import Costs
+from tacolab.overview.costs import Costs, Work
 from tacolab.plan import Artefact, Plan
 from tacolab.plan.stages import PARAMETERS
 from tacolab.readers.networks import build_codec
@@ -183,7 +183,8 @@ def test_other_speeds_jobs_and_gpus() -> None:
     [([], 2, 0), ([5], 3, 5), ([1, 2, 3], 2, 3), ([3, 3, 4, 4, 6], 2, 11), ([1] * 7, 3, 3)],
 )
 def test_the_longest_models_start_first(hours: list[float], gpus: int, expected: float) -> None:
-    assert costs.schedule(hours, gpus) == expected
+    trainings = [Work(str(n), None, hours=each, segments=1) for n, each in enumerate(hours)]
+    assert costs.schedule(trainings, gpus) == expected
 
 
 # -- what is there already ----------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What the committed configs plan, and what a user sees when something is missing."""
 
+import contextlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +12,8 @@ import yaml
 
 import authors_file
 from conftest import DEMO, ROOT, Project
+from tacolab.config import load
+from tacolab.plan import Plan
 
 SHARED = ROOT.parent / "shared" / "data"
 PUBLISHED = ("0.0008", "0.0016", "0.004", "0.009", "0.015")
@@ -91,6 +95,22 @@ def test_a_phase_limits_the_workflow(clone: Project) -> None:
     dry = clone.snakemake("-n", *phases, "phase=3")
     assert dry.returncode == 2
     assert "phase: there is no phase 3: `phases` has 2" in dry.stderr
+
+
+def test_a_warm_start_is_planned_after_its_model(clone: Project) -> None:
+    """An arm starts from another's model: its training has that model's files as input."""
+    warm = 'training: {start: {arm: image-only, lmbda: "0.015"}}\n'
+    arm = f'  again:\n    text: null\n    captions: human\n    lambdas: ["0.004"]\n    {warm}'
+    jobs = clone.planned()
+    clone.edit(DEMO, "protocol:\n", f"{arm}\nprotocol:\n")
+    assert clone.planned()["train"] == jobs["train"] + 1
+    with contextlib.chdir(clone.folder):
+        plan = Plan(load(Path(DEMO)))
+    model = plan.find("train", arm="again")
+    dry = clone.snakemake("--dry-run", str(model.path))
+    assert dry.returncode == 0, dry.stderr
+    trained = re.findall(r"training (\S+) at lambda", dry.stdout)
+    assert trained == ["image-only", "again"]
 
 
 def test_token_weights_are_planned_for_what_an_arm_reads(clone: Project) -> None:

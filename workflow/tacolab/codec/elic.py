@@ -382,7 +382,7 @@ class Elic(nn.Module):
         except ValueError as error:
             raise ValueError(f"this state dict is of no network: {error}; {READ_FROM}") from None
         network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
-        check_fit(weights, model.state_dict(), network)
+        check_fit(weights, model.state_dict(), network, READ_FROM)
         model.load_state_dict(weights)
         return model
 

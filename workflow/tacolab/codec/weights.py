@@ -115,8 +115,13 @@ def _shape(weights: Mapping[str, Tensor], name: str, dimensions: int, what: str)
     return shape
 
 
-def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str) -> None:
-    """Raises ValueError listing all tensors that are missing, extra or of the wrong shape."""
+def check_fit(
+    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str, sizes: str = ""
+) -> None:
+    """Raises ValueError listing all tensors that are missing, extra or of the wrong shape.
+
+    sizes: where those of the network come from, said with wrong shapes.
+    """
     missing = [name for name in expected if name not in weights]
     extra = [name for name in weights if name not in expected]
     wrong = [
@@ -126,7 +131,14 @@ def check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], net
     ]
     found = {"missing": missing, "extra": extra, "wrong shape": wrong}
     lines = [f"  {kind} ({len(x)}): {', '.join(x)}" for kind, x in found.items() if x]
-    if wrong:
-        lines.append(f"  {READ_FROM}")
+    if wrong and sizes:
+        lines.append(f"  {sizes}")
     if lines:
         raise ValueError("\n".join([f"this state dict does not fit {network}:", *lines]))
+
+
+def in_one_line(misfit: ValueError) -> str:
+    """What `check_fit` says, cut to the length of a message."""
+    head, *lists = str(misfit).splitlines()
+    found = " ".join([head, "; ".join(line.strip() for line in lists)]).strip()
+    return f"{found[:240]} ..." if len(found) > 240 else found

@@ -19,6 +19,7 @@ from tacolab.config.models import (
     Training,
 )
 from tacolab.config.protocol import EvaluationSet
+from tacolab.config.warm_starts import check_start
 
 if TYPE_CHECKING:
     from tacolab.config.study import Study
@@ -41,6 +42,9 @@ def check(study: Study) -> None:
         _baseline(study, name, arm)
         _exported_epoch(study, name, arm)
         _captions(study, name, arm)
+    for name, arm in study.arms.items():  # each looks at others
+        if not arm.checkpoints:
+            check_start(study, name, _place(name, arm, "start"))
     _anchors(study)
     _known("protocol.baseline", study.protocol.baseline, study.arms, "arm")
     for dataset, how in study.protocol.datasets.items():
@@ -150,28 +154,34 @@ def _no_training(name: str, arm: Arm) -> None:
             raise wrong(f"arms.{name}.{key}", message)
 
 
-def _recipe(study: Study, name: str, arm: Arm, recipe: Training) -> None:
-    def place(key: str) -> str:
-        own = getattr(arm.training, key) is not None
-        return f"arms.{name}.training.{key}" if own else f"training.{key}"
+def _place(name: str, arm: Arm, key: str) -> str:
+    """Where an entry of the arm's recipe is written."""
+    own = getattr(arm.training, key) is not None
+    return f"arms.{name}.training.{key}" if own else f"training.{key}"
 
-    _known(place("dataset"), recipe.dataset, study.datasets, "data set")
+
+def _recipe(study: Study, name: str, arm: Arm, recipe: Training) -> None:
+    _known(_place(name, arm, "dataset"), recipe.dataset, study.datasets, "data set")
     smallest = study.datasets[recipe.dataset].min_side
     if recipe.crop > smallest:
         raise wrong(
-            place("crop"),
+            _place(name, arm, "crop"),
             f"{recipe.crop} is larger than the smallest image that "
             f"datasets.{recipe.dataset}.min_side = {smallest} allows",
         )
     if recipe.batch % study.execution.gpus:
         raise wrong(
-            place("batch"),
+            _place(name, arm, "batch"),
             f"{recipe.batch} samples cannot be shared equally by execution.gpus = "
             f"{study.execution.gpus}; change one of them",
         )
+    # A warm start may be shorter, and then exports what it reaches.
+    epochs = max(study.recipe_at(name, lmbda).epochs for lmbda in study.lambdas_of(name))
     for epoch in recipe.export_epochs:
-        if not 1 <= epoch <= recipe.epochs:
-            raise wrong(place("export_epochs"), f"{epoch} is not in 1 ... {recipe.epochs} epochs")
+        if not 1 <= epoch <= epochs:
+            raise wrong(
+                _place(name, arm, "export_epochs"), f"{epoch} is not in 1 ... {epochs} epochs"
+            )
 
 
 def _extra_seeds(study: Study, name: str, arm: Arm) -> None:
@@ -202,6 +212,14 @@ def _exported_epoch(study: Study, name: str, arm: Arm) -> None:
             f"{arm.of.epoch} is not among the export_epochs of arm '{arm.of.arm}': "
             f"{', '.join(map(str, exported)) or 'it has none'}",
         )
+    for lmbda in study.lambdas_of(name):
+        reached = study.recipe_at(name, lmbda)
+        if arm.of.epoch not in reached.export_epochs:
+            raise wrong(
+                f"arms.{name}.of.epoch",
+                f"arm '{arm.of.arm}' starts warm at '{lmbda}' and has {reached.epochs} epochs "
+                "there; leave that lambda out",
+            )
 
 
 def _captions(study: Study, name: str, arm: Arm) -> None:

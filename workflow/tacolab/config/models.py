@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
 
-from tacolab.config.fields import FileRef, Name, Place, Strict, expand, wrong
+from tacolab.config.fields import FileRef, Lmbda, Name, Place, Strict, expand, wrong
 
 # Hub name, folder or installed package: an empty one would be the current folder.
 Model = Annotated[str, Field(min_length=1), AfterValidator(expand)]
@@ -297,6 +297,59 @@ class CodecSize(Strict):
         return self
 
 
+class Start(Strict):
+    """A warm start: weights of another model, and how long they are trained on."""
+
+    arm: Name | None = Field(
+        None,
+        description="the arm whose model gives its weights, trained here or with `checkpoints`; "
+        "`null`: the arm itself, whose model at `lmbda` starts fresh",
+    )
+    lmbda: Lmbda | None = Field(
+        None, description="lambda of that model; always that of the study's `seed`"
+    )
+    file: Place | None = Field(
+        None, description="instead of `lmbda`: a model file (`model.safetensors`) below `data_root`"
+    )
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="of that file, which needs it"
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="of the models that start warm; `null`: as of the others"
+    )
+    milestones: tuple[int, ...] | None = Field(
+        None, description="of the models that start warm; `null`: as of the others"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Start:
+        if (self.lmbda is None) == (self.file is None):
+            raise wrong("lmbda", "name the lambda of a model, or a `file`: one of both")
+        if self.file is None and self.sha256:
+            raise wrong("sha256", "belongs to a `file`; take it out")
+        if self.file and self.arm:
+            raise wrong("arm", "the weights are those of `file`; take one of both out")
+        if self.file and not self.sha256:
+            raise wrong(
+                "sha256",
+                f"is missing: a training needs the same start after every stop "
+                f"(`sha256sum {self.file}`)",
+            )
+        return self
+
+    @property
+    def ref(self) -> FileRef | None:
+        """The file, with its pin; None for a model of the study."""
+        return FileRef(path=self.file, sha256=self.sha256) if self.file else None
+
+
+# A tagged union, for the words of errors.
+StartFrom = Annotated[
+    Annotated[Literal["fresh"], Tag("fresh")] | Annotated[Start, Tag("warm")],
+    Discriminator(lambda value: "fresh" if isinstance(value, str) else "warm"),
+]
+
+
 class Training(Strict):
     """A recipe. The defaults are the published one (spec: TACO, ICML 2024)."""
 
@@ -334,6 +387,11 @@ class Training(Strict):
         (), description="also export the model after these epochs"
     )
     validation_images: int = Field(500, ge=1, description="images held out of the training set")
+    start: StartFrom = Field(
+        "fresh",
+        description="`fresh`: weights drawn at random, as published; or a mapping: weights of "
+        "another model (below)",
+    )
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,15 @@ from tacolab.config.arms import Arm, resolved
 from tacolab.config.consistent import check
 from tacolab.config.execution import Execution
 from tacolab.config.fields import OWN, InKey, Lmbda, Name, Place, Seed, Strict
-from tacolab.config.models import Captions, CodecSize, Dataset, TextEncoder, TokenWeights, Training
+from tacolab.config.models import (
+    Captions,
+    CodecSize,
+    Dataset,
+    Start,
+    TextEncoder,
+    TokenWeights,
+    Training,
+)
 from tacolab.config.protocol import Protocol
 from tacolab.config.timing import Timing
 
@@ -65,8 +73,31 @@ class Study(Strict):
 
     def recipe(self, arm: str) -> Training:
         """The arm's recipe: `training` with the arm's changes."""
-        change = self.arms[arm].training.model_dump(exclude_none=True)
-        return self.training.model_copy(update=change)
+        change = self.arms[arm].training
+        given = {name: getattr(change, name) for name in change.model_fields_set}
+        return self.training.model_copy(update={k: v for k, v in given.items() if v is not None})
+
+    def recipe_at(self, arm: str, lmbda: str) -> Training:
+        """How the arm's model at this lambda is trained.
+
+        Its `start` is `fresh`, or names the arm that gives the weights (or the file); epochs,
+        milestones and exports are then those of the warm start.
+        """
+        of = self.arms[arm].of
+        arm = of.arm if of else arm
+        recipe = self.recipe(arm)
+        start = recipe.start
+        if not isinstance(start, Start):
+            return recipe
+        if not start.file:
+            start = start.model_copy(update={"arm": start.arm or arm})
+        if (start.arm, start.lmbda) == (arm, lmbda):  # the others start from this one
+            return recipe.model_copy(update={"start": "fresh"})
+        epochs = start.epochs or recipe.epochs
+        milestones = recipe.milestones if start.milestones is None else start.milestones
+        exported = tuple(epoch for epoch in recipe.export_epochs if epoch <= epochs)
+        change = {"epochs": epochs, "milestones": milestones, "export_epochs": exported}
+        return recipe.model_copy(update={"start": start, **change})
 
     def lambdas_of(self, arm: str) -> list[str]:
         """Lambdas of an arm, as they are spelled in paths."""

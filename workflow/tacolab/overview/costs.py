@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tacolab.overview.artefacts import size
 from tacolab.overview.known import Speed, pairs, pictures_of, speed
 from tacolab.plan import Artefact, Pictures, Plan
-from tacolab.plan.stages import CAPTIONS, CODED_BPP
+from tacolab.plan.stages import CAPTIONS, CODED_BPP, TRAIN
 from tacolab.readers.training_folder import steps_done
 
 if TYPE_CHECKING:
@@ -28,11 +28,16 @@ SAVING = 5 / 60  # hours before its limit at which a job is warned
 
 @dataclass(frozen=True)
 class Work:
-    """What is left of a training: samples, hours on one GPU, and jobs that share them."""
+    """What is left of a training: samples, hours on one GPU, and jobs that share them.
 
-    samples: int | None
-    hours: float | None
-    segments: int | None
+    start: of a warm one, the model that must be there before.
+    """
+
+    model: str
+    start: str | None
+    samples: int | None = None
+    hours: float | None = None
+    segments: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,20 +143,21 @@ class Pricing:
 
     def _work(self, model: Artefact) -> Work:
         study = self.plan.study
-        recipe = study.recipe(model.names["arm"])
+        recipe = study.recipe_at(model.names["arm"], model.names["lmbda"])
+        start = str(model.inputs["start"]) if "start" in model.inputs else None
         if recipe.crop not in self._speeds:
             self._speeds[recipe.crop] = speed(study, recipe.crop, self.rate)
         per_epoch = pairs(study, model, self._pictures(model))
         if per_epoch is None:
-            return Work(None, None, None)
+            return Work(str(model), start)
         steps = recipe.epochs * (per_epoch // recipe.batch)
         samples = max(0, steps - steps_done(model)) * recipe.batch
         rate = self._speeds[recipe.crop].rate
         if rate is None:
-            return Work(samples, None, None)
+            return Work(str(model), start, samples)
         hours = samples / rate / 3600
         segments = max(1, math.ceil(hours / (self.hours_per_job - START - SAVING)))
-        return Work(samples, hours + segments * START, segments)
+        return Work(str(model), start, samples, hours + segments * START, segments)
 
     def _dollars(self, artefact: Artefact, pictures: Pictures | None) -> float | None:
         """What is still to be asked of a paid API."""
@@ -220,6 +226,7 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
         f"GPU hours: of training alone, with {START * 60:.0f} minutes to start each job of at most "
         f"{hours_per_job:g} h. Days: {gpus_at_once} models at once, the longest first; how long "
         "jobs wait in the queue is unknown and not in it.",
+        *_warm_notes(plan),
         "Disk, an estimate: packed images, weights with exports and two checkpoints each, files "
         f"coded at {CODED_BPP} bit per pixel.",
         *pricing.api_notes(),
@@ -227,12 +234,22 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
     return Costs(phases, total, notes)
 
 
+def _warm_notes(plan: Plan) -> Iterator[str]:
+    models = plan.every(TRAIN)
+    warm = [model for model in models if "start" in model.inputs or "start" in model.spec]
+    if warm:
+        epochs = ", ".join(str(n) for n in sorted({m.spec["training"]["epochs"] for m in warm}))
+        yield (
+            f"Warm starts: {len(warm)} of {len(models)} models begin with the weights of another "
+            f"and have {epochs} epochs; not the published recipe."
+        )
+
+
 def _row(phase: str, lambdas: list[str], cost: Cost, gpus_at_once: int) -> Row:
     samples = [work.samples for work in cost.trainings if work.samples is not None]
     # Hours and segments are known together.
-    timed = [(w.hours, w.segments) for w in cost.trainings if w.hours is not None and w.segments]
+    timed = [work for work in cost.trainings if work.hours is not None]
     counted, known = len(samples) == len(cost.trainings), len(timed) == len(cost.trainings)
-    hours = [hours for hours, _ in timed]
     return Row(
         phase=phase,
         lambdas=lambdas,
@@ -241,20 +258,32 @@ def _row(phase: str, lambdas: list[str], cost: Cost, gpus_at_once: int) -> Row:
         evaluations=cost.evaluations,
         other_jobs=cost.other_jobs,
         samples=sum(samples) if counted else None,
-        gpu_hours=sum(hours) if known else None,
-        days=schedule(hours, gpus_at_once) / 24 if known else None,
-        segments=max((segments for _, segments in timed), default=0) if known else None,
+        gpu_hours=sum(map(_hours, timed)) if known else None,
+        days=schedule(timed, gpus_at_once) / 24 if known else None,
+        segments=max((work.segments or 0 for work in timed), default=0) if known else None,
         disk=cost.disk,
         dollars=cost.dollars,
     )
 
 
-def schedule(hours: Iterable[float], gpus: int) -> float:
-    """Hours until all models are trained, one on each GPU, the longest first."""
-    busy = [0.0] * gpus
-    for model in sorted(hours, reverse=True):
-        heapq.heapreplace(busy, busy[0] + model)
+def schedule(trainings: Iterable[Work], gpus: int) -> float:
+    """Hours until all models are trained, one on each GPU, the longest first.
+
+    A warm start waits for its model. Of unknown hours none are counted.
+    """
+    busy, ends = [0.0] * gpus, dict[str, float]()
+    waiting = {work.model: work for work in sorted(trainings, key=_hours, reverse=True)}
+    while waiting:
+        work = next(work for work in waiting.values() if work.start not in waiting)
+        begin = max(busy[0], ends.get(work.start or "", 0.0))
+        ends[work.model] = begin + _hours(work)
+        heapq.heapreplace(busy, ends[work.model])
+        del waiting[work.model]
     return max(busy)
+
+
+def _hours(work: Work) -> float:
+    return work.hours or 0.0
 
 
 def _by_phase(plan: Plan) -> dict[int, list[Artefact]]:

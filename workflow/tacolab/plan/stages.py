@@ -23,6 +23,7 @@ from tacolab.config import (
     Ofa,
     Samples,
     Shuffled,
+    Start,
     Study,
 )
 from tacolab.plan.stage import Artefact, Pictures, Required, Stage
@@ -194,8 +195,11 @@ def _text_needs(spec: Any) -> Iterator[Required]:
             yield Required("model", ClipText(kind="clip").model, "tokenizer")
 
 
-def _train_needs(_: Study, model: Artefact) -> Iterator[Required]:
+def _train_needs(study: Study, model: Artefact) -> Iterator[Required]:
     yield from _text_needs(model.spec)
+    start = study.recipe_at(model.names["arm"], model.names["lmbda"]).start
+    if isinstance(start, Start) and start.ref:
+        yield _file(f"weights that {model.names['arm']} starts from", start.ref)
     if model.spec["training"]["joint_weight"] > 0:
         yield Required("model", model.spec["training"]["joint_model"], "L_joint")
     yield Required("model", LPIPS, "LPIPS")
@@ -272,15 +276,26 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
         # With a pin the content says all, wherever the file lies.
         spec["weights"] = {"sha256": file.sha256} if file.sha256 else {"path": str(file.path)}
         return plan.add(Artefact(IMPORTED, names, spec))
-    recipe = study.recipe(arm)
+    recipe = study.recipe_at(arm, lmbda)
     spec["seed"] = seed
-    spec["training"] = recipe.model_dump(mode="json", exclude={"dataset"})
+    spec["training"] = recipe.model_dump(mode="json", exclude={"dataset", "start"})
     inputs = {
         "data": data(plan, recipe.dataset),
         "captions": captions(plan, recipe.dataset, how.source(recipe.dataset)),
     }
     inputs |= _weighted(plan, arm, inputs)
+    if isinstance(recipe.start, Start):
+        if recipe.start.file:
+            spec["start"] = {"sha256": recipe.start.sha256}
+        else:
+            inputs["start"] = _giver(plan, recipe.start)
     return plan.add(Artefact(TRAIN, names, spec, inputs))
+
+
+def _giver(plan: Plan, start: Start) -> Artefact:
+    """The model of the study that gives its weights: that of the study's seed."""
+    assert start.arm and start.lmbda  # so says Study.recipe_at
+    return model(plan, start.arm, start.lmbda, plan.study.seed)
 
 
 # -- Evaluation ------------------------------------------------------------------------------------

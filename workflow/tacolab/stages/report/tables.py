@@ -24,6 +24,7 @@ from tacolab.stages.report.measure import (
 )
 from tacolab.stages.report.measure.codings import sampled
 from tacolab.stages.report.page.shown_tables import latex, markdown
+from tacolab.stages.report.training import warm_start
 
 
 def results(study: Study, inputs: Inputs) -> pd.DataFrame:
@@ -40,12 +41,12 @@ def _timing(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns={"low": "milliseconds_low", "high": "milliseconds_high"})
 
 
-def models(inputs: Inputs) -> pd.DataFrame:
+def models(study: Study, inputs: Inputs) -> pd.DataFrame:
     """The trained models: what each cost and where it came from."""
-    return pd.DataFrame([_model(model) for model in inputs.models], columns=_MODEL)
+    return pd.DataFrame([_model(study, model) for model in inputs.models], columns=_MODEL)
 
 
-def _model(model: Model) -> dict[str, Any]:
+def _model(study: Study, model: Model) -> dict[str, Any]:
     info = model.info
     seconds = info.get("seconds")
     best = info.get("validation", {}).get("best", {})
@@ -55,6 +56,7 @@ def _model(model: Model) -> dict[str, Any]:
         "lmbda": model.lmbda,
         "seed": model.seed,
         "key": model.artefact.key,
+        "start": warm_start(study, model.arm, model.lmbda) if model.trained else "",
         "epochs": info.get("epochs"),
         "steps": info.get("steps"),
         "pairs": info.get("samples"),
@@ -69,7 +71,7 @@ def _model(model: Model) -> dict[str, Any]:
 
 
 _MODEL = [
-    *("arm", "lmbda", "seed", "key", "epochs", "steps", "pairs", "minutes", "segments"),
+    *("arm", "lmbda", "seed", "key", "start", "epochs", "steps", "pairs", "minutes", "segments"),
     *("best_step", "best_loss", "parameters", "adapter_parameters", "revision"),
 ]
 
@@ -97,7 +99,7 @@ def make(study: Study, inputs: Inputs) -> dict[str, pd.DataFrame]:
         "keywords": keywords.table(study, singles, far),
         "reproduced": reproduced,
         "timing": _timing(inputs.timing),
-        "models": models(inputs),
+        "models": models(study, inputs),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from tacolab.config import Start, Study
 from tacolab.files import json_lines
 from tacolab.plan import Artefact
 
@@ -59,6 +60,16 @@ def read(model: Artefact) -> TrainingHistory:
     return TrainingHistory(
         names["arm"], names["lmbda"], names["seed"], done, last, steps, epochs, curve
     )
+
+
+def warm_start(study: Study, arm: str, lmbda: str) -> str:
+    """Whose weights a training starts with, in words; empty where it starts fresh."""
+    start = study.recipe_at(arm, lmbda).start
+    if not isinstance(start, Start):
+        return ""
+    if start.file:
+        return f"{start.file.name} (sha256 {str(start.sha256)[:8]})"
+    return f"{start.arm} at λ {start.lmbda}"
 
 
 def _whole(curve: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Stage `train`: one model per arm, lambda and seed; killable at any instant.
 
 From the outside in: segment.py (the folder, SLURM, the outputs), loop.py (resume, step, stop),
-step.py (one step), losses.py (what is minimised). Data, network and optimisers: assemble.py.
+step.py (one step), losses.py (what is minimised). Data, network and optimisers: assemble.py,
+weights of another model: warm_start.py.
 """
 
 from tacolab.plan import Artefact, Options, Plan

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,7 +17,7 @@ from tacolab.readers.networks import build_codec, build_text
 from tacolab.readers.packed import Packed
 from tacolab.readers.pictures import centre_crop
 from tacolab.readers.token_weight_table import WeightTable
-from tacolab.stages.train import distributed, samples
+from tacolab.stages.train import distributed, samples, warm_start
 from tacolab.stages.train.losses import RateDistortion, one_tower
 from tacolab.stages.train.staging import staged
 from tacolab.stages.train.stop import ignore_in_worker
@@ -39,6 +40,7 @@ class Run:
     encoder: FrozenText | None
     one_tower: bool  # it is also that of L_joint
     criterion: RateDistortion
+    start: dict[str, Any] | None  # of a warm start: whose weights the first step found
     state: TrainState
 
     @property
@@ -70,10 +72,13 @@ class Run:
 
 
 def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Run:
-    """Open the data and build networks with their initial weights (no checkpoint read yet)."""
+    """Open the data and build networks with their initial weights (no checkpoint read yet).
+
+    These are the same at every segment, whether drawn or those of another model.
+    """
     study = plan.study
     arm, seed = artefact.names["arm"], int(artefact.names["seed"])
-    recipe = study.recipe(arm)
+    recipe = study.recipe_at(arm, artefact.names["lmbda"])
     device = pick_device(study.execution.device, options.threads)
 
     folder = artefact.inputs["data"].folder
@@ -100,7 +105,9 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
     encoder = build_text(study, arm)
     criterion = RateDistortion(recipe, float(artefact.names["lmbda"]))
     torch.manual_seed(seed)
-    model = build_codec(study, arm).to(device)
+    model = build_codec(study, arm)
+    start = warm_start.fill(model, study, artefact)
+    model = model.to(device)
     return Run(
         artefact=artefact,
         recipe=recipe,
@@ -121,5 +128,6 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
         encoder=encoder.to(device) if encoder else None,
         one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
         criterion=criterion.to(device),
+        start=start,
         state=TrainState.fresh(model, recipe),
     )

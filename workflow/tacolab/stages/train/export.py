@@ -38,6 +38,7 @@ def describe_training(run: Run, segments: SegmentLog, tokens: dict[str, float] |
     """Write model.json of a trained model. tokens: how much of the captions the encoder reads."""
     state = run.state
     how = {
+        "start": run.start,
         "steps": state.step,
         "epochs": run.recipe.epochs,
         "samples": len(run.crops),

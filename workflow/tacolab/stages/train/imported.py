@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tacolab.codec import Elic
 from tacolab.codec.fixed_point import OutOfRangeError
-from tacolab.codec.weights import normalise
+from tacolab.codec.weights import in_one_line, normalise
 from tacolab.errors import UserError
 from tacolab.files import atomic, torch_files
 from tacolab.plan import Artefact, Options, Plan
@@ -73,10 +73,9 @@ def _load(weights: Mapping[str, Tensor], arm: Elic, path: Path) -> Elic:
     try:
         model = type(arm).from_state_dict(weights)
     except ValueError as error:
-        head, *lists = str(error).splitlines()
-        found = " ".join([head, "; ".join(line.strip() for line in lists)]).strip()
-        shown = f"{found[:240]} ..." if len(found) > 240 else found
-        raise UserError(f"{path}: {shown}; name the right file, or the codec's size") from None
+        raise UserError(
+            f"{path}: {in_one_line(error)}; name the right file, or the codec's size"
+        ) from None
     shapes = {name: value.shape for name, value in model.named_parameters()}
     for name, value in arm.named_parameters():
         if shapes.get(name) != value.shape:

@@ -15,7 +15,7 @@ from tacolab.stages.report.figures.style import (
     legend,
     no_values,
 )
-from tacolab.stages.report.training import TrainingHistory, table
+from tacolab.stages.report.training import TrainingHistory, table, warm_start
 
 
 def training(
@@ -40,8 +40,10 @@ def training(
             axes.plot(known["epoch"], known[name], **look)
         last = one.curve[one.curve["epoch"].notna()].tail(1)
         state = "" if one.done else f", at step {one.step:,}"
+        start = warm_start(study, one.arm, one.lmbda)
+        origin = f", from {start}" if start else ""
         seed = f", seed {one.seed}" if int(one.seed) != study.seed else ""
-        entries[f"{one.arm}{seed}{state}"] = plain
+        entries[f"{one.arm}{origin}{seed}{state}"] = plain
         value = last["validation"].fillna(last["loss"])
         axes.plot(last["epoch"].to_numpy(), value.to_numpy(), **style | {"linestyle": "none"})
     if chosen:

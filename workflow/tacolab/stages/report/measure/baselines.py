@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from tacolab.config import Study
+from tacolab.config import Start, Study
 from tacolab.stages.report.inputs import Model
+from tacolab.stages.report.training import warm_start
 
 # Human captions of COCO are five per image and some more, an API gives five.
 TOLERANCE = 0.01
 # What else of a recipe must be the same: all but its set, its length and what is only looked at.
-APART = {"dataset", "epochs", "milestones", "export_epochs", "validation_images"}
+APART = {"dataset", "epochs", "milestones", "export_epochs", "validation_images", "start"}
 
 
 def mismatches(study: Study, models: Sequence[Model]) -> dict[str, str]:
@@ -25,24 +26,57 @@ def _mismatch(study: Study, arm: str, pairs: Mapping[str, int]) -> str:
     reference = study.baseline_of(arm)
     if why := stand_ins(study, arm, reference):
         return why
-    epochs = _epochs(study, arm), _epochs(study, reference)
-    if None in epochs:
-        return ""
-    if epochs[0] != epochs[1]:
-        return f"trained for {epochs[0]} epochs against {epochs[1]}: not comparable"
+    if study.arms[arm].checkpoints or study.arms[reference].checkpoints:
+        return ""  # trained by others
+    lambdas, known = study.lambdas_of(arm), study.lambdas_of(reference)
+    for lmbda in [lmbda for lmbda in lambdas if lmbda in known] or lambdas:
+        if why := _unlike(study, arm, reference, lmbda):
+            return why
     own, other = (pairs.get(_trained_as(study, name)) for name in (arm, reference))
     if own and other and abs(own / other - 1) > TOLERANCE:
         return f"trained on {own:,} image-caption pairs against {other:,}: not comparable"
-    recipes = _recipe(study, arm), _recipe(study, reference)
-    for name, value in recipes[0].items():
-        if value != recipes[1][name]:
-            return f"trained with {name} {value} against {recipes[1][name]}: not comparable"
     return ""
 
 
-def _recipe(study: Study, arm: str) -> dict[str, object]:
-    """How an arm was trained, up to the epoch that it has."""
-    recipe, epochs = study.recipe(arm), _epochs(study, arm) or 0
+def _unlike(study: Study, arm: str, reference: str, lmbda: str) -> str:
+    """How the training of an arm's model at a lambda differs from its baseline's."""
+    if why := _other_start(study, arm, reference, lmbda):
+        return why
+    at = (arm, lmbda), (reference, lmbda)
+    where = f" at λ {lmbda}" if warm_start(study, arm, lmbda) else ""
+    epochs = [_epochs(study, *model) for model in at]
+    if epochs[0] != epochs[1]:
+        return f"trained for {epochs[0]} epochs against {epochs[1]}{where}: not comparable"
+    recipes = [_recipe(study, *model) for model in at]
+    for name, value in recipes[0].items():
+        if value != recipes[1][name]:
+            other = recipes[1][name]
+            return f"trained with {name} {value} against {other}{where}: not comparable"
+    return ""
+
+
+def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
+    """How the weights differ that the models start with.
+
+    Both may start fresh, from one model, or each from its own arm's at one lambda, if these two
+    were trained alike.
+    """
+    own, other = (study.recipe_at(name, lmbda).start for name in (arm, reference))
+    if isinstance(own, Start) and isinstance(other, Start):
+        if (own.arm, own.lmbda, own.sha256) == (other.arm, other.lmbda, other.sha256):
+            return ""
+        trained = _trained_as(study, arm), _trained_as(study, reference)
+        if own.lmbda and (own.arm, other.arm) == trained and own.lmbda == other.lmbda:
+            return _unlike(study, *trained, own.lmbda)
+    elif own == other:
+        return ""
+    starts = (warm_start(study, name, lmbda) or "fresh weights" for name in (arm, reference))
+    return "starts at λ {} from {}, its baseline from {}: not comparable".format(lmbda, *starts)
+
+
+def _recipe(study: Study, arm: str, lmbda: str) -> dict[str, object]:
+    """How an arm's model was trained, up to the epoch that it has."""
+    recipe, epochs = study.recipe_at(arm, lmbda), _epochs(study, arm, lmbda)
     reached = [epoch for epoch in recipe.milestones if epoch < epochs]
     return recipe.model_dump(exclude=APART) | {"milestones": reached}
 
@@ -60,9 +94,7 @@ def _trained_as(study: Study, arm: str) -> str:
     return of.arm if of else arm
 
 
-def _epochs(study: Study, arm: str) -> int | None:
-    """Epochs behind an arm's models; None where others trained them."""
-    how = study.arms[arm]
-    if how.checkpoints:
-        return None
-    return how.of.epoch if how.of else study.recipe(arm).epochs
+def _epochs(study: Study, arm: str, lmbda: str) -> int:
+    """Epochs behind an arm's model, after its start."""
+    of = study.arms[arm].of
+    return of.epoch if of else study.recipe_at(arm, lmbda).epochs

@@ -106,6 +106,7 @@ _KNOWN = (
     Column("mean_tokens", "tokens, mean", ".1f"),
     Column("captions_cut", "captions cut [%]", ".1f"),
     Column("tokens_cut", "tokens cut [%]", ".1f"),
+    Column("start", "weights from"),
     Column("pairs", "image-caption pairs"),
     Column("minutes", "training [min]", ".1f"),
     Column("best_step", "best step"),

@@ -21,6 +21,7 @@ from tacolab.stages.report.page import what_was_run
 from tacolab.stages.report.page.columns import column
 from tacolab.stages.report.page.gallery import GalleryPhoto
 from tacolab.stages.report.page.shown_tables import shown
+from tacolab.stages.report.training import warm_start
 
 # Columns that the page leaves to the files.
 HIDDEN = {
@@ -74,7 +75,7 @@ def render(
         captions=[_captions(dataset) for dataset in layout.controlled(study)],
         timing=[_timing(name) for name in layout.timed(study)],
         unsteady=_unsteady(inputs.timing),
-        training=[_training(lmbda) for lmbda in layout.trained_lambdas(study)],
+        training=[_training(study, lmbda) for lmbda in layout.trained_lambdas(study)],
         tables={name: shown(f, HIDDEN.get(name, ())) for name, f in frames.items()},
         lengths={name: len(frame) for name, frame in frames.items()},
         bar=BAR,
@@ -141,11 +142,14 @@ def _unsteady(timing: pd.DataFrame) -> str:
     return f"{wide} of {len(known)}" if wide else ""
 
 
-def _training(lmbda: str) -> dict[str, Any]:
+def _training(study: Study, lmbda: str) -> dict[str, Any]:
+    warm = any(warm_start(study, arm, lmbda) for arm in study.trained_arms())
+    note = " “From” another model: a warm start, not as published; its epochs are those after it."
     return _panel(
         layout.training(lmbda),
         f"Training at λ = {lmbda}",
-        "Thin: mean of the training loss; thick: on images held out; the mark is the last step.",
+        "Thin: mean of the training loss; thick: on images held out; the mark is the last step."
+        + (note if warm else ""),
         f"Loss against epochs at lambda {lmbda}, a line per arm; the numbers are in the CSV file",
     )
 

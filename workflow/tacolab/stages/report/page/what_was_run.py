@@ -9,13 +9,14 @@ from tacolab.config import OWN, Study
 from tacolab.stages.report import by_stage
 from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.inputs import Inputs
+from tacolab.stages.report.training import warm_start
 
 
 def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     """What a reader must know before believing a number: name -> lines."""
     trained = [model.info for model in inputs.models if model.trained]
     trained_on = dict.fromkeys(study.recipe(arm).dataset for arm in study.trained_arms())
-    recipes = [study.recipe(arm) for arm in study.trained_arms()]
+    recipes = [study.recipe_at(arm, lmbda) for arm, lmbda in _trained(study)]
     steps = _spread([info.get("steps") for info in trained])
     epochs = _spread([recipe.epochs for recipe in recipes])
     batch = _spread([recipe.batch for recipe in recipes])
@@ -30,6 +31,7 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
         "Evaluated on": [_evaluation_set(study, inputs, name) for name in study.protocol.datasets],
         "Training": [
             f"{steps} steps ({epochs} epochs) per model, batch {batch}, crops of {crop} pixels",
+            *_warm_starts(study),
             *_rates(study),
             _losses(study),
         ],
@@ -49,6 +51,28 @@ def _arm(study: Study, name: str) -> str:
     how = study.arms[name]
     text = f"{name}: {how.description}" if how.description else name
     return f"{text} (stand-in: {how.stand_in})" if how.stand_in else text
+
+
+def _trained(study: Study) -> list[tuple[str, str]]:
+    """Arm and lambda of every model that is trained here."""
+    arms = study.trained_arms()
+    return list(dict.fromkeys((arm, lmbda) for arm, lmbda, _ in study.runs() if arm in arms))
+
+
+def _warm_starts(study: Study) -> list[str]:
+    """A line for all models with the same start and the same number of epochs after it."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for arm, lmbda in _trained(study):
+        if start := warm_start(study, arm, lmbda):
+            recipe = study.recipe_at(arm, lmbda)
+            drops = ", ".join(str(epoch) for epoch in recipe.milestones if epoch < recipe.epochs)
+            how = f"{recipe.epochs} epochs after the weights of {start}"
+            how += f", learning rate x 0.1 from epoch {drops} on" if drops else ""
+            alike.setdefault((arm, how), []).append(lmbda)
+    return [
+        f"warm start, not the published recipe: {arm} at λ {', '.join(lambdas)}: {how}"
+        for (arm, how), lambdas in alike.items()
+    ]
 
 
 def _rates(study: Study) -> list[str]:
