@@ -274,7 +274,9 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
         return plan.add(Artefact(IMPORTED, names, spec))
     recipe = study.recipe(arm)
     spec["seed"] = seed
-    spec["training"] = recipe.model_dump(mode="json", exclude={"dataset"})
+    # The published precision stands in no key, like what an arm does not use.
+    left_out = {"dataset"} | ({"precision"} if recipe.precision == "fp32" else set())
+    spec["training"] = recipe.model_dump(mode="json", exclude=left_out)
     inputs = {
         "data": data(plan, recipe.dataset),
         "captions": captions(plan, recipe.dataset, how.source(recipe.dataset)),

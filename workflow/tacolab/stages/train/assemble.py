@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tacolab.cluster.device import pick_device
+from tacolab.codec.precision import train_in
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
 from tacolab.plan import Artefact, Options, Plan
@@ -100,7 +101,8 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
     encoder = build_text(study, arm)
     criterion = RateDistortion(recipe, float(artefact.names["lmbda"]))
     torch.manual_seed(seed)
-    model = build_codec(study, arm).to(device)
+    model = build_codec(study, arm).to(device).to(memory_format=torch.channels_last)
+    train_in(model, recipe.precision)
     return Run(
         artefact=artefact,
         recipe=recipe,
@@ -121,5 +123,5 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
         encoder=encoder.to(device) if encoder else None,
         one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
         criterion=criterion.to(device),
-        state=TrainState.fresh(model, recipe),
+        state=TrainState.fresh(model, recipe, device),
     )
