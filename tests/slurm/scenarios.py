@@ -92,7 +92,8 @@ def time_limit(folder: Path) -> Study:
 
 
 def killed_trainer(folder: Path) -> Study:
-    study, head = begun(folder, LATER)
+    study, head = begun(folder, EARLY)
+    wait("a periodic checkpoint", lambda: list(study.state.glob("checkpoint-*.pt")))
     os.kill(study.trainer(), signal.SIGKILL)
     assert study.finish(head) == 0, study.log()
     return study

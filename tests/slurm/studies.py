@@ -81,7 +81,7 @@ class Study:
                 "workers": 0,
                 "log_every": STEP_LINES,
                 "validate_every": FEW // PER_EPOCH if gpus == 1 else FEW,
-                "checkpoint_minutes": 0.05,
+                "checkpoint_minutes": 0.02,
                 "margin_seconds": None,
                 "lease_seconds": 12,
                 **execution,

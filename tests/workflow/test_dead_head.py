@@ -69,7 +69,7 @@ def test_a_local_job_ends_with_its_head(wanted: Path) -> None:
     try:
         writer = reading(head)
         jobs = psutil.Process(head.pid).children(recursive=True)
-        assert any("captions" in job.cmdline() for job in jobs)
+        assert any("make" in job.cmdline() for job in jobs)
         head.kill()
         assert head.wait(60) == -signal.SIGKILL
         assert not psutil.wait_procs(jobs, timeout=20)[1]

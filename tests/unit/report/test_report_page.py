@@ -296,6 +296,19 @@ def test_two_folders_side_by_side(reported: tuple[Path, Plan], tmp_path: Path) -
         comparison.run(theirs, tmp_path, tmp_path / "compare")
 
 
+def test_reports_of_before_a_metric_came_are_compared(
+    reported: tuple[Path, Plan], tmp_path: Path
+) -> None:
+    folder = reported[0] / reported[1].find("report").folder
+    for name in ("mine", "theirs"):
+        shutil.copytree(folder, tmp_path / name)
+        path = tmp_path / name / "tables/per_image.parquet"
+        pd.read_parquet(path).drop(columns="ms_ssim").to_parquet(path)
+    page = comparison.run(tmp_path / "mine", tmp_path / "theirs", tmp_path / "compare")
+    points = pd.read_csv(page.parent / "tables/points.csv")
+    assert points["bpp_change"].to_numpy() == pytest.approx(0)
+
+
 def test_other_crops_of_the_same_images_are_not_compared(
     reported: tuple[Path, Plan], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the models of the config share: strict keys, names, lambdas, file references."""
+"""What the models of the config share: keys (and errors of unknown ones), names, lambdas, files."""
 
 from __future__ import annotations
 

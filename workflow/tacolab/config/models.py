@@ -1,4 +1,4 @@
-"""What a study is made of: data sets, captions, text encoders, the codec, a recipe."""
+"""What a study is made of: data sets, captions, text encoders, attention, the codec, a recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pydantic finds, in the words of somebody who writes YAML."""
+"""What pydantic finds, in the words of somebody who writes YAML; unknown keys: see `fields`."""
 
 from __future__ import annotations
 

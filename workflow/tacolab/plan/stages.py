@@ -1,8 +1,8 @@
 """Every stage of the study, each declared once, with what its artefacts are made from.
 
 To add one: declare it here and name it in STAGES, write its package below `stages/` and its rule in
-`workflow/rules/`. What an arm does not use stands in no key, so that a new feature trains nothing
-again.
+`workflow/rules/`, and include that in `Snakefile`. What an arm does not use stands in no key, so
+that a new feature trains nothing again.
 """
 
 from __future__ import annotations

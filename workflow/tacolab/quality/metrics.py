@@ -11,6 +11,7 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from tacolab.codec.pixels import to_tensor
+from tacolab.quality.names import METRIC_NAMES
 from tacolab.quality.perceptual import Lpips, Range
 
 # MS-SSIM halves the image four times and then needs an 11-pixel window.
@@ -18,8 +19,7 @@ MS_SSIM_MIN_SIDE = 161
 # AlexNet's strides and pools leave nothing of less.
 LPIPS_MIN_SIDE = 31
 
-NAMES = ("psnr", "ms_ssim", "lpips_published", "lpips")
-UNROUNDED = tuple(f"{name}_float" for name in NAMES)  # see Metrics.unrounded
+UNROUNDED = tuple(f"{name}_float" for name in METRIC_NAMES)  # see Metrics.unrounded
 
 
 class Metrics:
@@ -41,7 +41,7 @@ class Metrics:
         x = to_tensor(original, self.device)
         error = (x - x_hat).double().square().mean().item()
         measured = self._measure(x, x_hat, error)
-        return dict(zip(UNROUNDED, measured.values(), strict=True))
+        return {f"{name}_float": value for name, value in measured.items()}
 
     @torch.no_grad()
     def _measure(self, x: Tensor, x_hat: Tensor, error: float) -> dict[str, float | None]:
@@ -66,4 +66,4 @@ class Metrics:
 def tabulate(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """A table of rows; a metric that is empty in all of them is still a column of numbers."""
     table = pd.DataFrame(rows)
-    return table.astype({name: float for name in (*NAMES, *UNROUNDED) if name in table})
+    return table.astype({name: float for name in (*METRIC_NAMES, *UNROUNDED) if name in table})

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from tacolab.config import (
     Constant,
@@ -67,6 +67,8 @@ def run(
             from tacolab.stages.captions.network import describe
 
             rows, facts = describe.captions(plan.study, artefact, data, options.threads)
+        case _:
+            assert_never(source)  # mypy names a kind that is missing above
     save(rows, artefact, facts)
     leftovers.forget(artefact)
     log.info("%s: %d captions for %d images", artefact.path, len(rows), len(data))

@@ -20,11 +20,12 @@ from tacolab.files.progress import progress
 from tacolab.plan import Artefact, Options, Plan
 from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import UNROUNDED, Metrics, tabulate
+from tacolab.quality.names import METRIC_NAMES
 from tacolab.stages.evaluate.batches import ahead, parts
 from tacolab.stages.evaluate.decode import Decoded, Decoder
 from tacolab.stages.evaluate.images import Images, spread
 
-SUMMARY = ("bpp_real", "bpp_est", "psnr", "ms_ssim", "lpips_published", "lpips")
+SUMMARY = ("bpp_real", "bpp_est", *METRIC_NAMES)
 # What is best of an image's captions: LPIPS in the range of the study's numbers.
 ORACLE = "lpips_published"
 

@@ -28,7 +28,7 @@ from tacolab.stages.report.figures.style import (
 from tacolab.stages.report.frames import ARM
 from tacolab.stages.report.latest import LATEST, drawing
 from tacolab.stages.report.layout import INDEX, METRICS, PER_IMAGE, Metric, figure_file
-from tacolab.stages.report.measure.codings import CODING, Codings
+from tacolab.stages.report.measure.codings import CODING, VALUES, Codings
 from tacolab.stages.report.measure.differences import Pair, columns, no_interval
 from tacolab.stages.report.page.html import environment
 from tacolab.stages.report.page.shown_tables import shown
@@ -123,6 +123,8 @@ def _read(name: str, path: Path) -> Side:
             f"{path}: holds no report ({' '.join(str(error).split())}); name a results folder in "
             "which `snakemake` or `tacolab report` has made one, or the folder of a report"
         ) from None
+    # Reports of earlier versions lack the metrics that have come since.
+    images = images.assign(**{name: float("nan") for name in VALUES if name not in images})
     return Side(name, folder, images[images["kind"] == ARM], verdicts)
 
 

@@ -9,17 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from tacolab.quality.names import METRIC_NAMES
+
 IDENTITY = ["dataset", "kind", "source", "lmbda", "quality", "seed", "control"]
 SECONDS = ["encode_seconds", "decode_seconds"]
-VALUES = [
-    "bpp_real",
-    "bpp_est",
-    "psnr",
-    "ms_ssim",
-    "lpips_published",
-    "lpips",
-    *SECONDS,
-]
+VALUES = ["bpp_real", "bpp_est", *METRIC_NAMES, *SECONDS]
 UNROUNDED = ["psnr_float", "lpips_published_float"]  # of models that others trained
 DISTANCES = ["fid", "fid_low", "fid_high", "cmmd", "cmmd_low", "cmmd_high"]
 BEST = ["best_of", "bpp_real_best", "psnr_best", "lpips_published_best", "lpips_best"]

@@ -1,5 +1,4 @@
-"""One training on several GPUs of one node: a process (rank) per GPU, each with its slice of every
-batch.
+"""One training on several GPUs of one node: a process (rank) per GPU, with its slice of each batch.
 
 Rank 0 is the process that the user or SLURM started. It starts the others by itself and alone
 hears signals, reads and writes files, validates and decides to stop; the others only take the same

@@ -1,5 +1,8 @@
-"""segments.jsonl: when and where a training ran, from one start to the next. For people, the guard
-against endless restarts, and `tacolab status`; nothing that is trained depends on it."""
+"""segments.jsonl: when, where and under which code a training ran, from one start to the next.
+
+For people, the guard against endless restarts, and `tacolab status`; nothing that is trained
+depends on it.
+"""
 
 import json
 import logging
