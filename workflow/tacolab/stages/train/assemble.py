@@ -1,5 +1,6 @@
 """Builds one training from the plan: data, codec, text encoder, loss, optimisers."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from tacolab.cluster.device import pick_device
-from tacolab.codec.precision import train_in
+from tacolab.cluster.device import advice, pick_device
+from tacolab.codec.precision import native, train_in
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
 from tacolab.plan import Artefact, Options, Plan
@@ -23,6 +24,8 @@ from tacolab.stages.train.staging import staged
 from tacolab.stages.train.stop import ignore_in_worker
 from tacolab.stages.train.train_state import TrainState
 from tacolab.text.encoders import FrozenText
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
     arm, seed = artefact.names["arm"], int(artefact.names["seed"])
     recipe = study.recipe(arm)
     device = pick_device(study.execution.device, options.threads)
+
+    if device.type == "cuda" and recipe.precision != native(device):
+        card, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+        log.info("training.precision is %s on a %s: %s", recipe.precision, card, advice(capability))
 
     folder = artefact.inputs["data"].folder
     images = Packed(staged(folder, options.stage_to) if options.stage_to else folder)

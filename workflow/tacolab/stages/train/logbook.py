@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from datetime import timedelta
 from typing import Self
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from tacolab.files import process
 from tacolab.stages.train import distributed
 from tacolab.stages.train.assemble import Run
 from tacolab.stages.train.finite import finite, skipped
@@ -43,10 +45,10 @@ class Logbook:
     def __enter__(self) -> Self:
         run = self.run
         log.info(
-            "%s: from step %d to %d (%d epochs of %d samples, batch %d), %d x %s, %d threads, %s",
+            "%s: from step %d to %d (%d epochs of %d samples, batch %d), %d x %s in %s, %d threads, %s",
             run.artefact, self.first, run.steps, run.recipe.epochs, len(run.crops),
-            run.recipe.batch, distributed.world_size(), run.device, torch.get_num_threads(),
-            run.folder,
+            run.recipe.batch, distributed.world_size(), run.device, run.recipe.precision,
+            torch.get_num_threads(), run.folder,
         )  # fmt: skip
         self.bar.start()
         names = run.artefact.names
@@ -66,6 +68,8 @@ class Logbook:
     def step(self, epoch: int, rate: float, terms: Tensor) -> None:
         """Note the terms of a step; their means every `log_every` steps and at the end."""
         state = self.run.state
+        if state.step == self.first + 1:
+            self._say_how_long_it_took()
         self._unread.append((state.step - 1, terms))
         if state.step % self.run.execution.log_every == 0 or self.run.finished:
             self.read()
@@ -74,6 +78,14 @@ class Logbook:
             self.history.add(step=state.step, epoch=epoch, learning_rate=rate, **means)
             self._show(state.step, means, "train")
         self.bar.update(self.task, completed=state.step, epoch=epoch)
+
+    def _say_how_long_it_took(self) -> None:
+        """From the start of the job to the end of its first step, in which a GPU waits."""
+        since = [("process", process.age())]
+        if begun := os.environ.get("SLURM_JOB_START_TIME"):
+            since.insert(0, ("SLURM job", time.time() - float(begun)))
+        told = [f"{seconds:.1f} s after the start of the {of}" for of, seconds in since if seconds]
+        log.info("first step done %s", ", ".join(told))
 
     def read(self) -> None:
         """Wait for the steps so far, and look at what they told. Before anything is saved.
