@@ -45,8 +45,8 @@ class Logbook:
     def __enter__(self) -> Self:
         run = self.run
         log.info(
-            "%s: from step %d to %d (%d epochs of %d samples, batch %d), %d x %s in %s, %d threads, "
-            "%s",
+            "%s: from step %d to %d (%d epochs of %d samples, batch %d), "
+            "%d x %s in %s, %d threads, %s",
             run.artefact, self.first, run.steps, run.recipe.epochs, len(run.crops),
             run.recipe.batch, distributed.world_size(), run.device, run.recipe.precision,
             torch.get_num_threads(), run.folder,
