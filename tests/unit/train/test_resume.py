@@ -1,18 +1,23 @@
 """A training killed anywhere ends with the same bits as one that was never interrupted."""
 
 import json
+import math
 import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import small_training
 from equality import assert_equal
 from tacolab.errors import StageError
 from tacolab.stages.train import checkpoint
+from tacolab.stages.train.finite import MANY, skipped
 
 ARM = "image-only"  # loads no text encoder
 
@@ -62,6 +67,39 @@ def test_arms_with_token_weights_and_linear_attention(
         assert small_training.finish(folder, arm=arm, sabotage=place) == -signal.SIGKILL
     assert small_training.finish(folder, arm=arm) == 0
     assert_equal(*(small_training.model_folder(where, arm) for where in (folder, other)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_killed_in_16_bits(
+    precision: str, prepared: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The scaler of fp16 goes on where it was, too."""
+    training = {"precision": precision}
+    other = small_training.copy_inputs(prepared, tmp_path_factory.mktemp(precision))
+    assert small_training.finish(other, training=training) == 0
+    for place in (("in_step", 9), ("before_rename", 3), ("at_export", 1)):
+        assert small_training.finish(folder, training=training, sabotage=place) == -signal.SIGKILL
+    assert small_training.finish(folder, training=training) == 0
+    ours, theirs = (small_training.model_folder(f, training=training) for f in (folder, other))
+    assert_equal(ours, theirs)
+    last = checkpoint.latest(ours / "state")
+    assert last is not None and bool(last["scaler"]) == (precision == "fp16")
+
+
+def test_steps_too_large_for_fp16_are_skipped_and_only_many_in_a_row_are_an_error() -> None:
+    state = SimpleNamespace(scaler=torch.amp.GradScaler("cpu"), skipped=0)
+    run: Any = SimpleNamespace(state=state, artefact="a model", folder=Path("state"))
+    whole = {"total": 1.0, "gradient": 2.0}
+    for _ in range(2):
+        for n in range(MANY):
+            assert skipped(run, n, whole | {"gradient": math.inf}) and state.skipped == n + 1
+        assert not skipped(run, 7, whole) and state.skipped == 0
+    with pytest.raises(StageError, match="gradient is not finite at step 100"):
+        for n in range(MANY + 1):
+            skipped(run, n, whole | {"gradient": math.nan})
+    state.scaler = torch.amp.GradScaler("cpu", enabled=False)  # bf16 and fp32 skip nothing
+    assert not skipped(run, 0, whole | {"gradient": math.inf})
 
 
 def test_a_training_says_how_much_of_its_captions_is_read(undisturbed: Path) -> None:

@@ -355,6 +355,11 @@ class Training(Strict):
 
     dataset: Name = Field(description="the training set")
     epochs: int = Field(50, ge=1, description="passes over all image-caption pairs")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="numbers of g_a, g_s and the losses' frozen networks; `fp32`: as published; "
+        "`bf16`: A100 and newer; `fp16`: V100",
+    )
     batch: int = Field(8, ge=1, description="samples per optimiser step")
     crop: int = Field(
         256, ge=64, multiple_of=64, description="side of the random crop, a multiple of 64 [pixels]"

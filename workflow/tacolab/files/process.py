@@ -45,6 +45,14 @@ def start(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
+def age() -> float | None:
+    """Seconds since this process started; None on what is no Linux."""
+    ticks = start(os.getpid())
+    if not ticks:
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True)
 class Process:
     """A process of any machine, short enough to stand in a file's name.

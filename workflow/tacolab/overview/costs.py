@@ -108,7 +108,7 @@ class Pricing:
     rate: float | None
     hours_per_job: float
     _sets: dict[str, Pictures | None] = field(default_factory=dict)
-    _speeds: dict[int, Speed] = field(default_factory=dict)
+    _speeds: dict[tuple[int, str], Speed] = field(default_factory=dict)
     _answers: dict[str, Estimate] = field(default_factory=dict)
 
     def cost(self, artefact: Artefact) -> Cost:
@@ -145,14 +145,15 @@ class Pricing:
         study = self.plan.study
         recipe = study.recipe_at(model.names["arm"], model.names["lmbda"])
         start = str(model.inputs["start"]) if "start" in model.inputs else None
-        if recipe.crop not in self._speeds:
-            self._speeds[recipe.crop] = speed(study, recipe.crop, self.rate)
+        how = recipe.crop, recipe.precision
+        if how not in self._speeds:
+            self._speeds[how] = speed(study, *how, self.rate)
         per_epoch = pairs(study, model, self._pictures(model))
         if per_epoch is None:
             return Work(str(model), start)
         steps = recipe.epochs * (per_epoch // recipe.batch)
         samples = max(0, steps - steps_done(model)) * recipe.batch
-        rate = self._speeds[recipe.crop].rate
+        rate = self._speeds[how].rate
         if rate is None:
             return Work(str(model), start, samples)
         hours = samples / rate / 3600
@@ -181,9 +182,9 @@ class Pricing:
         return notes + [f"API, {name}: {estimate}." for name, estimate in self._answers.items()]
 
     def _speed_notes(self) -> Iterator[str]:
-        for crop, found in sorted(self._speeds.items()):
+        for (crop, precision), found in sorted(self._speeds.items()):
             rate = f"{found.rate:.4g} samples/s on one GPU, " if found.rate else ""
-            yield f"Speed on crops of {crop} pixels: {rate}{found.origin}."
+            yield f"Speed on crops of {crop} pixels in {precision}: {rate}{found.origin}."
 
     def _set_notes(self) -> Iterator[str]:
         for name, known in self._sets.items():

@@ -15,8 +15,16 @@ from tacolab.plan import RESULTS, Artefact, Pictures
 from tacolab.plan.stages import PUBLISHED_N
 from tacolab.stages.data.sources import read, required
 
-# Two V100 trained 69 samples/s together: the published network on crops of 256 pixels.
-PUBLISHED_CROP, PUBLISHED_SPEED = 256, 34.5
+PUBLISHED_CROP = 256
+# Samples per second of one card with the published network, by precision. Measured: two V100
+# trained 69 together in fp32, half of what their maker promises. The others are estimates: the same
+# half of a card's peak in fp32, a fifth of that of its tensor cores; a sample costs 234 GFLOP.
+MEASURED = ("V100", "fp32")
+CARDS = {
+    "V100": {"fp32": 34.5, "fp16": 0.2 * 125e3 / 234},
+    "A100": {"fp32": 0.51 * 19.5e3 / 234, "bf16": 0.2 * 312e3 / 234, "fp16": 0.2 * 312e3 / 234},
+    "GTX 1080 Ti": {"fp32": 0.51 * 11.3e3 / 234},
+}
 
 # Images, captions and bytes of published sets, for a plan before anything is downloaded: by the
 # sha256 of the pinned list of images (config/study.yaml), or by COCO's annotation file.
@@ -94,8 +102,9 @@ def _numbers(path: Path, *names: str) -> list[int]:
         raise UserError(f"{path}: damaged; remove it and make it again with `snakemake`") from None
 
 
-def speed(study: Study, crop: int, given: float | None) -> Speed:
-    """Given, else measured by finished models of the same codec and crop, else as published."""
+def speed(study: Study, crop: int, precision: str, given: float | None) -> Speed:
+    """Given, else measured by finished models of the same codec, crop and precision, else that of
+    the first of CARDS which computes in it."""
     if given is not None:
         return Speed(given, "as given")
     samples = seconds = models = 0
@@ -104,7 +113,8 @@ def speed(study: Study, crop: int, given: float | None) -> Speed:
             info = loads(path.read_text(encoding="utf-8"))
             spec = info["text"]["spec"]
             alike = spec["codec"] == study.codec.model_dump(mode="json")
-            if not (alike and spec["training"]["crop"] == crop):
+            how = spec["training"]
+            if not (alike and (how["crop"], how.get("precision", "fp32")) == (crop, precision)):
                 continue
             of_model = info["steps"] * spec["training"]["batch"], info["seconds"] * info["gpus"]
         except (ValueError, KeyError, TypeError):
@@ -113,7 +123,18 @@ def speed(study: Study, crop: int, given: float | None) -> Speed:
     if seconds:
         return Speed(samples / seconds, f"measured: mean of {models} finished in {RESULTS}/models")
     if (study.codec.N, crop) == (PUBLISHED_N, PUBLISHED_CROP):
-        return Speed(PUBLISHED_SPEED, "assumed: half of what two V100 did together")
+        card = next(card for card, rates in CARDS.items() if precision in rates)
+        rate = CARDS[card][precision]
+        if (card, precision) == MEASURED:
+            origin = f"assumed: half of what two {card} did together"
+        else:
+            origin = f"estimated for a {card} from its peak, not measured"
+        others = [
+            f"{other} about {rates[precision]:.0f}"
+            for other, rates in CARDS.items()
+            if other != card and precision in rates
+        ]
+        return Speed(rate, "; ".join([origin, *others]))
     return Speed(
         None,
         "unknown for this codec and crop until a model is finished; give --samples-per-second "

@@ -278,7 +278,9 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
         return plan.add(Artefact(IMPORTED, names, spec))
     recipe = study.recipe_at(arm, lmbda)
     spec["seed"] = seed
-    spec["training"] = recipe.model_dump(mode="json", exclude={"dataset", "start"})
+    # The published precision stands in no key, like what an arm does not use.
+    left_out = {"dataset", "start"} | ({"precision"} if recipe.precision == "fp32" else set())
+    spec["training"] = recipe.model_dump(mode="json", exclude=left_out)
     inputs = {
         "data": data(plan, recipe.dataset),
         "captions": captions(plan, recipe.dataset, how.source(recipe.dataset)),

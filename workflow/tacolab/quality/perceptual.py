@@ -81,12 +81,19 @@ class Lpips(nn.Module):
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
 
-    def forward(self, x: Tensor, x_hat: Tensor, range_: Range) -> Tensor:
-        """Distance per image: two B x 3 x H x W tensors in [0, 1] -> B."""
+    def forward(
+        self, x: Tensor, x_hat: Tensor, range_: Range, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Distance per image: two B x 3 x H x W tensors in [0, 1] -> B.
+
+        dtype: of AlexNet's convolutions. What comes after, differences of nearly equal numbers, is
+        always in float32.
+        """
         if range_ == "standard":
             x, x_hat = 2 * x - 1, 2 * x_hat - 1
-        both = zip(self._features(x), self._features(x_hat), strict=True)
-        differences = [(_unit(a) - _unit(b)) ** 2 for a, b in both]
+        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+            both = zip(self._features(x), self._features(x_hat), strict=True)
+        differences = [(_unit(a.float()) - _unit(b.float())) ** 2 for a, b in both]
         parts = [
             F.conv2d(difference, self.get_buffer(f"head{i}")).mean((2, 3))
             for i, difference in enumerate(differences)

@@ -1,5 +1,6 @@
 """Builds one training from the plan: data, codec, text encoder, loss, optimisers."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from tacolab.cluster.device import pick_device
+from tacolab.cluster.device import advice, pick_device
+from tacolab.codec.precision import native, train_in
 from tacolab.config import Execution, Training
 from tacolab.errors import UserError
 from tacolab.plan import Artefact, Options, Plan
@@ -23,6 +25,8 @@ from tacolab.stages.train.staging import staged
 from tacolab.stages.train.stop import ignore_in_worker
 from tacolab.stages.train.train_state import TrainState
 from tacolab.text.encoders import FrozenText
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
     recipe = study.recipe_at(arm, artefact.names["lmbda"])
     device = pick_device(study.execution.device, options.threads)
 
+    if device.type == "cuda" and recipe.precision != native(device):
+        card, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+        log.info("training.precision is %s on a %s: %s", recipe.precision, card, advice(capability))
+
     folder = artefact.inputs["data"].folder
     images = Packed(staged(folder, options.stage_to) if options.stage_to else folder)
     captions = CaptionTable(artefact.inputs["captions"].path)
@@ -107,7 +115,8 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
     torch.manual_seed(seed)
     model = build_codec(study, arm)
     start = warm_start.fill(model, study, artefact)
-    model = model.to(device)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    train_in(model, recipe.precision)
     return Run(
         artefact=artefact,
         recipe=recipe,
@@ -129,5 +138,5 @@ def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Ru
         one_tower=encoder is not None and one_tower(recipe, encoder.tokenizer.config),
         criterion=criterion.to(device),
         start=start,
-        state=TrainState.fresh(model, recipe),
+        state=TrainState.fresh(model, recipe, device),
     )

@@ -41,20 +41,20 @@ def train(run: Run, stop: StopRequests, lease: Lease, segments: SegmentLog) -> S
                 logbook.step(epoch, rate, terms)
 
                 if state.step % run.steps_per_epoch == 0:
+                    logbook.read()
                     if (epoch + 1) % run.execution.validate_every == 0 or run.finished:
                         logbook.validation(epoch, validate(run))
                     if epoch + 1 in recipe.export_epochs:
                         lease.check()
                         export_weights(run, run.artefact.folder / f"epoch-{epoch + 1}.safetensors")
 
-                if run.finished:
+                reason = None if run.finished else distributed.first(stop.reason)
+                if run.finished or reason or saver.due:
+                    logbook.read()
                     saver.save()
-                    history.publish()
-                elif reason := distributed.first(stop.reason):
-                    saver.save()
+                if reason:
                     return reason
-                elif saver.due:
-                    saver.save()
+            history.publish()
     return None
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tacolab.codec.precision import DTYPES
 from tacolab.config import ClipText, TextEncoder, Training
 from tacolab.quality.perceptual import Lpips
 from tacolab.text.pretrained import locate, pretrained
@@ -38,10 +39,14 @@ class Joint(nn.Module):
     Frobenius norm, over the batch, of the difference between normalised image embeddings.
     """
 
-    def __init__(self, clip: CLIPModel, distance_weight: float) -> None:
+    def __init__(
+        self, clip: CLIPModel, distance_weight: float, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """dtype: of the image tower, which takes a tenth of a step. Embeddings are float32."""
         super().__init__()
         self.clip = clip.requires_grad_(False).eval()
         self.distance_weight = distance_weight
+        self.dtype = dtype
 
     def forward(
         self,
@@ -59,8 +64,8 @@ class Joint(nn.Module):
         """
         with torch.no_grad():
             text = _unit(self._text(tokens, mask, hidden))
-            original = _unit(self.clip.get_image_features(pixel_values=self._pixels(x)))
-        image = _unit(self.clip.get_image_features(pixel_values=self._pixels(x_hat)))
+            original = self._image(x)
+        image = self._image(x_hat)
         text, original, image = gather(text), gather(original), gather(image)
         logits = LOGIT_SCALE * text @ image.T
         pairs = torch.arange(len(logits), device=logits.device)
@@ -79,6 +84,11 @@ class Joint(nn.Module):
         ends = (tokens if end == 2 else (tokens == end).int()).argmax(1)
         return self.clip.text_projection(hidden[torch.arange(len(ends)), ends])
 
+    def _image(self, x: Tensor) -> Tensor:
+        """B x 3 x H x W -> B embeddings of length 1."""
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return _unit(self.clip.get_image_features(pixel_values=self._pixels(x)))
+
     def _pixels(self, x: Tensor) -> Tensor:
         """Any size in [0, 1] -> CLIP's input, resized as tensors are: bilinear, antialiased."""
         side = self.clip.config.vision_config.image_size
@@ -94,7 +104,7 @@ class Joint(nn.Module):
 def _unit(features: Any) -> Tensor:
     """Embeddings of length 1; transformers 5 wraps them in an output object."""
     embeddings: Tensor = getattr(features, "pooler_output", features)
-    return F.normalize(embeddings, dim=-1)
+    return F.normalize(embeddings.float(), dim=-1)
 
 
 class Losses(NamedTuple):
@@ -128,13 +138,14 @@ class RateDistortion(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.lmbda = lmbda
+        self.dtype = DTYPES[recipe.precision]
         self.lpips = Lpips()
         self.joint: Joint | None = None
         if recipe.joint_weight > 0:
             from transformers import CLIPModel  # seconds, for this alone
 
             clip = pretrained(CLIPModel, locate(recipe.joint_model))
-            self.joint = Joint(clip, recipe.joint_distance_weight)
+            self.joint = Joint(clip, recipe.joint_distance_weight, self.dtype)
             self.tokenizer = Tokenizer(joint_text(recipe))
 
     def forward(
@@ -155,7 +166,7 @@ class RateDistortion(nn.Module):
         bits = torch.stack([-torch.log2(p).sum() for p in out["likelihoods"].values()]).sum()
         bpp = bits / pixels
         mse = F.mse_loss(x_hat, x)
-        lpips = self.lpips(x, x_hat, self.recipe.lpips_range).mean()
+        lpips = self.lpips(x, x_hat, self.recipe.lpips_range, self.dtype).mean()
         joint = torch.zeros((), device=x.device)
         if self.joint is not None:
             tokens = self.tokenizer(captions)

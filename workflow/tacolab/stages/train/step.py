@@ -1,21 +1,26 @@
-"""One step of training, or one validation: samples -> codec -> loss terms."""
+"""One step of training, or one validation: samples -> codec -> loss terms.
 
-import math
+A step waits for no result of the GPU: its terms are read when a line of the log is due, or before
+anything is saved (logbook.py), and then they must be finite.
+"""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from tacolab.errors import StageError
 from tacolab.stages.train import distributed, samples
 from tacolab.stages.train.assemble import Run
+from tacolab.stages.train.finite import finite
 from tacolab.stages.train.losses import Losses
 from tacolab.text.encoders import weigh
 
+# What a step tells: the losses of its batch, the gradient's norm, and the quantiles' loss.
+TERMS = (*Losses._fields, "gradient", "aux")
 
-def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> dict[str, float]:
-    """One optimiser step with this rank's slice of the batch; the loss terms of all of it.
+
+def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> Tensor:
+    """One optimiser step with this rank's slice of the batch; TERMS of all of it, on the device.
 
     `net` is the state's model, averaging its gradients over the ranks.
     """
@@ -26,45 +31,47 @@ def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> 
     text, hidden = listen(run, batch)
     out = net(x, text, noise)
     losses = run.criterion(out, x, captions, distributed.gather, hidden)
-    terms = finite(distributed.mean(torch.stack(losses)), run)
+    terms = distributed.mean(torch.stack(losses))
 
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad()
-    losses.total.backward()
+    state.scaler.scale(losses.total).backward()
+    state.scaler.unscale_(state.optimizer)
     norm = clip_grad_norm_(state.main_parameters(), run.recipe.clip_norm)
-    if not torch.isfinite(norm):
-        raise _not_finite(run, "gradient")
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)  # in fp16 not where the norm is not finite
+    state.scaler.update()
 
     # After the main step: the quantiles follow the densities that it has just moved.
     state.aux_optimizer.zero_grad()
     aux = state.model.aux_loss()
     aux.backward()
     state.aux_optimizer.step()
-    return terms | {"aux": aux.item()}
+    return torch.cat([terms, torch.stack([norm, aux.detach()])])
 
 
 @torch.no_grad()
 def validate(run: Run) -> dict[str, float]:
     """Mean loss and its terms over the held-out images, without noise."""
     model = run.state.model.eval()
-    sums: dict[str, float] = {}
+    sums = torch.zeros(len(Losses._fields), dtype=torch.float64)
     for first in range(0, len(run.held_out), run.recipe.batch):
         part = run.held_out[first : first + run.recipe.batch]
         x = pixels(run, part)
         captions = [sample.caption for sample in part]
         text, hidden = listen(run, part)
         losses = run.criterion(model(x, text), x, captions, hidden=hidden)
-        for name, value in finite(torch.stack(losses), run).items():
-            sums[name] = sums.get(name, 0.0) + value * len(part)
+        sums += len(part) * torch.stack(losses).to(sums)
     model.train()
-    return {name: total / len(run.held_out) for name, total in sums.items()}
+    means = (sums / len(run.held_out)).tolist()
+    return finite(run, run.state.step, dict(zip(Losses._fields, means, strict=True)))
 
 
 def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
-    """uint8 images -> batch in [0, 1] on the device."""
-    return torch.stack([sample.image for sample in batch]).to(run.device).float() / 255
+    """uint8 images -> batch in [0, 1] on the device, channels last."""
+    images = torch.stack([sample.image for sample in batch])
+    x = images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
+    return x.float() / 255
 
 
 def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor | None]:
@@ -76,19 +83,3 @@ def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor
     weights = torch.from_numpy(np.stack(rows)) if rows else None
     text, _ = weigh(hidden, mask, weights, run.encoder.weighting)
     return text, hidden if run.one_tower else None
-
-
-def finite(losses: Tensor, run: Run) -> dict[str, float]:
-    """The stacked Losses as numbers (`loss` is the total). Raises StageError on inf or nan."""
-    terms = dict(zip(Losses._fields, losses.tolist(), strict=True))  # one transfer from the GPU
-    for name in ("bpp", "mse", "lpips", "joint", "total"):
-        if not math.isfinite(terms[name]):
-            raise _not_finite(run, name)
-    return {"loss": terms.pop("total"), **terms}
-
-
-def _not_finite(run: Run, term: str) -> StageError:
-    return StageError(
-        f"{run.artefact}: {term} is not finite at step {run.state.step}; the last good checkpoint "
-        f"in {run.folder} is intact. A lower learning_rate or clip_norm may help (a new key)"
-    )

@@ -30,7 +30,9 @@ class TrainState:
     model: Elic
     optimizer: torch.optim.Adam
     aux_optimizer: torch.optim.Adam  # the entropy bottleneck's quantiles
+    scaler: torch.amp.GradScaler  # of the loss in fp16, whose small gradients would be 0
     step: int = 0
+    skipped: int = 0  # steps in a row whose gradients were too large for fp16
     sums: dict[str, float] = field(default_factory=dict)  # of the terms since the last log line
     summed: int = 0  # steps in the sums
     best: dict[str, float] = field(default_factory=dict)  # best validation: step, loss
@@ -38,14 +40,15 @@ class TrainState:
     seconds: float = 0.0  # of training, over all segments
 
     @classmethod
-    def fresh(cls, model: Elic, recipe: Training) -> "TrainState":
+    def fresh(cls, model: Elic, recipe: Training, device: torch.device) -> "TrainState":
         named = list(model.named_parameters())
         aux = [p for name, p in named if name.endswith(".quantiles")]
         main = [p for name, p in named if not name.endswith(".quantiles")]
         return cls(
             model,
-            torch.optim.Adam(main, lr=recipe.learning_rate),
-            torch.optim.Adam(aux, lr=recipe.aux_learning_rate),
+            torch.optim.Adam(main, lr=recipe.learning_rate, fused=True),
+            torch.optim.Adam(aux, lr=recipe.aux_learning_rate, fused=True),
+            torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16"),
         )
 
     def main_parameters(self) -> list[torch.nn.Parameter]:
@@ -63,7 +66,9 @@ class TrainState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "aux_optimizer": self.aux_optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "step": self.step,
+            "skipped": self.skipped,
             "sums": self.sums,
             "summed": self.summed,
             "best": self.best,
@@ -94,7 +99,9 @@ class TrainState:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.aux_optimizer.load_state_dict(content["aux_optimizer"])
-        self.step = content["step"]
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(content["scaler"])
+        self.step, self.skipped = content["step"], content.get("skipped", 0)
         self.sums, self.summed = content["sums"], content["summed"]
         self.best, self.last = content["best"], content["last"]
         self.seconds = content["seconds"]
