@@ -21,6 +21,7 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
     epochs = _spread([recipe.epochs for recipe in recipes])
     batch = _spread([recipe.batch for recipe in recipes])
     crop = _spread([recipe.crop for recipe in recipes])
+    precisions = dict.fromkeys(recipe.precision for recipe in recipes)
     seeds = dict.fromkeys(model.seed for model in inputs.models)
     lambdas = dict.fromkeys(model.lmbda for model in inputs.models)
     sizes = ", ".join(map(str, study.codec.groups))
@@ -30,7 +31,8 @@ def facts(study: Study, inputs: Inputs) -> dict[str, list[str]]:
         "Trained on": [_training_set(study, inputs, dataset) for dataset in trained_on],
         "Evaluated on": [_evaluation_set(study, inputs, name) for name in study.protocol.datasets],
         "Training": [
-            f"{steps} steps ({epochs} epochs) per model, batch {batch}, crops of {crop} pixels",
+            f"{steps} steps ({epochs} epochs) per model, batch {batch}, crops of {crop} pixels, "
+            f"in {' and '.join(precisions)}",
             *_warm_starts(study),
             *_rates(study),
             _losses(study),
@@ -119,6 +121,7 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     own = points[points["control"] == OWN]
     how = study.protocol.datasets[dataset]
     crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
+    precisions = dict.fromkeys(recipe.precision for recipe in recipes)
     captions = f"{how.captions} caption{'s' if how.captions > 1 else ''} each"
     more = [f"{n} for {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
     captions = ", ".join([captions, *more]) if more or how.captions > 1 else ""
