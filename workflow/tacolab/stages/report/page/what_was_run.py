@@ -121,7 +121,6 @@ def _evaluation_set(study: Study, inputs: Inputs, dataset: str) -> str:
     own = points[points["control"] == OWN]
     how = study.protocol.datasets[dataset]
     crop = f"centre crops of {how.crop} pixels" if how.crop else "uncropped"
-    precisions = dict.fromkeys(recipe.precision for recipe in recipes)
     captions = f"{how.captions} caption{'s' if how.captions > 1 else ''} each"
     more = [f"{n} for {arm}" for arm, n in how.captions_by_arm.items() if n != how.captions]
     captions = ", ".join([captions, *more]) if more or how.captions > 1 else ""
