@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,3 +187,13 @@ def test_a_new_stage_needs_its_declaration_its_package_and_its_rule(tmp_path: Pa
     stale.write_text("{}")
     listed = run(*tacolab, "prune")
     assert stale.name in listed and made.name not in listed
+
+
+def test_one_name_is_one_class() -> None:
+    found = Counter(
+        node.name
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in found.items() if count > 1] == []

@@ -23,7 +23,7 @@ from tacolab.codec.weights import CODING_TABLE
 from tacolab.errors import UserError
 from tacolab.files import intact
 from tacolab.readers.packed import Packed
-from tacolab.stages.evaluate.decode import Decoder
+from tacolab.stages.evaluate.decode import StreamDecoder
 
 Run = Callable[..., None]
 
@@ -148,12 +148,12 @@ def test_codes_of_pictures_as_they_were_stored_are_not_measured_against_converte
     with pa.ipc.new_stream(path, rows.schema) as stream:
         stream.write_table(rows)
     assert any(Packed(path.parent).conversions)
-    assert len(Decoder(code, cpu).rows) == 6
+    assert len(StreamDecoder(code, cpu).rows) == 6
     description = json.loads(code.files[2].read_text())
     del description["converts"]
     code.files[2].write_text(json.dumps(description))
     with pytest.raises(UserError, match=r"1 of 3 pictures were coded without .*delete .*again"):
-        Decoder(code, cpu)
+        StreamDecoder(code, cpu)
 
 
 def test_a_model_of_an_earlier_version_gets_its_coding_tables_once(

@@ -20,7 +20,7 @@ from tacolab.codec.pixels import to_pixels
 from tacolab.errors import UserError
 from tacolab.plan import Artefact, Plan
 from tacolab.stages.evaluate import features
-from tacolab.stages.evaluate.decode import Decoder
+from tacolab.stages.evaluate.decode import StreamDecoder
 from tacolab.stages.evaluate.features import ClipImages, Inception, inception_weights, patches
 from tacolab.stages.evaluate.images import Images
 
@@ -125,7 +125,7 @@ def test_numbers_are_those_of_separately_extracted_features(random_clip: str) ->
     assert list(rows["image_id"]) == IDS[:2]
     assert list(rows["caption"]) == ["", ""]
     images = Images(artefact.inputs["data"], None)
-    decoder = Decoder(artefact.inputs["codes"], torch.device("cpu"))
+    decoder = StreamDecoder(artefact.inputs["codes"], torch.device("cpu"))
     sides = (
         [images.rgb(0), images.rgb(1)],
         [to_pixels(one.x_hat) for one in decoder(decoder.rows)],

@@ -19,7 +19,7 @@ _KEY = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
-class Row:
+class ArtefactState:
     """One artefact. state: done, missing, what is wrong with it, or that of a training."""
 
     artefact: Artefact
@@ -30,7 +30,7 @@ class Row:
         return " ".join(self.artefact.names.values())
 
 
-def rows(plan: Plan, trainings: Iterable[TrainingStatus]) -> list[Row]:
+def rows(plan: Plan, trainings: Iterable[TrainingStatus]) -> list[ArtefactState]:
     """Every artefact of the plan, in the order in which it is made."""
     trained = {f"train {t.arm} {t.lmbda} {t.seed} {t.key}": t.state for t in trainings}
 
@@ -43,7 +43,7 @@ def rows(plan: Plan, trainings: Iterable[TrainingStatus]) -> list[Row]:
             return f"unreadable: {error.strerror}"
 
     ordered = sorted(plan, key=lambda artefact: STAGES.index(artefact.stage))
-    return [Row(artefact, state(artefact)) for artefact in ordered]
+    return [ArtefactState(artefact, state(artefact)) for artefact in ordered]
 
 
 def orphans(plans: Iterable[Plan]) -> list[Path]:

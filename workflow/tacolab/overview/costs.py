@@ -66,7 +66,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Row:
+class PhaseCosts:
     """What a phase, or the whole, still costs.
 
     samples, gpu_hours: of training. days: with all GPUs of the allowance at work. segments: jobs
@@ -91,8 +91,8 @@ class Row:
 class Costs:
     """A row per phase, one for all at once, and what the numbers rest on."""
 
-    phases: list[Row]
-    total: Row
+    phases: list[PhaseCosts]
+    total: PhaseCosts
     notes: list[str]
 
 
@@ -207,7 +207,7 @@ def estimate(plan: Plan, rate: float | None, gpus_at_once: int, hours_per_job: f
     pricing = Pricing(plan, rate, hours_per_job)
     each = {str(artefact): pricing.cost(artefact) for artefact in plan}
 
-    def row(phase: str, artefacts: Iterable[Artefact]) -> Row:
+    def row(phase: str, artefacts: Iterable[Artefact]) -> PhaseCosts:
         artefacts = list(artefacts)
         cost = sum((each[str(artefact)] for artefact in artefacts), Cost())
         lambdas = dict.fromkeys(
@@ -246,12 +246,12 @@ def _warm_notes(plan: Plan) -> Iterator[str]:
         )
 
 
-def _row(phase: str, lambdas: list[str], cost: Cost, gpus_at_once: int) -> Row:
+def _row(phase: str, lambdas: list[str], cost: Cost, gpus_at_once: int) -> PhaseCosts:
     samples = [work.samples for work in cost.trainings if work.samples is not None]
     # Hours and segments are known together.
     timed = [work for work in cost.trainings if work.hours is not None]
     counted, known = len(samples) == len(cost.trainings), len(timed) == len(cost.trainings)
-    return Row(
+    return PhaseCosts(
         phase=phase,
         lambdas=lambdas,
         models_done=cost.models_done,

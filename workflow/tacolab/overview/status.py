@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tacolab.overview.artefacts import Row, rows
+from tacolab.overview.artefacts import ArtefactState, rows
 from tacolab.overview.trainings import Look, Observer, TrainingStatus, duration
 from tacolab.plan import Plan
 from tacolab.readers.caption_lengths import Reading, readings
@@ -78,7 +78,7 @@ class Status:
             "total": len(artefacts),
         }
 
-    def _look(self) -> tuple[Look, list[Row]]:
+    def _look(self) -> tuple[Look, list[ArtefactState]]:
         look = self._observer.look()
         return look, rows(self._plan, look.trainings)
 
@@ -86,7 +86,7 @@ class Status:
 def _page(
     look: Look,
     shown: Sequence[TrainingStatus],
-    artefacts: Sequence[Row],
+    artefacts: Sequence[ArtefactState],
     width: int,
     everything: bool,
 ) -> RenderableType:
@@ -178,7 +178,7 @@ def _notes(look: Look) -> list[str]:
     return notes
 
 
-def _stages(artefacts: Sequence[Row]) -> Table:
+def _stages(artefacts: Sequence[ArtefactState]) -> Table:
     """A line per stage: what of it is there, and what is not."""
     table = Table("stage", "done", "not done", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for stage, group in groupby(artefacts, key=lambda row: row.artefact.stage):
@@ -216,7 +216,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _all(artefacts: Sequence[Row]) -> Table:
+def _all(artefacts: Sequence[ArtefactState]) -> Table:
     table = Table("stage", "what", "key", "state", box=None, pad_edge=False)
     for row in artefacts:
         style = {"done": "green", "missing": "yellow"}.get(row.state, "cyan")
@@ -225,5 +225,5 @@ def _all(artefacts: Sequence[Row]) -> Table:
     return table
 
 
-def _done(artefacts: Sequence[Row]) -> int:
+def _done(artefacts: Sequence[ArtefactState]) -> int:
     return sum(row.state == "done" for row in artefacts)

@@ -32,7 +32,7 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 }
 
 
-class Coded(NamedTuple):
+class CodedAnchor(NamedTuple):
     """A file's size, what it decodes to (H x W x 3 uint8), and seconds of a core."""
 
     size: int
@@ -67,7 +67,7 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     kept.remove()
 
 
-def code(pixels: np.ndarray, codec: str, quality: int) -> Coded:
+def code(pixels: np.ndarray, codec: str, quality: int) -> CodedAnchor:
     """Encode H x W x 3 uint8 with Pillow at the codec's best, and decode it."""
     picture = Image.fromarray(pixels)
     started = time.thread_time()
@@ -80,10 +80,12 @@ def code(pixels: np.ndarray, codec: str, quality: int) -> Coded:
     with Image.open(smallest) as image:
         decoded = np.asarray(image.convert("RGB"))
     finished = time.thread_time()
-    return Coded(smallest.getbuffer().nbytes, decoded, encoded - started, finished - encoded)
+    return CodedAnchor(smallest.getbuffer().nbytes, decoded, encoded - started, finished - encoded)
 
 
-def measure(pixels: np.ndarray, coded: Coded, metrics: Metrics) -> dict[str, float | int | None]:
+def measure(
+    pixels: np.ndarray, coded: CodedAnchor, metrics: Metrics
+) -> dict[str, float | int | None]:
     """The numbers of a row; pixels: the original."""
     height, width = pixels.shape[:2]
     return {

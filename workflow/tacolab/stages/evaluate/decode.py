@@ -33,7 +33,7 @@ class Decoded:
     seconds: float
 
 
-class Decoder:
+class StreamDecoder:
     """The rows of a coding, and their pictures."""
 
     def __init__(self, code: Artefact, device: torch.device) -> None:

@@ -21,7 +21,7 @@ from tacolab.quality.cmmd import cmmd
 from tacolab.quality.frechet import fid
 from tacolab.quality.jackknife import GROUPS, grouped, interval
 from tacolab.stages.evaluate.batches import ahead, parts
-from tacolab.stages.evaluate.decode import Decoder
+from tacolab.stages.evaluate.decode import StreamDecoder
 from tacolab.stages.evaluate.features import ClipImages, Inception, patches
 from tacolab.stages.evaluate.images import Images
 
@@ -87,7 +87,7 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
         image_id: i
         for i, image_id in enumerate(Images(artefact.inputs["data"], reference.spec["crop"]).ids)
     }
-    decoder = Decoder(code, device)
+    decoder = StreamDecoder(code, device)
     extract = Extract(reference.spec, device)
     rows = [row for row in decoder.rows if row["index"] == 0]
 

@@ -22,7 +22,7 @@ from tacolab.plan.provenance import describe
 from tacolab.quality.metrics import UNROUNDED, Metrics, tabulate
 from tacolab.quality.names import METRIC_NAMES
 from tacolab.stages.evaluate.batches import ahead, parts
-from tacolab.stages.evaluate.decode import Decoded, Decoder
+from tacolab.stages.evaluate.decode import Decoded, StreamDecoder
 from tacolab.stages.evaluate.images import Images, spread
 
 SUMMARY = ("bpp_real", "bpp_est", *METRIC_NAMES)
@@ -39,7 +39,7 @@ def run(plan: Plan, artefact: Artefact, options: Options = Options()) -> None:
     code = artefact.inputs["codes"]
     images = Images(artefact.inputs["data"], code.spec["crop"])
     positions = {image_id: i for i, image_id in enumerate(images.ids)}
-    decoder = Decoder(code, device)
+    decoder = StreamDecoder(code, device)
     rows = decoder.rows
     metrics = Metrics(device)
     unrounded = artefact.spec.get("float_metrics", False)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 KeyValue = tuple[Tensor, Tensor]  # each B x heads x positions x width of a head
 
 
-class Attention(nn.Module):
+class OfaAttention(nn.Module):
     """Multi-head attention with a bias on its logits and a factor per head (NormFormer)."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -57,7 +57,7 @@ class FeedForward(nn.Module):
 class EncoderLayer(FeedForward):
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__(width, inner)
-        self.self_attn = Attention(width, heads)
+        self.self_attn = OfaAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.self_attn_mid_layer_norm = nn.LayerNorm(width)
 
@@ -70,8 +70,8 @@ class EncoderLayer(FeedForward):
 class DecoderLayer(FeedForward):
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__(width, inner)
-        self.self_attn = Attention(width, heads)
-        self.cross_attn = Attention(width, heads)
+        self.self_attn = OfaAttention(width, heads)
+        self.cross_attn = OfaAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.self_attn_mid_layer_norm = nn.LayerNorm(width)
         self.cross_attn_layer_norm = nn.LayerNorm(width)

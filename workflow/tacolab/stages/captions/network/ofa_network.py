@@ -190,7 +190,7 @@ class Memory:
     padding: Tensor  # B x S
 
 
-class Decoder(Stack):
+class OfaDecoder(Stack):
     def __init__(self, shape: Shape, embed_tokens: nn.Embedding) -> None:
         super().__init__(shape, 1, embed_tokens)
         width = shape.width
@@ -249,7 +249,7 @@ class OfaNetwork(nn.Module):
         super().__init__()
         embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
         self.encoder = Encoder(shape, embed_tokens)
-        self.decoder = Decoder(shape, embed_tokens)
+        self.decoder = OfaDecoder(shape, embed_tokens)
         self.tie()
 
     def tie(self) -> None:
