@@ -332,29 +332,32 @@ def test_a_turned_photo_is_packed_as_it_is_and_read_upright(
     assert (packed.manifest["min_side"], packed.manifest["max_side"]) == (427, 640)
 
 
-# Where a kill is aimed: a function that the stage calls there.
+# Where a kill is aimed: a function that the stage calls there, and which call.
 PLACES = {
-    "while images are written": "tacolab.stages.data.pack:ArrowWriter.write",
-    "before the move": "tacolab.stages.data.pack:sync",
-    "before the manifest": "tacolab.stages.data.pack:write_json",
+    "while images are written": ("ArrowWriter.write", 2),
+    "before the state": ("write_json", 1),
+    "before all is on the disk": ("sync", 2),
+    "before the manifest": ("write_json", 2),
 }
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place: str) -> None:
+def test_killed_while_packing(
+    plan_of: Callable[..., Plan], photos: Path, place: tuple[str, int]
+) -> None:
     plan = plan_of(FOLDER)
     artefact = plan.find("data", dataset="set")
-    module, function = place.split(":")
+    function, call = place
     code = f"""
 import json, os, sys
 from tacolab import config
 from tacolab.stages import data
 from tacolab.plan import Plan
-import {module} as module
+import tacolab.stages.data.pack as module
 calls, original = [], module.{function}
 def fatal(*args, **kwargs):
     calls.append(args)
-    if len(calls) == 2 or "{function}" == "write_json":
+    if len(calls) == {call}:
         os.kill(os.getpid(), {int(signal.SIGKILL)})
     return original(*args, **kwargs)
 module.{function} = fatal

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -14,18 +13,17 @@ from tacolab.stages.train.losses import Losses
 from tacolab.text.encoders import weigh
 
 
-def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> dict[str, float]:
+def step(run: Run, net: nn.Module, batch: samples.Batch, rate: float) -> dict[str, float]:
     """One optimiser step with this rank's slice of the batch; the loss terms of all of it.
 
     `net` is the state's model, averaging its gradients over the ranks.
     """
     state = run.state
     x = pixels(run, batch)
-    noise = samples.StepNoise(run.seed, state.step, [sample.index for sample in batch])
-    captions = [sample.caption for sample in batch]
+    noise = samples.StepNoise(run.seed, state.step, batch.indices)
     text, hidden = listen(run, batch)
     out = net(x, text, noise)
-    losses = run.criterion(out, x, captions, distributed.gather, hidden)
+    losses = run.criterion(out, x, batch.captions, distributed.gather, hidden)
     terms = finite(distributed.mean(torch.stack(losses)), run)
 
     for group in state.optimizer.param_groups:
@@ -51,29 +49,27 @@ def validate(run: Run) -> dict[str, float]:
     model = run.state.model.eval()
     sums: dict[str, float] = {}
     for first in range(0, len(run.held_out), run.recipe.batch):
-        part = run.held_out[first : first + run.recipe.batch]
+        part = samples.Batch.of(run.held_out[first : first + run.recipe.batch])
         x = pixels(run, part)
-        captions = [sample.caption for sample in part]
         text, hidden = listen(run, part)
-        losses = run.criterion(model(x, text), x, captions, hidden=hidden)
+        losses = run.criterion(model(x, text), x, part.captions, hidden=hidden)
         for name, value in finite(torch.stack(losses), run).items():
-            sums[name] = sums.get(name, 0.0) + value * len(part)
+            sums[name] = sums.get(name, 0.0) + value * len(x)
     model.train()
     return {name: total / len(run.held_out) for name, total in sums.items()}
 
 
-def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
+def pixels(run: Run, batch: samples.Batch) -> Tensor:
     """uint8 images -> batch in [0, 1] on the device."""
-    return torch.stack([sample.image for sample in batch]).to(run.device).float() / 255
+    return batch.images.to(run.device, non_blocking=True).float() / 255
 
 
-def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor | None]:
+def listen(run: Run, batch: samples.Batch) -> tuple[Tensor | None, Tensor | None]:
     """What the codec hears of the captions, B x tokens x width; and what L_joint can use of it."""
     if run.encoder is None:
         return None, None
-    hidden, mask = run.encoder.read([sample.caption for sample in batch])
-    rows = [sample.weights for sample in batch if sample.weights is not None]
-    weights = torch.from_numpy(np.stack(rows)) if rows else None
+    hidden, mask = run.encoder.read(batch.captions)
+    weights = None if batch.weights is None else torch.from_numpy(batch.weights)
     text, _ = weigh(hidden, mask, weights, run.encoder.weighting)
     return text, hidden if run.one_tower else None
 
