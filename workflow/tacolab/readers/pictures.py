@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import io
 import re
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,31 +114,13 @@ def centre_crop(pixels: np.ndarray, side: int) -> np.ndarray:
 # -- JPEG ------------------------------------------------------------------------------------------
 
 
-class _Memory(threading.local):
-    """Where each thread decodes pictures of which it wants a part.
-
-    The system takes a quarter of the decoder's time to hand out fresh memory.
-    """
-
-    bytes = np.empty(0, np.uint8)
-
-    def hold(self, size: int) -> np.ndarray:
-        if len(self.bytes) < size:
-            self.bytes = np.empty(size, np.uint8)
-        return self.bytes
-
-
-_MEMORY = _Memory()
-
-
 def _jpeg(image: Image.Image, content: bytes, box: Box | None) -> Picture:
     """By a decoder that does not keep libjpeg's warnings to itself; the pixels are Pillow's."""
     if not _complete(content):
         raise UnreadableError("is damaged (it ends before its last scan)")
     colours, raw = _JPEG_MODES[image.mode]
-    memory = _MEMORY.hold(image.width * image.height * len(image.getbands())) if box else None
     try:
-        pixels = simplejpeg.decode_jpeg(content, colours, buffer=memory)
+        pixels = simplejpeg.decode_jpeg(content, colours)
     except ValueError as error:
         if str(error).startswith(_HARMLESS):
             image.load()
@@ -149,11 +130,9 @@ def _jpeg(image: Image.Image, content: bytes, box: Box | None) -> Picture:
     profile = image.info.get("icc_profile")
     foreign = profile and _transform(profile, image.mode)[0]
     if image.mode == "RGB" and not foreign and _way(image) is None:
-        # Most pictures: what follows would copy it some times.
-        if box:
-            left, top, right, bottom = box
-            pixels = pixels[top:bottom, left:right].copy()  # the memory is used again
-        return Picture(pixels)
+        left, top, right, bottom = box or (0, 0, *image.size)
+        # Most pictures: what follows would copy it some times
+        return Picture(pixels[top:bottom, left:right])
     return _seen(image, Image.frombuffer(image.mode, image.size, pixels, "raw", raw, 0, 1), box)
 
 
