@@ -86,9 +86,7 @@ class Before(Dataset[samples.Sample]):
 def write_twice(photos: Sequence[Photo], folder: Path, artefact: Artefact) -> None:
     """The images' part of `packing.pack` as it was."""
     stream = folder.parent / "stream.arrow"
-    with ArrowWriter(
-        features=packing.FEATURES, path=str(stream), writer_batch_size=packing.BATCH
-    ) as writer:
+    with ArrowWriter(features=packing.FEATURES, path=str(stream), writer_batch_size=16) as writer:
         for photo in photos:
             writer.write(packing._row(photo))
         writer.finalize()

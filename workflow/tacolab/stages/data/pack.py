@@ -37,7 +37,7 @@ FEATURES = datasets.Features(
     }
 )
 DATA = "data-00000-of-00001.arrow"  # as `save_to_disk` of Hugging Face calls a single part
-BATCH = 16  # images held in memory at a time; CLIC has files of several MB
+BATCH = 2**26  # bytes of images in memory at a time; opening a set reads a page of each batch
 OVERHEAD = 2**10  # bytes of an image beside its file and its captions, generously
 NAMED = 20  # more excluded images than this are only counted
 
@@ -77,9 +77,14 @@ def pack(
 
 def _write(photos: Sequence[Photo], folder: Path, artefact: Artefact) -> None:
     """What `load_from_disk` opens. `save_to_disk` would copy all images from a first file."""
-    with ArrowWriter(features=FEATURES, path=str(folder / DATA), writer_batch_size=BATCH) as writer:
+    held = 0
+    with ArrowWriter(features=FEATURES, path=str(folder / DATA)) as writer:
         for photo in progress(photos, len(photos), f"packing {artefact.names['dataset']}"):
             writer.write(_row(photo))
+            held += photo.n_bytes
+            if held >= BATCH:
+                writer.write_examples_on_file()
+                held = 0
         writer.finalize()
     datasets.DatasetInfo(features=FEATURES).write_to_directory(str(folder), pretty_print=True)
     state: dict[str, Any] = {
