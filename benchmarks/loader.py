@@ -245,6 +245,11 @@ def plan_of(folder: Path) -> Plan:
     return Plan(config.validate(study, "benchmark"))
 
 
+def written() -> int:
+    """Bytes that this process has written to files."""
+    return int(Path("/proc/self/io").read_text().split("wchar: ")[1].split()[0])
+
+
 def pack(folder: Path, rounds: int) -> Packed:
     plan = plan_of(folder)
     artefact = plan.find("data", dataset="set")
@@ -252,21 +257,23 @@ def pack(folder: Path, rounds: int) -> Packed:
     photos, excluded = split(verify(listing.records, "set"), CROP, "set")
     datasets.disable_progress_bars()
     write_once = packing._write
-    ratios, seconds = [], []
+    ratios, seconds, mib = [], [], []
     for _ in range(rounds):
         took = []
+        mib.clear()
         for write in (write_twice, write_once):
             packing._write = write
-            started = time.perf_counter()
+            start, started = written(), time.perf_counter()
             packing.pack(photos, excluded, listing, artefact)
             took.append(time.perf_counter() - started)
+            mib.append((written() - start) / 2**20)
         seconds.append(took)
         ratios.append(took[0] / took[1])
     n_bytes = sum(photo.n_bytes for photo in photos)
     before, now = (median(column) for column in zip(*seconds, strict=True))
     print(
-        f"packing {len(photos)} images ({n_bytes / 2**20:.0f} MiB): before {before:.2f} s, now "
-        f"{now:.2f} s, ratio {spread(ratios)}",
+        f"packing {len(photos)} images ({n_bytes / 2**20:.0f} MiB): before {before:.2f} s and "
+        f"{mib[0]:.0f} MiB written, now {now:.2f} s and {mib[1]:.0f} MiB, ratio {spread(ratios)}",
         flush=True,
     )
     return Packed(artefact.folder)
