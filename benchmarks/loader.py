@@ -52,6 +52,7 @@ from tacolab.stages.train.assemble import PREFETCH
 
 CROP, BATCH, SEED = 256, 8, 100
 CAPTIONS = 414_000
+QUIET = 0.1  # cores that others may use in a round that counts; if there is none, all count
 
 
 # -- as it was -------------------------------------------------------------------------------------
@@ -113,17 +114,26 @@ def cpu_seconds() -> float:
     return sum(use.ru_utime + use.ru_stime for use in uses)
 
 
+def machine_seconds() -> float:
+    """CPU seconds of all processes of the machine."""
+    user, nice, system, _idle, _waiting, *interrupts = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
+
+
 def speed(
     crops: Dataset[samples.Sample], workers: int, batches: int, now: bool
-) -> tuple[float, float]:
-    """Crops per second from the first batch on, and crops per second of CPU time."""
-    cpu = cpu_seconds()
+) -> tuple[float, float, float]:
+    """Crops per second from the first batch on, crops per second of CPU time, and how many cores
+    other processes used meanwhile."""
+    cpu, machine, start = cpu_seconds(), machine_seconds(), time.perf_counter()
     images = loader(crops, workers, batches, now)
     next(images)
     started = time.perf_counter()
     done = sum(len(batch) for batch in images)
-    wall = time.perf_counter() - started
-    return done / wall, batches * BATCH / (cpu_seconds() - cpu)
+    ended = time.perf_counter()
+    cpu = cpu_seconds() - cpu
+    others = max(0.0, machine_seconds() - machine - cpu) / (ended - start)
+    return done / (ended - started), batches * BATCH / cpu, others
 
 
 def rates(before: Before, crops: samples.Crops, rounds: int, batches: int) -> None:
@@ -132,17 +142,20 @@ def rates(before: Before, crops: samples.Crops, rounds: int, batches: int) -> No
     ):
         assert torch.equal(one, other)
     print(f"the same crops to the bit ({batches * BATCH} compared)")
-    print("| loading processes | crops/s before | now | ratio | ratio in CPU time |")
+    print("| loading processes | crops/s before | now | ratio | ratio in CPU time | rounds |")
     for workers in (0, 1, 2):
         pairs = [
             (speed(before, workers, batches, False), speed(crops, workers, batches, True))
             for _ in range(rounds)
         ]
+        quiet = [pair for pair in pairs if max(one[2] for one in pair) < QUIET]
+        pairs = quiet or pairs
         wall = [new[0] / old[0] for old, new in pairs]
         cpu = [new[1] / old[1] for old, new in pairs]
         print(
             f"| {workers} | {median(old[0] for old, _ in pairs):.0f} | "
-            f"{median(new[0] for _, new in pairs):.0f} | {spread(wall)} | {spread(cpu)} |",
+            f"{median(new[0] for _, new in pairs):.0f} | {spread(wall)} | {spread(cpu)} | "
+            f"{len(quiet) or 'none'} quiet of {rounds} |",
             flush=True,
         )
 
