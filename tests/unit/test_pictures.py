@@ -287,6 +287,46 @@ def test_pixels_of_no_known_meaning_are_refused_with_the_remedy(image: Image.Ima
     assert refusal(saved(image, "TIFF")).endswith("save it as RGB with 8 bits")
 
 
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def kinds() -> dict[str, bytes]:
+    """Files that are read in different ways."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = photo().copy()
+    clear.putalpha(photo().convert("L"))
+    deep = Image.fromarray(np.asarray(photo().convert("L")).astype(np.uint16) * 200)
+    return {
+        "plain": saved(photo(), "JPEG"),
+        "4:4:4": saved(photo(), "JPEG", subsampling=0, progressive=True),
+        "grey": saved(photo().convert("L"), "JPEG"),
+        "four colours": saved(photo().convert("CMYK"), "JPEG"),
+        "profile": saved(photo(), "JPEG", icc_profile=profile(1.5)),
+        "turned": saved(photo(), "JPEG", exif=turned),
+        "turned, profile": saved(photo(), "JPEG", exif=turned, icc_profile=profile(1.5)),
+        "transparent, turned": saved(clear, "PNG", exif=turned, icc_profile=profile(1.5)),
+        "palette": saved(photo().quantize(), "PNG", transparency=3),
+        "deep, turned": saved(deep, "PNG", exif=turned, transparency=2000),
+    }
+
+
+@pytest.mark.parametrize("convert", [True, False])
+@pytest.mark.parametrize("kind", kinds())
+def test_a_part_is_cut_from_the_whole(kind: str, convert: bool) -> None:
+    whole = read(kinds()[kind], convert).pixels
+    height, width = whole.shape[:2]
+    for box in [(0, 0, 31, 17), (width - 33, height - 9, width, height), (7, 5, 72, 70)]:
+        left, top, right, bottom = box
+        part = read(kinds()[kind], convert, box).pixels
+        assert np.array_equal(part, whole[top:bottom, left:right])
+
+
+def test_damage_beside_a_part_is_found() -> None:
+    with pytest.raises(UnreadableError, match="is damaged"):
+        read(cut(saved(photo(), "JPEG")), box=(0, 0, 8, 8))
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from small_disk import mounted
 from tacolab import cli
 from tacolab.errors import UserError
-from tacolab.files import atomic
+from tacolab.files import atomic, disk
+from tacolab.files.process import Process
 from tacolab.plan import Artefact, Plan
 from tacolab.readers.packed import Packed
 from tacolab.stages.data import run
@@ -177,7 +181,7 @@ def add_long_text(path: Path) -> None:
     Image.new("RGB", (80, 80)).save(path, pnginfo=notes)
 
 
-def replace(path: Path) -> None:
+def put_a_page(path: Path) -> None:
     path.write_text("<html>404</html>")
 
 
@@ -191,7 +195,7 @@ def replace(path: Path) -> None:
         ("coffee.png", damage, r"coffee\.png is damaged"),
         ("coffee.png", make_float, r"coffee\.png has pixels of no known range \(mode F\)"),
         ("coffee.png", add_long_text, r"coffee\.png is beyond a limit of Pillow \(1 MB"),
-        ("china.jpg", replace, r"china\.jpg is not an image \(16 bytes\)"),
+        ("china.jpg", put_a_page, r"china\.jpg is not an image \(16 bytes\)"),
         ("china.jpg", Path.unlink, r"china\.jpg is missing"),
     ],
 )
@@ -332,29 +336,77 @@ def test_a_turned_photo_is_packed_as_it_is_and_read_upright(
     assert (packed.manifest["min_side"], packed.manifest["max_side"]) == (427, 640)
 
 
-# Where a kill is aimed: a function that the stage calls there.
+def test_each_image_is_written_once(
+    pack: Pack, photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no more than the log says before."""
+    held = []
+
+    def sync(path: Path) -> None:
+        files = Path("results/data/set").rglob("*")
+        held.append(sum(path.stat().st_size for path in files if path.is_file()))
+
+    monkeypatch.setattr("tacolab.stages.data.pack.sync", sync)
+    with caplog.at_level("INFO"):
+        pack(FOLDER)
+    images = sum(path.stat().st_size for path in photos.iterdir())
+    assert images < max(held) < images + 10_000
+    (told,) = re.findall(
+        r"packing 3 images in \S+ takes ([0-9.]+) MiB; [0-9.]+ MiB are free", caplog.text
+    )
+    assert float(told) * 2**20 == pytest.approx(max(held), abs=60_000)
+
+
+def test_without_room_nothing_is_written(plan_of: Callable[..., Plan], photos: Path) -> None:
+    plan = plan_of(FOLDER)
+    images = sum(path.stat().st_size for path in photos.iterdir())
+    needed = r"set/\w+: the disk or the quota is full: [0-9.]+ MiB are needed, [0-9.]+ MiB are free"
+    with mounted(Path("results"), f"size={images - 50_000}"):
+        with pytest.raises(disk.RefusedError, match=needed):
+            run(plan, plan.find("data", dataset="set"))
+        assert not any(path.is_file() for path in written(Path()))
+
+
+def test_room_that_a_killed_run_holds_counts_as_free(
+    plan_of: Callable[..., Plan], photos: Path
+) -> None:
+    artefact = (plan := plan_of(FOLDER)).find("data", dataset="set")
+    images = sum(path.stat().st_size for path in photos.iterdir())
+    killed = replace(Process.me(), start="1")  # of that name, and started long ago
+    with mounted(Path("results"), f"size={images + 200_000}"):
+        left = artefact.folder.with_name(f".{killed}.tmp.{artefact.key}")
+        left.mkdir(parents=True)
+        (left / "stream").write_bytes(bytes(images))
+        run(plan, artefact)
+        assert len(Packed(artefact.folder)) == 3
+
+
+# Where a kill is aimed: a function that the stage calls there, and which call.
 PLACES = {
-    "while images are written": "tacolab.stages.data.pack:ArrowWriter.write",
-    "before the move": "tacolab.stages.data.pack:sync",
-    "before the manifest": "tacolab.stages.data.pack:write_json",
+    "while images are written": ("ArrowWriter.write", 2),
+    "before the state": ("write_json", 1),
+    "before all is on the disk": ("sync", 2),
+    "before the manifest": ("write_json", 2),
 }
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_killed_while_packing(plan_of: Callable[..., Plan], photos: Path, place: str) -> None:
+def test_killed_while_packing(
+    plan_of: Callable[..., Plan], photos: Path, place: tuple[str, int]
+) -> None:
     plan = plan_of(FOLDER)
     artefact = plan.find("data", dataset="set")
-    module, function = place.split(":")
+    function, call = place
     code = f"""
 import json, os, sys
 from tacolab import config
 from tacolab.stages import data
 from tacolab.plan import Plan
-import {module} as module
+import tacolab.stages.data.pack as module
 calls, original = [], module.{function}
 def fatal(*args, **kwargs):
     calls.append(args)
-    if len(calls) == 2 or "{function}" == "write_json":
+    if len(calls) == {call}:
         os.kill(os.getpid(), {int(signal.SIGKILL)})
     return original(*args, **kwargs)
 module.{function} = fatal

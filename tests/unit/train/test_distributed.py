@@ -40,7 +40,7 @@ def take_steps(folder: Path, changes: dict[str, Any]) -> None:
     net = distributed.averaging(run.state.model.train())
     seen, terms = [], []
     for batch in run.batches():
-        seen.append([(sample.index, sample.image, sample.caption) for sample in batch])
+        seen.append(list(zip(batch.indices, batch.images, batch.captions, strict=True)))
         terms.append(step(run, net, batch, run.recipe.learning_rate))
         run.state.step += 1
     state = run.state

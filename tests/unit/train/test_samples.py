@@ -1,7 +1,9 @@
 """Order, crops and noise are pure functions; validation is held out by image."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -83,6 +85,55 @@ def test_crops_are_cut_from_the_photo_and_differ_by_epoch(prepared, monkeypatch)
     assert any(
         torch.equal(photo[:, top : top + 64, left : left + 64], first.image) for top, left in places
     )
+
+
+def test_samples_are_those_of_every_training_before(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written down here once more: whole photo, generator, order of its numbers, caption."""
+    monkeypatch.chdir(prepared)
+    plan = Plan(config.validate(small_training.study(), "test"))
+    images = Packed(plan.find("data").folder)
+    captions = CaptionTable(plan.find("captions").path)
+    crops = samples.Crops(images, captions, range(len(images)), 64, seed=100)
+    pairs = [
+        (i, caption) for i in range(len(images)) for caption in captions.for_image(images.ids[i])
+    ]
+    assert len(crops) == len(pairs) and crops.captions == [caption for _, caption in pairs]
+    for index, (image, caption) in enumerate(pairs):
+        pixels = images.rgb(image)
+        numbers = np.random.default_rng([1, 100, 7, index])
+        top = int(numbers.integers(pixels.shape[0] - 64 + 1))
+        left = int(numbers.integers(pixels.shape[1] - 64 + 1))
+        cut = pixels[top : top + 64, left : left + 64].transpose(2, 0, 1)
+        sample = crops[[7, index]]
+        assert (sample.index, sample.caption) == (index, caption)
+        assert sample.image.is_contiguous() and np.array_equal(sample.image.numpy(), cut)
+
+
+def test_a_batch_is_its_samples() -> None:
+    rng = np.random.default_rng(0)
+    some = [
+        samples.Sample(
+            index,
+            torch.from_numpy(rng.integers(0, 256, (3, 4, 4)).astype(np.uint8)),
+            f"caption {index}",
+            rng.random(5).astype(np.float16),
+        )
+        for index in (4, 1, 3)
+    ]
+    batch = samples.Batch.of(some)
+    assert (batch.indices, batch.captions) == ([4, 1, 3], ["caption 4", "caption 1", "caption 3"])
+    assert torch.equal(batch.images, torch.stack([sample.image for sample in some]))
+    assert batch.weights is not None and batch.weights.dtype == np.float16
+    assert np.array_equal(batch.weights, [sample.weights for sample in some])
+    assert samples.Batch.of([replace(sample, weights=None) for sample in some]).weights is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_fetches_batches_from_pinned_memory() -> None:
+    batch = samples.Batch.of([samples.Sample(0, torch.zeros(3, 4, 4, dtype=torch.uint8), "")])
+    assert batch.pin_memory().images.is_pinned()
 
 
 def test_images_without_a_caption_are_left_out_and_counted(

@@ -27,6 +27,12 @@ class RefusedError(OSError):
         return str(explained(self))
 
 
+def free(path: Path) -> int:
+    """Bytes that may be written at `path`, which need not exist; a quota may allow less."""
+    disk = os.statvfs(_existing(path))
+    return disk.f_bavail * disk.f_frsize
+
+
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
     """What a disk refuses within is raised as RefusedError, and names `path`; other errors pass.
@@ -66,15 +72,19 @@ def explained(error: BaseException, path: Path | None = None) -> StageError | No
 
 def full(path: Path, number: int, needs: str = "") -> str:
     """Of a full disk or quota, up to the remedy; needs: what is known of that."""
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
-    disk = os.statvfs(place)
+    disk = os.statvfs(_existing(path))
     facts = [needs] if needs else []
     if number != errno.EDQUOT:  # a quota leaves of the disk what it leaves
-        facts.append(f"{disk.f_bavail * disk.f_frsize / 2**20:.1f} MiB are free")
+        facts.append(f"{free(path) / 2**20:.1f} MiB are free")
     if disk.f_files and not disk.f_favail:
         facts.append("no more files fit (inodes)")
     told = f": {', '.join(facts)}" if facts else ""
     return f"{path}: the disk or the quota is full{told}; make room"
+
+
+def _existing(path: Path) -> Path:
+    """`path` or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def _refusal(error: BaseException | None, of_a_file: bool = False) -> tuple[int | None, str | None]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tacolab.errors import UserError
 from tacolab.files.texts import loads
-from tacolab.readers.pictures import UnreadableError, read
+from tacolab.readers.pictures import Box, UnreadableError, read
 
 
 def _line(error: Exception) -> str:
@@ -41,13 +41,8 @@ class Packed:
             ]
             self._table = pa.concat_tables(parts)
             self.ids: list[str] = self._table["image_id"].to_pylist()
-            self._sizes = list(
-                zip(
-                    self._table["width"].to_pylist(),
-                    self._table["height"].to_pylist(),
-                    strict=True,
-                )
-            )
+            # No Python objects: loading processes copy what they count references to.
+            self._sizes = np.stack([self._table[side].to_numpy() for side in ("width", "height")])
         except FileNotFoundError as error:
             raise UserError(
                 f"{error.filename or folder}: no packed data set; {self._remedy}"
@@ -106,13 +101,13 @@ class Packed:
 
     def size(self, i: int) -> tuple[int, int]:
         """Width, height [pixels] as `rgb` gives them, without decoding."""
-        width, height = self._sizes[i]
+        width, height = self._sizes[:, i].tolist()
         return width, height
 
-    def rgb(self, i: int) -> npt.NDArray[np.uint8]:
-        """Upright sRGB pixels, uint8, (height, width, 3)."""
+    def rgb(self, i: int, box: Box | None = None) -> npt.NDArray[np.uint8]:
+        """Upright sRGB pixels, uint8, (height, width, 3); of a part, if `box` is given."""
         try:
-            return read(self.encoded(i), convert=self.converts).pixels
+            return read(self.encoded(i), self.converts, box).pixels
         except UnreadableError as error:
             raise UserError(
                 f"{self.folder}: image {self.ids[i]} is damaged: it {error}; remove the folder "

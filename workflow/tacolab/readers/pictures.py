@@ -46,6 +46,8 @@ _FITTING = {"L": ("GRAY", "RGB"), "RGB": ("RGB",), "CMYK": ("CMYK",)}  # profile
 _SRGB = ImageCms.createProfile("sRGB")
 _ROUNDING = 2  # levels; profiles of sRGB by several makers differ by 1
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom of a part [pixels]
+
 
 class UnreadableError(ValueError):
     """A file that is no picture to be used. The message goes behind the file's name."""
@@ -64,25 +66,28 @@ class Picture:
         return TURNED in self.done
 
 
-def read(content: bytes, convert: bool = True) -> Picture:
+def read(content: bytes, convert: bool = True, box: Box | None = None) -> Picture:
     """The picture of a file. Raises UnreadableError where it is damaged or its pixels mean nothing.
 
     Turned as its EXIF data say, converted to sRGB from the profile that it brings, transparency
     put on white. Without a profile colours count as sRGB. convert: False reads pixels as they are
     stored, and by Pillow alone: so data sets were read that an earlier version has packed.
+    box: a part of the picture as it is seen. Its pixels are those of the whole picture, which is
+    decoded all the same; the rest is spared what comes afterwards.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             if not convert:
                 image.load()
-                return Picture(np.asarray(_parts(_eight_bits(image))[0].convert("RGB")))
+                stored = image.crop(box) if box else image
+                return Picture(np.asarray(_parts(_eight_bits(stored))[0].convert("RGB")))
             if image.format in JPEG:
-                return _jpeg(image, content)
+                return _jpeg(image, content, box)
             if image.format == "PNG":
                 with Image.open(io.BytesIO(content)) as again:
                     again.verify()  # checksums up to the last chunk
             image.load()
-            return _seen(image, image)
+            return _seen(image, image, box)
     except (UnreadableError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -109,7 +114,7 @@ def centre_crop(pixels: np.ndarray, side: int) -> np.ndarray:
 # -- JPEG ------------------------------------------------------------------------------------------
 
 
-def _jpeg(image: Image.Image, content: bytes) -> Picture:
+def _jpeg(image: Image.Image, content: bytes, box: Box | None) -> Picture:
     """By a decoder that does not keep libjpeg's warnings to itself; the pixels are Pillow's."""
     if not _complete(content):
         raise UnreadableError("is damaged (it ends before its last scan)")
@@ -119,14 +124,16 @@ def _jpeg(image: Image.Image, content: bytes) -> Picture:
     except ValueError as error:
         if str(error).startswith(_HARMLESS):
             image.load()
-            return _seen(image, image)
+            return _seen(image, image, box)
         cut = "truncated: " if "Premature end" in str(error) else ""
         raise UnreadableError(f"is damaged ({cut}{_line(error)})") from None
     profile = image.info.get("icc_profile")
     foreign = profile and _transform(profile, image.mode)[0]
     if image.mode == "RGB" and not foreign and _way(image) is None:
-        return Picture(pixels)  # most pictures: what follows would copy it some times
-    return _seen(image, Image.frombuffer(image.mode, image.size, pixels, "raw", raw, 0, 1))
+        left, top, right, bottom = box or (0, 0, *image.size)
+        # Most pictures: what follows would copy it some times
+        return Picture(pixels[top:bottom, left:right])
+    return _seen(image, Image.frombuffer(image.mode, image.size, pixels, "raw", raw, 0, 1), box)
 
 
 def _complete(content: bytes) -> bool:
@@ -160,9 +167,13 @@ def _complete(content: bytes) -> bool:
 # -- from pixels as they are stored to those that are seen -----------------------------------------
 
 
-def _seen(image: Image.Image, stored: Image.Image) -> Picture:
-    """image: what knows the file's metadata."""
+def _seen(image: Image.Image, stored: Image.Image, box: Box | None) -> Picture:
+    """image: what knows the file's metadata. box: as in `read`."""
     done = []
+    if (way := _way(image)) is not None:
+        stored = stored.transpose(way)
+    if box:
+        stored = stored.crop(box)
     colours, alpha = _parts(_eight_bits(stored))
     if profile := image.info.get("icc_profile"):
         colours, name = _converted(colours, profile)
@@ -171,8 +182,7 @@ def _seen(image: Image.Image, stored: Image.Image) -> Picture:
     if alpha and alpha.getextrema() != (255, 255):
         picture = Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
         done.append("on white")
-    if (way := _way(image)) is not None:
-        picture = picture.transpose(way)
+    if way is not None:
         done.append(TURNED)
     return Picture(np.asarray(picture), tuple(done))
 

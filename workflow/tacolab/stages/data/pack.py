@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -19,6 +22,8 @@ from tacolab.plan.provenance import describe
 from tacolab.stages.data.sources import Listing
 from tacolab.stages.data.verify import Photo
 
+log = logging.getLogger(__name__)
+
 # `tacolab.readers.packed` reads these columns.
 FEATURES = datasets.Features(
     {
@@ -31,7 +36,9 @@ FEATURES = datasets.Features(
         "captions": datasets.List(datasets.Value("string")),
     }
 )
-BATCH = 16  # images held in memory at a time; CLIC has files of several MB
+DATA = "data-00000-of-00001.arrow"  # as `save_to_disk` of Hugging Face calls a single part
+BATCH = 2**26  # bytes of images in memory at a time; opening a set reads a page of each batch
+OVERHEAD = 2**10  # bytes of an image beside its file and its captions, generously
 NAMED = 20  # more excluded images than this are only counted
 
 
@@ -43,20 +50,22 @@ def pack(
 ) -> None:
     """Replace `artefact.folder` by the packed images and their manifest, at one stroke.
 
-    excluded: images left out for their size. listing: as the source gave them.
+    excluded: images left out for their size. listing: as the source gave them. Raises
+    disk.RefusedError before the first byte if there is no room.
     """
-    datasets.disable_progress_bars()  # ours counts images instead of shards
-    needed = 2 * sum(photo.n_bytes for photo in photos)
+    needed = sum(_size(photo) for photo in photos)
     with disk.writing(artefact.folder, needed), workspace(artefact.folder) as folder:
-        # Written twice, since only save_to_disk makes a data set that `load_from_disk` opens and
-        # only ArrowWriter streams into a place of our choice.
-        stream = folder / "stream.arrow"
-        with ArrowWriter(features=FEATURES, path=str(stream), writer_batch_size=BATCH) as writer:
-            for photo in progress(photos, len(photos), f"packing {artefact.names['dataset']}"):
-                writer.write(_row(photo))
-            writer.finalize()
+        # Now that nothing is left of killed runs
+        free = disk.free(folder)
+        log.info(
+            "data set '%s': packing %d images in %s takes %.1f MiB; %.1f MiB are free",
+            artefact.names["dataset"], len(photos), artefact.folder, needed / 2**20, free / 2**20,
+        )  # fmt: skip
+        if free < needed:
+            raise disk.RefusedError(errno.ENOSPC, artefact.folder, needed)
         packed = folder / "packed"
-        datasets.Dataset.from_file(str(stream)).save_to_disk(str(packed))
+        packed.mkdir()
+        _write(photos, packed, artefact)
         for path in [*packed.iterdir(), packed]:
             sync(path)
         write_json(packed / artefact.path.name, _manifest(photos, excluded, listing, artefact))
@@ -64,6 +73,36 @@ def pack(
             artefact.folder.rename(folder / "old")
         packed.rename(artefact.folder)
         sync(artefact.folder.parent)
+
+
+def _write(photos: Sequence[Photo], folder: Path, artefact: Artefact) -> None:
+    """What `load_from_disk` opens. `save_to_disk` would copy all images from a first file."""
+    held = 0
+    with ArrowWriter(features=FEATURES, path=str(folder / DATA)) as writer:
+        for photo in progress(photos, len(photos), f"packing {artefact.names['dataset']}"):
+            writer.write(_row(photo))
+            held += photo.n_bytes
+            if held >= BATCH:
+                writer.write_examples_on_file()
+                held = 0
+        writer.finalize()
+    datasets.DatasetInfo(features=FEATURES).write_to_directory(str(folder), pretty_print=True)
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": DATA}],
+        "_fingerprint": _list_sha256(photos)[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    write_json(folder / "state.json", state)
+
+
+def _size(photo: Photo) -> int:
+    """Bytes in the packed set."""
+    captions = sum(len(caption.encode()) + 4 for caption in photo.record.captions)
+    return photo.n_bytes + captions + OVERHEAD
 
 
 def _row(photo: Photo) -> dict[str, Any]:
@@ -87,12 +126,11 @@ def _manifest(
     listing: Listing,
     artefact: Artefact,
 ) -> dict[str, Any]:
-    lines = "".join(f"{photo.record.name} {photo.sha256}\n" for photo in photos)
     names = [photo.record.name for photo in excluded]
     return describe(
         artefact,
         count=len(photos),
-        list_sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        list_sha256=_list_sha256(photos),
         captions=sum(len(photo.record.captions) for photo in photos),
         bytes=sum(photo.n_bytes for photo in photos),
         min_side=min(photo.short_side for photo in photos),
@@ -102,3 +140,8 @@ def _manifest(
         annotations_of_unlisted_images=listing.strays,
         sources=listing.files,
     )
+
+
+def _list_sha256(photos: Sequence[Photo]) -> str:
+    lines = "".join(f"{photo.record.name} {photo.sha256}\n" for photo in photos)
+    return hashlib.sha256(lines.encode()).hexdigest()

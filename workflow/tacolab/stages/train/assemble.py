@@ -28,6 +28,10 @@ from tacolab.text.encoders import FrozenText
 
 log = logging.getLogger(__name__)
 
+# Batches that each loading process makes ahead: they wait while the trainer validates or saves, and
+# a slow read from a shared file system then stops no step.
+PREFETCH = 4
+
 
 @dataclass(frozen=True)
 class Run:
@@ -60,16 +64,20 @@ class Run:
     def finished(self) -> bool:
         return self.state.step == self.steps
 
-    def batches(self) -> Iterable[list[samples.Sample]]:
-        """This rank's slices of the batches from the state's step to the end."""
+    def batches(self) -> Iterable[samples.Batch]:
+        """This rank's slices of the batches from the state's step to the end, whatever the epoch:
+        loading processes live as long as the training."""
+        workers = self.execution.workers
         batches = samples.batches(
             self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
         )
         return DataLoader(
             self.crops,
             batch_sampler=samples.slices(batches, distributed.rank(), distributed.world_size()),
-            collate_fn=list,
-            num_workers=self.execution.workers,
+            collate_fn=samples.Batch.of,
+            num_workers=workers,
+            prefetch_factor=PREFETCH if workers else None,
+            pin_memory=self.device.type == "cuda",
             worker_init_fn=ignore_in_worker,
             generator=torch.Generator(),  # the loader draws a number: not from the global stream
         )

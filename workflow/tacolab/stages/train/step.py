@@ -4,7 +4,6 @@ A step waits for no result of the GPU: its terms are read when a line of the log
 anything is saved (logbook.py), and then they must be finite.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -19,18 +18,17 @@ from tacolab.text.encoders import weigh
 TERMS = (*Losses._fields, "gradient", "aux")
 
 
-def step(run: Run, net: nn.Module, batch: list[samples.Sample], rate: float) -> Tensor:
+def step(run: Run, net: nn.Module, batch: samples.Batch, rate: float) -> Tensor:
     """One optimiser step with this rank's slice of the batch; TERMS of all of it, on the device.
 
     `net` is the state's model, averaging its gradients over the ranks.
     """
     state = run.state
     x = pixels(run, batch)
-    noise = samples.StepNoise(run.seed, state.step, [sample.index for sample in batch])
-    captions = [sample.caption for sample in batch]
+    noise = samples.StepNoise(run.seed, state.step, batch.indices)
     text, hidden = listen(run, batch)
     out = net(x, text, noise)
-    losses = run.criterion(out, x, captions, distributed.gather, hidden)
+    losses = run.criterion(out, x, batch.captions, distributed.gather, hidden)
     terms = distributed.mean(torch.stack(losses))
 
     for group in state.optimizer.param_groups:
@@ -56,30 +54,27 @@ def validate(run: Run) -> dict[str, float]:
     model = run.state.model.eval()
     sums = torch.zeros(len(Losses._fields), dtype=torch.float64)
     for first in range(0, len(run.held_out), run.recipe.batch):
-        part = run.held_out[first : first + run.recipe.batch]
+        part = samples.Batch.of(run.held_out[first : first + run.recipe.batch])
         x = pixels(run, part)
-        captions = [sample.caption for sample in part]
         text, hidden = listen(run, part)
-        losses = run.criterion(model(x, text), x, captions, hidden=hidden)
-        sums += len(part) * torch.stack(losses).to(sums)
+        losses = run.criterion(model(x, text), x, part.captions, hidden=hidden)
+        sums += len(x) * torch.stack(losses).to(sums)
     model.train()
     means = (sums / len(run.held_out)).tolist()
     return finite(run, run.state.step, dict(zip(Losses._fields, means, strict=True)))
 
 
-def pixels(run: Run, batch: list[samples.Sample]) -> Tensor:
+def pixels(run: Run, batch: samples.Batch) -> Tensor:
     """uint8 images -> batch in [0, 1] on the device, channels last."""
-    images = torch.stack([sample.image for sample in batch])
-    x = images.to(run.device, non_blocking=True, memory_format=torch.channels_last)
-    return x.float() / 255
+    x = batch.images.to(run.device, non_blocking=True)
+    return x.to(memory_format=torch.channels_last).float() / 255
 
 
-def listen(run: Run, batch: list[samples.Sample]) -> tuple[Tensor | None, Tensor | None]:
+def listen(run: Run, batch: samples.Batch) -> tuple[Tensor | None, Tensor | None]:
     """What the codec hears of the captions, B x tokens x width; and what L_joint can use of it."""
     if run.encoder is None:
         return None, None
-    hidden, mask = run.encoder.read([sample.caption for sample in batch])
-    rows = [sample.weights for sample in batch if sample.weights is not None]
-    weights = torch.from_numpy(np.stack(rows)) if rows else None
+    hidden, mask = run.encoder.read(batch.captions)
+    weights = None if batch.weights is None else torch.from_numpy(batch.weights)
     text, _ = weigh(hidden, mask, weights, run.encoder.weighting)
     return text, hidden if run.one_tower else None
