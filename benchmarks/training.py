@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import re
 import statistics
 import subprocess
@@ -144,11 +145,15 @@ def timed(side: Side, batch: Batch) -> float:
 
 
 def peak(name: str, given: argparse.Namespace, size: int) -> float:
-    """MiB that a process of its own needs at most for three steps, libraries included."""
+    """MiB that a process of its own needs at most for three steps, libraries included.
+
+    What is freed goes back to the system at once: else this would measure glibc's hoarding.
+    """
     command = [sys.executable, __file__, "--peak-of", name, "--batch", str(size)]
     command += ["--device", given.device, "--channels", str(given.channels)]
     command += ["--joint"] if given.joint else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return float(done.stdout.splitlines()[-1])
 
 

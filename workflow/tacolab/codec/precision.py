@@ -81,7 +81,7 @@ def _stacks(network: Elic) -> Iterator[tuple[list[nn.Module], list[nn.Module]]]:
 def _autocast(forward: Callable[..., Tensor], dtype: torch.dtype) -> Callable[..., Tensor]:
     def lowered(x: Tensor, *others: Tensor) -> Tensor:
         with torch.autocast(x.device.type, dtype):
-            return forward(x, *others)
+            return forward(x.to(dtype), *others)  # else a residual would stay in 32 bits
 
     return lowered
 
