@@ -96,6 +96,22 @@ def command(folder: Path, *options: str, arm: str = "image-only", **changes: Any
     return [tacolab, "train", arm, "0.01", "-c", str(path), "--threads", "1", *options]
 
 
+def rule_command(folder: Path, *options: str, arm: str = "image-only", **changes: Any) -> list[str]:
+    """The shell line of the workflow's rule, for the same model."""
+    tacolab, *_ = command(folder, arm=arm, **changes)
+    path = model_folder(Path(), arm, **changes) / "model.safetensors"
+    return [
+        tacolab,
+        "make",
+        str(path),
+        "-c",
+        str(folder / "study.yaml"),
+        "--threads",
+        "1",
+        *options,
+    ]
+
+
 def model_folder(folder: Path, arm: str = "taco", **changes: Any) -> Path:
     """Where the model of a study with these changes lies."""
     from tacolab import config

@@ -41,9 +41,8 @@ def test_warning_saves_and_a_refused_requeue_exits_75(
     assert process.returncode == 75, errors
     assert "SLURM's warning before the time limit: saved at step" in errors
     assert "scontrol requeue 7" in errors
-    retried = subprocess.run(
-        small_training.command(folder, "--attempt", "2", execution=RARE), cwd=folder, env=outside
-    )
+    again = small_training.rule_command(folder, "--attempt", "2", execution=RARE)
+    retried = subprocess.run(again, cwd=folder, env=outside)
     assert retried.returncode == 0
     assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
@@ -85,7 +84,8 @@ def test_no_retry_of_what_gained_nothing(folder: Path) -> None:
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         job = os.environ | {"SLURM_JOB_ID": options[-1]}
-        line = small_training.command(folder, *options[:-1], training=wild, execution=never)
+        make = small_training.rule_command
+        line = make(folder, *options[:-1], training=wild, execution=never)
         return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=job)
 
     first = run("7")
