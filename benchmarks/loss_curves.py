@@ -52,7 +52,7 @@ def study(data: Path, precisions: list[str], epochs: int) -> dict[str, Any]:
             "epochs": epochs,
             "crop": 128,
             "learning_rate": 5e-4,
-            "milestones": [epochs - 1],
+            "milestones": [epochs - 1] if epochs > 1 else [],
             "joint_weight": 0,
             "validation_images": 20,
         },
