@@ -80,6 +80,8 @@ def test_comments_docstrings_layout_and_import_lines_do_not_count(
         ("stages/measure/.page.html.swp", False),
         ("stages/measure/.DS_Store", False),
         ("stages/measure/page.html~", False),
+        ("stages/measure/__init__.py.orig", False),
+        ("stages/measure/notes.txt", False),
         ("stages/measure/page.cpython-311.pyc", False),
     ],
 )

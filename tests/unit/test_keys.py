@@ -524,6 +524,19 @@ def test_finished_results_need_no_intermediate_files(
     assert {a.stage.name for a in BASE.needed()} == {"data", "captions", "code", "metrics"}
 
 
+def test_a_path_names_its_artefact_and_a_folder_only_one_of_its_own() -> None:
+    model = BASE.find("train", **NAMES)
+    assert all(BASE.at(path) is model for path in (*model.files, model.folder))
+    tables = BASE.every(BASE.find("anchors", dataset="photos", codec="jpeg").stage)
+    assert BASE.at(tables[0].files[1]) is tables[0]
+    shuffled = [a for a in BASE if a.names.get("source") == "shuffled"]
+    (folder,) = {a.folder for a in shuffled if a.names["dataset"] == "photos"}
+    with pytest.raises(UserError, match="holds several artefacts; name a file"):
+        BASE.at(folder)
+    with pytest.raises(UserError, match="the config means no such file now; did you mean results"):
+        BASE.at(Path(f"{model.path}x"))
+
+
 def test_a_missing_input_is_named_with_the_command_that_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ AGAINST_THE_DESIGN = {
         "as a param, an edited config would delete and remake every artefact; the key in the path "
         "says what has changed"
     ),
+    "Shell command directly uses variable TACOLAB": "a path of this run; no result depends on it",
     "Environment variable TACOLAB_CODE used but not asserted": "the head sets it, for its jobs",
     "Environment variable PATH used but not asserted": "every process has one",
 }

@@ -47,20 +47,17 @@ else:
     # Jobs on a cluster live on without their head, and get its environment.
     os.environ.pop(process.HEAD, None)
 
-# `tacolab` of that code, and Python of this environment, also where nobody activated it.
+# Python of this environment, also where nobody activated it.
 os.environ["PATH"] = os.pathsep.join(
-    [
-        str(Path(os.environ.get("TACOLAB_CODE", CODE)) / "workflow/bin"),
-        str(Path(sys.executable).parent),
-        os.environ["PATH"],
-    ]
+    [str(Path(sys.executable).parent), os.environ["PATH"]]
 )
 # With --sdm conda a rule's environment must come before all these. Conda would put it where the
 # active one stands, if it knew of one.
 os.environ.pop("CONDA_SHLVL", None)
 
-# Every rule's command.
-MAKE = "tacolab make {output} --config {CONFIG} --threads {threads} 2> {log}"
+# Every rule's command: of that code by its whole path, so that no other can be taken for it.
+TACOLAB = str(Path(os.environ.get("TACOLAB_CODE", CODE)) / "workflow/bin/tacolab")
+MAKE = "{TACOLAB:q} make {output} --config {CONFIG} --threads {threads} 2> {log}"
 
 # Files of what the study asks for by itself.
 WANTED = [

@@ -36,4 +36,4 @@ rule report_now:
     message:
         "a report of what is there: results/report/now/index.html"
     shell:
-        "tacolab report --now --config {CONFIG} > {log} 2>&1"
+        "{TACOLAB:q} report --now --config {CONFIG} > {log} 2>&1"

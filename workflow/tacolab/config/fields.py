@@ -97,6 +97,8 @@ def expand(path: str) -> str:
     Raises ValueError if a variable is not set or a user not known; otherwise a folder with the name
     of the variable would be made.
     """
+    if not path:
+        raise ValueError("is empty; write . for the folder itself")
     if "\0" in path:
         raise ValueError(f"{path!a} is no path: it contains a null character")
     full = _VARIABLE.sub(_value, path)

@@ -1,5 +1,6 @@
 """What a config means and what of it is there; what lies in results/ and no config means."""
 
+import logging
 import math
 import re
 import shutil
@@ -14,6 +15,8 @@ from tacolab.overview.trainings import TrainingStatus
 from tacolab.plan import RESULTS, Artefact, Plan, leftovers, snapshots
 from tacolab.plan.stages import STAGES, TRAIN
 from tacolab.readers import training_folder
+
+log = logging.getLogger(__name__)
 
 _KEY = re.compile(r"[0-9a-f]{8}")
 
@@ -88,8 +91,9 @@ def _at_work() -> bool:
         return True
     try:
         jobs = slurm.queue(slurm.SECONDS) or []
-    except StageError:
-        return True  # nobody knows
+    except StageError as error:
+        log.warning("%s; copies of code in %s are kept", error, snapshots.CODE)
+        return True
     return any(job.here for job in jobs)
 
 
@@ -109,7 +113,8 @@ def size(path: Path) -> int:
 
 def delete(path: Path) -> None:
     """Remove a file or folder for good, and links beside it. Raises UserError outside results/."""
-    if RESULTS.resolve() not in path.resolve().parents:
+    # Of a link, where it stands, and not where it leads to.
+    if RESULTS.resolve() not in (path.parent.resolve() / path.name).parents:
         raise UserError(f"{path}: not in {RESULTS}/; nothing is deleted there")
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

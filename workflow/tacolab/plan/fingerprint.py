@@ -16,6 +16,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 
+DATA = (".html", ".css", ".js", ".csv", ".json")
+
 # Where the search stops, and why an edit there needs no other key.
 COVERED = {
     "errors": "words alone",
@@ -50,7 +52,7 @@ def sources(package: Path, *modules: str) -> dict[Path, ast.Module | None]:
     while todo:
         path = _path(package, todo.pop())
         if path and path not in found:
-            tree = found[path] = ast.parse(path.read_bytes())
+            tree = found[path] = ast.parse(path.read_bytes(), filename=str(path))
             todo += [name for name in _imported(tree) if not _covered(name)]
     return found | {data: None for path in found for data in _beside(path)}
 
@@ -81,8 +83,8 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def _beside(path: Path) -> Iterator[Path]:
     """Data files in the folder of a module; not what editors and systems leave there."""
-    for file in path.parent.glob("[!.]*[!~]"):
-        if file.is_file() and file.suffix not in (".py", ".pyc"):
+    for file in path.parent.glob("[!.]*"):
+        if file.suffix in DATA:
             yield file
 
 

@@ -65,9 +65,12 @@ class Plan:
 
     def at(self, path: Path) -> Artefact:
         """The artefact that this file, or folder, belongs to. Raises UserError: there is none."""
+        inside = [artefact for artefact in self if path == artefact.folder]
         for artefact in self:
-            if path in (*artefact.files, artefact.folder):
+            if path in artefact.files or inside == [artefact]:
                 return artefact
+        if inside:
+            raise UserError(f"{path}: holds several artefacts; name a file, {inside[0].path} say")
         close = get_close_matches(str(path), [str(artefact.path) for artefact in self], n=1)
         near = f"; did you mean {close[0]}?" if close else "; `tacolab status --json` lists all."
         raise UserError(

@@ -8,6 +8,7 @@ Both are written once and never changed.
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -42,11 +43,13 @@ def keep_config(config: Mapping[str, Any]) -> Path:
 @cache
 def code() -> str:
     """Eight hex digits of the running code, all of its bytes."""
-    if (ROOT / _REVISION).is_file():
-        return ROOT.name
+    return ROOT.name if (ROOT / _REVISION).is_file() else _digest(ROOT)
+
+
+def _digest(root: Path) -> str:
     found = hashlib.sha256()
-    for path in sorted(_sources()):
-        found.update(f"{path.relative_to(ROOT)}\0".encode())
+    for path in sorted(_sources(root)):
+        found.update(os.fsencode(path.relative_to(root)) + b"\0")
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:8]
 
@@ -57,13 +60,16 @@ def code_path() -> Path:
 
 
 def keep_code() -> Path:
-    """Copy the running code; its folder."""
+    """Copy the running code; its folder. One that is damaged, by a purge of old files say, is
+    made again: jobs would end, or find another code."""
     folder = code_path()
+    if folder.exists() and not (folder.is_dir() and _digest(folder) == code()):
+        atomic.remove(folder)
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = atomic.temporary(folder)
         try:
-            for path in _sources():
+            for path in _sources(ROOT):
                 copy = fresh / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
@@ -96,11 +102,11 @@ def revision() -> str | None:
     return described.stdout.strip()
 
 
-def _sources() -> Iterator[Path]:
+def _sources(root: Path) -> Iterator[Path]:
     """Not what Python, editors and systems leave beside them."""
     for folder in _FOLDERS:
-        for path in (ROOT / folder).rglob("[!.]*[!~]"):
-            parts = path.relative_to(ROOT).parts
+        for path in (root / folder).rglob("[!.]*[!~]"):
+            parts = path.relative_to(root).parts
             caches = any(part == "__pycache__" or part.endswith(".egg-info") for part in parts)
             if path.is_file() and path.suffix != ".pyc" and not caches:
                 yield path
