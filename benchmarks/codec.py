@@ -79,7 +79,7 @@ class Published:
         self.passes(model.h_s(z_hat), step)
         encoder = BufferedRansEncoder()
         encoder.encode_with_indexes(symbols, indexes, *self.tables)
-        return encoder.flush(), z_strings, z.shape[-2:]
+        return encoder.flush(), z_strings, (z.shape[-2], z.shape[-1])
 
     def symbols_out(self, coded: tuple[bytes, list[bytes], tuple[int, int]]) -> Tensor:
         y_string, z_strings, shape = coded
@@ -101,9 +101,11 @@ class Published:
         y_hat = hyper[:, :0]
         for i in range(len(model.groups)):
             known = torch.cat([model.channel_context[i](y_hat), hyper], dim=1)
-            anchors = step(i, *model.entropy_parameters_anchor[i](known).chunk(2, 1), True)
+            scales, means = model.entropy_parameters_anchor[i](known).chunk(2, 1)
+            anchors = step(i, scales, means, True)
             known = torch.cat([model.local_context[i](anchors), known], dim=1)
-            others = step(i, *model.entropy_parameters_nonanchor[i](known).chunk(2, 1), False)
+            scales, means = model.entropy_parameters_nonanchor[i](known).chunk(2, 1)
+            others = step(i, scales, means, False)
             y_hat = torch.cat([y_hat, anchors + others], dim=1)
         return y_hat
 
@@ -126,11 +128,12 @@ def unsqueezed(x: Tensor, anchors: bool) -> Tensor:
 def network() -> Taco:
     """Of the published size. Its Gaussians are made as wide as its latents, so that the coder meets
     few symbols outside of its tables, as with a trained network."""
-    model = golden(Taco()).eval()
-    for nets in (model.entropy_parameters_anchor, model.entropy_parameters_nonanchor):
-        for net in nets:
-            last: Any = net.fusion[-1]
-            last.bias[: len(last.bias) // 2] += 1
+    model = Taco()
+    golden(model).eval()
+    nets: Any = [*model.entropy_parameters_anchor, *model.entropy_parameters_nonanchor]
+    for net in nets:
+        last = net.fusion[-1]
+        last.bias[: len(last.bias) // 2] += 1
     model.update(force=True)
     return model
 

@@ -97,9 +97,9 @@ def write_twice(photos: Sequence[Photo], folder: Path, artefact: Artefact) -> No
 # -- crops -----------------------------------------------------------------------------------------
 
 
-def loader(crops: Dataset[samples.Sample], workers: int, batches: int, now: bool) -> Iterator[Any]:
+def loader(crops: Before | samples.Crops, workers: int, batches: int, now: bool) -> Iterator[Any]:
     """Batches as the trainer gets them, now or before."""
-    order = samples.batches(SEED, len(crops), BATCH, 0, batches)  # type: ignore[arg-type]
+    order = samples.batches(SEED, len(crops), BATCH, 0, batches)
     ways: dict[str, Any] = {"collate_fn": list}
     if now:
         prefetch = PREFETCH if workers else None
@@ -121,7 +121,7 @@ def machine_seconds() -> float:
 
 
 def speed(
-    crops: Dataset[samples.Sample], workers: int, batches: int, now: bool
+    crops: Before | samples.Crops, workers: int, batches: int, now: bool
 ) -> tuple[float, float, float]:
     """Crops per second from the first batch on, crops per second of CPU time, and how many cores
     other processes used meanwhile."""
@@ -178,7 +178,7 @@ def memory() -> float:
     return kib / 1024
 
 
-def growth(crops: Dataset[samples.Sample], batches: int, now: bool) -> None:
+def growth(crops: Before | samples.Crops, batches: int, now: bool) -> None:
     found = []
     for step, _ in enumerate(loader(crops, 2, batches, now)):
         # A little after the start, when every loading process has made some batches
@@ -199,7 +199,8 @@ def pillow(content: bytes) -> np.ndarray:
 def by_torchvision(content: bytes) -> np.ndarray:
     encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     mode = torchvision.io.ImageReadMode.RGB
-    return torchvision.io.decode_jpeg(encoded, mode).permute(1, 2, 0).numpy()
+    pixels: np.ndarray = torchvision.io.decode_jpeg(encoded, mode).permute(1, 2, 0).numpy()
+    return pixels
 
 
 def decoders(images: Packed, rounds: int) -> None:
@@ -270,7 +271,8 @@ def pack(folder: Path, rounds: int) -> Packed:
     photos, excluded = split(verify(listing.records, "set"), CROP, "set")
     datasets.disable_progress_bars()
     write_once = packing._write
-    ratios, seconds, mib = [], [], []
+    ratios, seconds = [], []
+    mib: list[float] = []
     for _ in range(rounds):
         took = []
         mib.clear()

@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from joblib.externals.loky import get_reusable_executor
 
 from tacolab import config
-from tacolab.plan import Plan
-from tacolab.stages import token_weights as weights
+from tacolab.plan import Plan, stages
+from tacolab.plan.making import maker
+from tacolab.plan.stage import Options
 from tacolab.stages.captions.table import table
 
 BASELINE = 2000  # captions that the baseline reads
@@ -83,7 +84,7 @@ def one_by_one(texts: list[str]) -> float:
     """Captions per second of spaCy as it comes."""
     import spacy
 
-    nlp = spacy.load(config.Weights().spacy)
+    nlp = spacy.load(config.TokenWeights().spacy)
     start = time.perf_counter()
     for text in texts:
         list(nlp(text).noun_chunks)
@@ -108,18 +109,21 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp())
     study = plan(given.model)
     rows = table([f"{n}.jpg" for n in range(len(texts))], [[text] for text in texts])
-    for artefact in (study.vocabulary("keywords"), study.find("weights", dataset="photos")):
+    for artefact in (
+        stages.vocabulary(study, "keywords"),
+        study.find("token_weights", dataset="photos"),
+    ):
         path = artefact.inputs["captions"].path
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(rows, path)
         start, used = time.perf_counter(), cpu()
         with peak() as most:
-            weights.run(artefact, given.processes)
+            maker(artefact.stage)(study, artefact, Options(given.processes))
             get_reusable_executor().shutdown(wait=True)
         seconds, used = time.perf_counter() - start, cpu() - used
         size = sum(path.stat().st_size for path in artefact.files)
         print(
-            f"{artefact.stage}: {seconds:.0f} s, {len(texts) / seconds:.0f} captions/s "
+            f"{artefact.stage.name}: {seconds:.0f} s, {len(texts) / seconds:.0f} captions/s "
             f"({len(texts) / seconds / baseline:.1f} x the baseline), {used:.0f} s of CPU, "
             f"at most {most[0] / 1e9:.2f} GB, {size / 1e6:.1f} MB of files"
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -70,7 +69,9 @@ class Side:
     def __init__(self, name: str, device: torch.device, joint: bool, n: int) -> None:
         self.name, self.device, self.published = name, device, name == "published"
         precision = "fp32" if self.published else name
-        recipe = Training(dataset="set", joint_weight=0, precision=precision)  # type: ignore[arg-type]
+        recipe = Training.model_validate(
+            {"dataset": "set", "joint_weight": 0, "precision": precision}
+        )
         torch.manual_seed(0)
         groups = (16, 16, 32, 64, 192) if n == 192 else (n // 12, n // 12, n // 6, n // 3, n)
         self.net: Elic = Taco(n, sum(groups), groups) if joint else Elic(n, sum(groups), groups)
@@ -89,7 +90,7 @@ class Side:
         self.main = [p for name, p in named if not name.endswith(".quantiles")]
         if not self.published:
             self.net = self.net.to(memory_format=torch.channels_last)
-            train_in(self.net, precision)  # type: ignore[arg-type]
+            train_in(self.net, recipe.precision)
         fused = not self.published
         self.optimizer = torch.optim.Adam(self.main, lr=1e-4, fused=fused or None)
         self.aux_optimizer = torch.optim.Adam(aux, lr=1e-3, fused=fused or None)
@@ -166,8 +167,10 @@ def print_peak(name: str, given: argparse.Namespace) -> None:
     if device.type == "cuda":
         print(torch.cuda.max_memory_allocated() / 2**20)
     else:
-        status = Path("/proc/self/status").read_text()
-        print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
+        status = dict(
+            line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
+        )
+        print(int(status["VmHWM"].split()[0]) / 1024)  # "1234 kB"
 
 
 def main() -> None:
@@ -190,7 +193,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads")
     for size in given.batch:
         sides = [Side(name, device, given.joint, given.channels) for name in names]
-        losses = {side.name: [] for side in sides}
+        losses: dict[str, list[float]] = {side.name: [] for side in sides}
         for step in range(5):  # the first of them also warm up
             batch = Batch.made(step, size, device)
             for side in sides:

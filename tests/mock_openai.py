@@ -361,7 +361,7 @@ def caption(url: str, prompt: str, number: int) -> str:
         image.draft("RGB", (64, 64))
         tiny = image.convert("RGB").resize((2, 2), Image.Resampling.BOX)
     places = ("upper left", "upper right", "lower left", "lower right")
-    pixels = [tiny.getpixel((i % 2, i // 2)) for i in range(4)]
+    pixels = list(tiny.getdata())
     seed = hashlib.sha256(f"{number} {prompt} {url}".encode()).digest()
     pick = iter(seed)
     order = sorted(range(len(DETAILS)), key=lambda i: seed[8 + i])
