@@ -12,13 +12,14 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := .venv/.installed
 SLURM := slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins munge mariadb-server
 
-.PHONY: help install demo test needs lint schema lock campaign clean
+.PHONY: help install demo test needs lint schema lock campaign small-models clean
 
 help:
 	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
 	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make install   only the environment (.venv)"
 	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
+	@echo "make small-models  trains the models that come with tacolab (hours; DATA=folder, see docs/data.md)"
 	@echo "make schema    config/study.schema.json and the tables of config/README.md from the models"
 	@echo "make lock      requirements.lock from pyproject.toml"
 	@echo "make clean     removes the environment and caches; keeps results/"
@@ -58,6 +59,12 @@ lint: install
 
 campaign: install
 	python tests/campaign.py --minutes $(or $(MINUTES),30)
+
+DATA ?= data
+small-models: install
+	python workflow/small_models/photos.py $(DATA) --to $(DATA)/small
+	snakemake --profile profiles/local --configfile config/small.yaml --config data_root=$(DATA)
+	python workflow/small_models/bundle.py --set data_root=$(DATA)
 
 schema: install
 	python -c "from pathlib import Path; from tacolab.config import reference; reference.write(Path('config'))"

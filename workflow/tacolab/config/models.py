@@ -429,6 +429,12 @@ class Training(Strict):
         "another model (below)",
     )
 
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Training:
+        if self.schedule == "cosine" and "milestones" in self.model_fields_set:
+            raise wrong("milestones", "a cosine has none; take them out, or set schedule to steps")
+        return self
+
 
 if TYPE_CHECKING:
 
