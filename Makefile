@@ -1,7 +1,8 @@
 # Two commands for a fresh machine with Python 3.11 or 3.12: `make demo` and `make test`.
 # Everything that is installed, downloaded or cached stays in this folder (.venv, .cache).
-# The first one that runs: pyenv has commands for versions that are not there.
-PYTHON ?= $(shell for python in python3.11 python3.12; do $$python -c '' 2>/dev/null && echo $$python && break; done)
+# The first one that can make an environment: pyenv has commands for versions that are not there, and
+# Debian's Python comes without venv.
+PYTHON ?= $(shell for python in python3.11 python3.12; do $$python -c 'import ensurepip' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 UV := $(VENV)/bin/uv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -31,7 +32,7 @@ install: $(INSTALLED)
 # pip only brings uv, which installs exactly the lock (its weights-only packages without the
 # frameworks they declare, see pyproject.toml).
 $(INSTALLED): requirements.lock pyproject.toml
-	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 and 3.12 are missing: install one, or name it with make PYTHON=/path/to/python3.11"; exit 2; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "Python 3.11 and 3.12 are missing: install one (of Debian: python3.11-venv), or name it with make PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	test -x $(UV) || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
 	$(UV) pip sync --quiet --python $(VENV)/bin/python requirements.lock
