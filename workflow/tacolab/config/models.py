@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
@@ -343,6 +344,14 @@ class Start(Strict):
         description="`fresh`: the text adapter is drawn at random; the other model may then have "
         "none, or another kind of attention",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warm(cls, data: Any) -> Any:
+        if not isinstance(data, Start | Mapping):
+            text = "null" if data is None else repr(data)
+            raise ValueError(f"must be `fresh` or a mapping of keys, not {text}")
+        return data
 
     @model_validator(mode="after")
     def _one_source(self) -> Start:
