@@ -108,7 +108,7 @@ def test_the_rate_chooses_the_model_which_decompress_finds_again(
     saved(photo(), "a.png")
     assert run("compress", "a.png", *(("--rate", rate) if rate else ()))[0] == 0
     name = rate or "middle"
-    digest = hashlib.sha256(bundled.bundled(name).read_bytes()).digest()
+    digest = hashlib.sha256(bundled.path(name).read_bytes()).digest()
     model = unpack_container(Path("a.taco").read_bytes()).model
     assert digest.startswith(model) and bundled.name_of(model) == name
     assert run("decompress", "a.taco", "-o", "b.png")[0] == 0
@@ -129,7 +129,7 @@ def test_a_caption_steers_and_is_not_stored(run: Run) -> None:
     assert run("decompress", "dog.taco")[0] == 0
     code, _, err = run("compress", "a.png", "--caption", "a dog", "--rate", "low")
     assert code == 2 and "middle rate" in one_line(err)
-    model = bundled.bundled("text")
+    model = bundled.path("text")
     code, _, err = run("compress", "a.png", "--model", model)
     assert code == 2 and "give a caption" in one_line(err)
     code, _, err = run("compress", "a.png", "--model", model, "--rate", "low")
@@ -151,7 +151,7 @@ def test_a_model_of_ones_own_is_named_when_it_is_needed(run: Run) -> None:
             assert "--model" in err
         else:
             assert code == 0 and f"{identity}: not bundled" in out
-        code, _, err = run(command, "b.taco", "--model", bundled.bundled("low"))
+        code, _, err = run(command, "b.taco", "--model", bundled.path("low"))
         assert code == 2 and "was made by model" in one_line(err)
         assert run(command, "b.taco", "--model", own)[0] == 0
 
@@ -389,7 +389,7 @@ def test_a_name_that_is_no_model_is_refused_with_those_that_are() -> None:
 
 def test_half_precision_files_mean_exactly_their_numbers() -> None:
     """So that encoder and decoder, and every later version, compute with the same."""
-    path = bundled.bundled("middle")
+    path = bundled.path("middle")
     network = load_network(path, {"text": None})
     weights = load_file(path)
     assert {value.dtype for value in weights.values()} > {torch.float16}

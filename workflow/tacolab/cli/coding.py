@@ -92,7 +92,7 @@ def compress(
     curl -s URL | tacolab compress - > photo.taco       in a pipe
     """
     from tacolab.cli import picture_files as files
-    from tacolab.codec.bundled import TEXT, bundled
+    from tacolab.codec import bundled
 
     if model and rate:
         raise UserError("--rate chooses a bundled model, --model another one: give one of them")
@@ -101,7 +101,7 @@ def compress(
             f"--caption with --rate {rate}: the bundled model that texts steer has the middle "
             "rate; leave --rate out, or name a model of your own by --model"
         )
-    found = model or bundled(TEXT if caption is not None else rate or Rate.MIDDLE)
+    found = model or bundled.path(bundled.TEXT if caption is not None else rate or Rate.MIDDLE)
     sources = files.expanded(pictures, files.pictures)
 
     def load() -> Any:
@@ -238,15 +238,15 @@ def inspect(
     Without its model the parts of y are not told apart. The file is checked on the way.
     """
     from tacolab.cli.picture_files import content_of
-    from tacolab.codec.bundled import bundled, name_of
+    from tacolab.codec import bundled
     from tacolab.codec.container import unpack_container
     from tacolab.readers.picture_codec import PictureCodec, of
 
     with of(file):
         content = content_of(Path(file))
         container = unpack_container(content)
-        name = name_of(container.model)
-        found = model or (bundled(name) if name else None)
+        name = bundled.name_of(container.model)
+        found = model or (bundled.path(name) if name else None)
         height, width = container.shape.picture or (0, 0)
         z, y = len(container.z_string), len(container.y_string)
         parts: list[dict[str, Any]] = [

@@ -1,5 +1,10 @@
-"""The trained models that come with the package: three rates, and one that captions steer."""
+"""The trained models that come with tacolab: small ones, for single pictures and as starts.
 
+`low`, `middle` and `high` are rates, without text; `text` is steered by a caption, at the middle
+rate. `workflow/small_models/` tells how they were trained, `docs/codec.md` how good they are.
+"""
+
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,20 +12,26 @@ from tacolab.errors import UserError
 
 MODELS = Path(__file__).with_name("models")
 RATES = ("low", "middle", "high")
-TEXT = "text"  # at the middle rate
+TEXT = "text"
 NAMES = (*RATES, TEXT)
 
 
-def bundled(name: str) -> Path:
-    """The model file of one of NAMES. Raises UserError for another name, or where it is missing."""
+def path(name: str) -> Path:
+    """The model file; `model.json` lies beside it. Raises UserError for what is none of NAMES, and
+    where the file is missing."""
     if name not in NAMES:
         raise UserError(
             f"{name}: is neither a bundled model ({', '.join(NAMES)}) nor a model.safetensors"
         )
-    path = MODELS / name / "model.safetensors"
-    if not path.is_file():
-        raise UserError(f"{path}: this bundled model is missing; install tacolab again")
-    return path
+    file = MODELS / name / "model.safetensors"
+    if not file.is_file():
+        raise UserError(f"{file}: this bundled model is missing; install tacolab again")
+    return file
+
+
+def sha256(name: str) -> str:
+    """Of the model file."""
+    return hashlib.sha256(path(name).read_bytes()).hexdigest()
 
 
 def name_of(model_id: bytes) -> str | None:
@@ -28,9 +39,8 @@ def name_of(model_id: bytes) -> str | None:
     for name in NAMES:
         try:
             described = json.loads((MODELS / name / "model.json").read_text(encoding="utf-8"))
-            found = bytes.fromhex(described["sha256"]["model.safetensors"])
         except FileNotFoundError:
             continue
-        if found.startswith(model_id):
+        if bytes.fromhex(described["sha256"]["model.safetensors"]).startswith(model_id):
             return name
     return None

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter
 
+from tacolab.codec import bundled
 from tacolab.codec.bitstream import require_size
-from tacolab.codec.bundled import bundled, name_of
 from tacolab.codec.container import Container, decode_container, pack_container, unpack_container
 from tacolab.codec.elic import Encoded
 from tacolab.codec.network import load_network
@@ -70,7 +70,7 @@ class PictureCodec:
     def load(cls, model: str | Path) -> PictureCodec:
         """`tacolab.load`."""
         path = Path(model)
-        return cls(path if path.suffix == ".safetensors" else bundled(str(model)))
+        return cls(path if path.suffix == ".safetensors" else bundled.path(str(model)))
 
     # -- for programs --------------------------------------------------------------------------
 
@@ -152,13 +152,13 @@ class PictureCodec:
 
 def model_of(container: Container) -> Path:
     """The bundled model that made a file. Raises ValueError where it was another one."""
-    name = name_of(container.model)
+    name = bundled.name_of(container.model)
     if name is None:
         raise ValueError(
             f"was made by model {container.model.hex()}, which is not bundled: name it with "
             "--model (its model.safetensors has a sha256 that begins so)"
         )
-    return bundled(name)
+    return bundled.path(name)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
     """
     own, other = (study.recipe_at(name, lmbda).start for name in (arm, reference))
     if isinstance(own, Start) and isinstance(other, Start):
-        if (own.arm, own.lmbda, own.sha256) == (other.arm, other.lmbda, other.sha256):
+        if _source(own) == _source(other):
             return ""
         trained = _trained_as(study, arm), _trained_as(study, reference)
         if own.lmbda and (own.arm, other.arm) == trained and own.lmbda == other.lmbda:
@@ -72,6 +72,12 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
         return ""
     starts = (warm_start(study, name, lmbda) or "fresh weights" for name in (arm, reference))
     return "starts at λ {} from {}, its baseline from {}: not comparable".format(lmbda, *starts)
+
+
+def _source(start: Start) -> tuple[str | None, ...]:
+    """What tells one model from another. A fresh adapter makes no other start: an arm without one
+    has nothing of it to draw."""
+    return start.arm, start.lmbda, start.bundled, start.sha256
 
 
 def _recipe(study: Study, arm: str, lmbda: str) -> dict[str, object]:
