@@ -45,7 +45,7 @@ def bundle(name: str, model: Artefact) -> None:
     """Write the model file and its description."""
     told = json.loads(model.path.with_name("model.json").read_text(encoding="utf-8"))
     kind = Taco if told["text"]["spec"]["text"] else Elic
-    target = bundled.path(name)
+    target = bundled.MODELS / name / "model.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     weights = halved(load_file(model.path), kind)
     atomic.write_bytes(target, save(weights, {"made_by": f"{model}, in fp16"}))
@@ -87,10 +87,10 @@ def main() -> None:
         shutil.copy(model.folder / "state/train.jsonl", losses[name])
         print(f"{bundled.path(name)}: {bundled.path(name).stat().st_size / 1e6:.2f} MB")
     draw(losses, HERE / "losses.svg")
-    files = sorted(bundled.path("middle").parents[1].glob("*/model.safetensors"))
+    files = sorted(bundled.MODELS.glob("*/model.safetensors"))
     sums = [f"{bundled.sha256(file.parent.name)}  {file.parent.name}/{file.name}" for file in files]
     content = "\n".join(sums) + "\n"
-    atomic.write_bytes(files[0].parents[1] / "SHA256SUMS", content.encode())
+    atomic.write_bytes(bundled.MODELS / "SHA256SUMS", content.encode())
 
 
 if __name__ == "__main__":
