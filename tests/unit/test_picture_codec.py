@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +21,11 @@ import small_models
 import tacolab
 from tacolab import cli
 from tacolab.codec import Elic, bundled
-from tacolab.codec.container import unpack_container
+from tacolab.codec.bitstream import pack
+from tacolab.codec.container import pack_container, unpack_container
+from tacolab.codec.elic import Encoded
 from tacolab.codec.network import load_network
+from tacolab.codec.shape import LatentShape
 from tacolab.errors import UserError
 from tacolab.readers.picture_codec import PictureCodec, to_array
 
@@ -286,6 +291,37 @@ def test_inspect_tells_where_the_bytes_are(run: Run) -> None:
     run("compress", "a.png", "--model", own, "-o", "own.taco")
     _, out, _ = run("inspect", "own.taco", "--json")
     assert [part["part"] for part in json.loads(out)["parts"]] == ["header", "z", "y"]
+
+
+def test_a_file_of_the_version_before_is_decoded(run: Run) -> None:
+    content = tacolab.load("low").compress(photo())
+    found = unpack_container(content)
+    identity = hashlib.sha256(bundled.path("low").read_bytes()).digest()[:8]
+    start = struct.pack(">4sB8sI", b"tclb", 2, identity, found.checksum)
+    payload = pack(found.strings, found.shape)
+    crc = struct.pack(">I", zlib.crc32(start + payload))
+    Path("old.taco").write_bytes(start + crc + payload)
+    assert run("decompress", "old.taco")[0] == 0
+    with Image.open("old.png") as image:
+        assert np.array_equal(np.asarray(image), tacolab.load("low").decompress(content))
+    code, out, _ = run("inspect", "old.taco")
+    assert code == 0 and "container version 2" in out and "bundled as low" in out
+
+
+def test_sizes_that_memory_does_not_hold_are_refused_before_it_is_taken(run: Run) -> None:
+    """A forged file whose checksum is right. Where there is so much memory, z ends too early."""
+    content = tacolab.load().compress(photo())
+    found = unpack_container(content)
+    encoded = Encoded(
+        *(found.y_string, found.z_string, LatentShape.of(16384, 16384), found.checksum),
+        *(0.0, 0.0, torch.zeros(0)),
+    )
+    Path("bomb.taco").write_bytes(pack_container(encoded, found.model))
+    for command in ("decompress", "inspect"):
+        code, _, err = run(command, "bomb.taco")
+        assert code == 2
+        assert re.match("bomb.taco: .*(GB of memory|decodes to other)", one_line(err))
+    assert not Path("bomb.png").exists()
 
 
 # -- pictures --------------------------------------------------------------------------------------

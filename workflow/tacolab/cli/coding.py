@@ -105,7 +105,7 @@ def compress(
     sources = files.expanded(pictures, files.pictures)
 
     def load() -> Any:
-        from tacolab.readers.picture_codec import PictureCodec, of, to_array
+        from tacolab.readers.picture_codec import PictureCodec, naming, to_array
 
         codec, weights = PictureCodec(found, precision.value), None
         if codec.weights_key and caption is not None:
@@ -114,7 +114,7 @@ def compress(
             weights = weigh(caption, found, codec.weights_key)
 
         def code(source: Path, output: Path) -> files.Record:
-            with of(source):
+            with naming(source):
                 pixels = to_array(files.content_of(source))
                 encoded = codec.encode(pixels, caption, weights)
                 psnr = codec.psnr(pixels, encoded)
@@ -201,12 +201,12 @@ def decompress(
         from PIL import Image
 
         from tacolab.codec.container import unpack_container
-        from tacolab.readers.picture_codec import PictureCodec, model_of, of
+        from tacolab.readers.picture_codec import PictureCodec, model_of, naming
 
         codecs = {model: PictureCodec(model, precision.value)} if model else {}
 
         def code(source: Path, output: Path) -> files.Record:
-            with of(source):
+            with naming(source):
                 content = files.content_of(source)
                 found = model or model_of(unpack_container(content))
                 if found not in codecs:
@@ -240,9 +240,9 @@ def inspect(
     from tacolab.cli.picture_files import content_of
     from tacolab.codec import bundled
     from tacolab.codec.container import unpack_container
-    from tacolab.readers.picture_codec import PictureCodec, of
+    from tacolab.readers.picture_codec import PictureCodec, naming
 
-    with of(file):
+    with naming(file):
         content = content_of(Path(file))
         container = unpack_container(content)
         name = bundled.name_of(container.model)
