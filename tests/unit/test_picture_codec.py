@@ -30,6 +30,7 @@ from tacolab.errors import UserError
 from tacolab.readers.picture_codec import PictureCodec, to_array
 
 DOCS = Path(__file__).parents[2] / "docs"
+REAL = bundled.MODELS
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -432,6 +433,19 @@ def test_half_precision_files_mean_exactly_their_numbers() -> None:
     for name, value in network.state_dict().items():
         assert value.dtype != torch.float16
         assert torch.equal(value, weights[name].to(value.dtype))
+
+
+@pytest.mark.parametrize("name", bundled.NAMES)
+def test_the_models_of_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is found by its identity, says what it reads, and codes."""
+    monkeypatch.setattr(bundled, "MODELS", REAL)
+    codec = PictureCodec.load(name)
+    told = json.loads(codec.path.with_name("model.json").read_text())
+    assert told["sha256"] == {codec.path.name: codec.identity.hex()}
+    assert bundled.sha256(bundled.name_of(codec.identity) or "") == codec.identity.hex()
+    content = codec.compress(photo(256, 256), "" if name == bundled.TEXT else None)
+    assert codec.decompress(content).size == (256, 256)
+    assert sum(file.stat().st_size for file in REAL.rglob("*")) < 24 * 2**20
 
 
 def test_importing_the_package_imports_nothing_dear() -> None:

@@ -78,18 +78,19 @@ def compress(
 ) -> None:
     """Compress pictures to .taco files, with a bundled model or your own.
 
-    Reads what Pillow reads: upright, in sRGB, 8 bits. Pictures that are transparent somewhere or
-    animated are refused. A picture that cannot be coded does not stop the others (exit code 1).
+    Reads what Pillow reads: upright, in sRGB, 8 bits. Pictures that are
+    transparent somewhere or animated are refused. A picture that cannot be
+    coded does not stop the others (exit code 1).
 
-    tacolab compress photo.jpg                          makes photo.taco
+    tacolab compress photo.jpg                     makes photo.taco
 
-    tacolab compress photos/ -o coded/ --rate low       all pictures of a folder
+    tacolab compress photos/ -o coded --rate low   all pictures of a folder
 
-    tacolab compress '2024/**/*.jpg' --json             patterns; figures for programs
+    tacolab compress '2024/**/*.jpg' --json        a pattern; for programs
 
-    tacolab compress dog.png --caption "a black dog"    steered by a text
+    tacolab compress a.png --caption "a dog"       steered by a text
 
-    curl -s URL | tacolab compress - > photo.taco       in a pipe
+    curl -s URL | tacolab compress - > photo.taco  in a pipe
     """
     from tacolab.cli import picture_files as files
     from tacolab.codec import bundled
@@ -181,11 +182,11 @@ def decompress(
 
     Every file names its model; bundled ones are found by themselves.
 
-    tacolab decompress photo.taco                       makes photo.png
+    tacolab decompress photo.taco                  makes photo.png
 
-    tacolab decompress coded/ -o decoded/               all .taco files of a folder
+    tacolab decompress coded/ -o decoded           all .taco files of a folder
 
-    tacolab decompress photo.taco -o - | display        in a pipe
+    tacolab decompress photo.taco -o - | display   in a pipe
     """
     from tacolab.cli import picture_files as files
 
