@@ -135,7 +135,8 @@ START = "arms/image-only/training"
     ("place", "start", "message"),
     [
         ("training/start", "cold", "training.start: unknown value 'cold'; valid: fresh"),
-        ("training/start", 3, "training.start: must be a mapping of keys, not 3"),
+        ("training/start", 3, "training.start: must be `fresh` or a mapping of keys, not 3"),
+        ("training/start", None, "training.start: must be `fresh` or a mapping of keys, not null"),
         (START, {"start": "cold"}, "arms.image-only.training.start: unknown value 'cold'; valid:"),
         ("training/start", {}, "training.start.lmbda: name the lambda of a model, a `"),
         ("training/start", {"lmbda": 0.0016}, "training.start.lmbda: write it in quotes as a pl"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -44,6 +44,8 @@ class Encoded:
     bits_y: float
     """Estimated rate: the sum of -log2 likelihood that forward gives in eval mode."""
     bits_z: float
+    y_hat: Tensor = field(compare=False, repr=False)
+    """(1, M, H/16, W/16), as the decoder finds it."""
 
     @property
     def strings(self) -> list[list[bytes]]:
@@ -320,11 +322,12 @@ class Elic(nn.Module):
         bits_z = _bits(self._z_likelihood(coded.z_hat))
         shape = LatentShape.of(height, width)
         return [
-            Encoded(*strings, shape, checksum, *bits)
-            for strings, checksum, bits in zip(
+            Encoded(*strings, shape, checksum, *bits, y_hat)
+            for strings, checksum, bits, y_hat in zip(
                 zip(coded.y_strings, coded.z_strings, strict=True),
                 coded.checksums,
                 zip(bits_y, bits_z, strict=True),
+                coded.y_hat.split(1),
                 strict=True,
             )
         ]

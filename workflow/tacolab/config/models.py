@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
@@ -344,6 +345,14 @@ class Start(Strict):
         "none, or another kind of attention",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _warm(cls, data: Any) -> Any:
+        if not isinstance(data, Start | Mapping):
+            text = "null" if data is None else repr(data)
+            raise ValueError(f"must be `fresh` or a mapping of keys, not {text}")
+        return data
+
     @model_validator(mode="after")
     def _one_source(self) -> Start:
         given = [name for name in ("lmbda", "bundled", "file") if getattr(self, name) is not None]
@@ -428,6 +437,12 @@ class Training(Strict):
         description="`fresh`: weights drawn at random, as published; or a mapping: weights of "
         "another model (below)",
     )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Training:
+        if self.schedule == "cosine" and "milestones" in self.model_fields_set:
+            raise wrong("milestones", "a cosine has none; take them out, or set schedule to steps")
+        return self
 
 
 if TYPE_CHECKING:

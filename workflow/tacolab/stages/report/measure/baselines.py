@@ -83,8 +83,10 @@ def _source(start: Start) -> tuple[str | None, ...]:
 def _recipe(study: Study, arm: str, lmbda: str) -> dict[str, object]:
     """How an arm's model was trained, up to the epoch that it has."""
     recipe, epochs = study.recipe_at(arm, lmbda), _epochs(study, arm, lmbda)
-    reached = [epoch for epoch in recipe.milestones if epoch < epochs]
-    return recipe.model_dump(exclude=APART) | {"milestones": reached}
+    how = recipe.model_dump(exclude=APART)
+    if recipe.schedule == "cosine":
+        return how | {"schedule": f"cosine over {recipe.epochs} epochs"}
+    return how | {"milestones": [epoch for epoch in recipe.milestones if epoch < epochs]}
 
 
 def stand_ins(study: Study, *arms: str) -> str:
