@@ -18,7 +18,7 @@ help:
 	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
 	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make install   only the environment (.venv)"
-	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
+	@echo "make campaign  kills of trainings (MINUTES=30) and whole runs (KILLS=50), damaged files (DAMAGED=100000)"
 	@echo "make schema    config/study.schema.json and the tables of config/README.md from the models"
 	@echo "make lock      requirements.lock from pyproject.toml"
 	@echo "make clean     removes the environment and caches; keeps results/"
@@ -57,7 +57,8 @@ lint: install
 	snakefmt --check Snakefile workflow/rules
 
 campaign: install
-	python tests/campaign.py --minutes $(or $(MINUTES),30)
+	python tests/campaign.py --minutes $(or $(MINUTES),30) --kills $(or $(KILLS),50) \
+	  --damaged $(or $(DAMAGED),100000) --seed $(or $(SEED),0)
 
 schema: install
 	python -c "from pathlib import Path; from tacolab.config import reference; reference.write(Path('config'))"
