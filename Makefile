@@ -22,7 +22,7 @@ help:
 	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make quick     the fast unit tests that a version of Python may change (2 minutes)"
 	@echo "make install   only the environment (.venv)"
-	@echo "make campaign  hundreds of random kills of a training (MINUTES=30)"
+	@echo "make campaign  kills of trainings (MINUTES=30) and whole runs (KILLS=50), damaged files (DAMAGED=100000)"
 	@echo "make small-models  trains the models that come with tacolab (hours; DATA=folder, see docs/data.md)"
 	@echo "make schema    config/study.schema.json and the tables of config/README.md from the models"
 	@echo "make lock      requirements.lock from pyproject.toml"
@@ -66,7 +66,8 @@ lint: install
 	snakefmt --check Snakefile workflow/rules
 
 campaign: install
-	python tests/campaign.py --minutes $(or $(MINUTES),30)
+	python tests/campaign.py --minutes $(or $(MINUTES),30) --kills $(or $(KILLS),50) \
+	  --damaged $(or $(DAMAGED),100000) --seed $(or $(SEED),0)
 
 DATA ?= data
 small-models: install

@@ -17,12 +17,13 @@ datasets:
 captions:
   human: {kind: human}
 codec: {N: 8, M: 8, groups: [2, 6]}
-training: {dataset: photos, crop: 64, joint_weight: 0}
+training: {dataset: photos, crop: 64, joint_weight: 0, validation_images: 1, epochs: 1,
+  milestones: [], batch: 1}
 arms:
   image-only: {text: null, captions: human}
 protocol:
   baseline: image-only
-  datasets: {photos: {}}
+  datasets: {photos: {crop: 64}}
   anchors: {jpeg: [50]}
 """
 
@@ -61,6 +62,9 @@ def test_every_stage_says_it_in_one_line_and_goes_on(
         ["data", "photos"],
         ["captions", "photos", "human"],
         ["anchors", "photos", "jpeg"],
+        ["train", "image-only", "0.015"],
+        ["evaluate", "image-only", "0.015", "photos"],
+        ["report"],
     ):
         fill(results)
         code, lines = tacolab(monkeypatch, capsys, *command)
@@ -68,7 +72,7 @@ def test_every_stage_says_it_in_one_line_and_goes_on(
         assert lines[0].startswith("tacolab: results/")
         assert "the disk or the quota is full: " in lines[0]
         assert lines[0].endswith("make room, and the same command goes on")
-        remount(results, "size=20m")
+        remount(results, "size=100m")
         (results / "full").unlink()
         assert tacolab(monkeypatch, capsys, *command) == (0, [])
 

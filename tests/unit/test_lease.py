@@ -188,6 +188,22 @@ def test_newcomer_that_gives_up_takes_its_wish_back(tmp_path: Path) -> None:
     process.kill()
 
 
+def test_clocks_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder's to the year 2100 and back to 1970, the reader's by a week: only whether the sign
+    of life changes counts."""
+    lease = take(tmp_path)
+    lease.release()
+    path = next(tmp_path.glob("lease-*"))
+    elsewhere = replace(lease.me, boot="another machine's")
+    watch = Watch(PATIENT)
+    assert watch.life(tmp_path, elsewhere, lease.me) == "unknown"
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7 * 24 * 3600)
+    for stamp in (4_102_444_800, 0, 60):
+        os.utime(path, (stamp, stamp))
+        assert watch.life(tmp_path, elsewhere, lease.me) == "seen"
+
+
 def test_a_folder_that_changes_while_it_is_read_is_not_taken_for_untouched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Work kept in parts: each is there whole, or named as damaged, or made again."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_what_no_table_may_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         kept.save(range(1), Part([{"psnr": float("inf")}]))
     assert kept.missing == [range(1)]
+
+
+def test_a_part_that_is_packed_is_refused(tmp_path: Path) -> None:
+    """It might fill the memory; what is written here never is."""
+    parts = Parts(tmp_path, [range(1)])
+    parts.save(range(1), Part([], {"file": b"x"}))
+    (path,) = parts.folder.iterdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rows.json", "[]")
+        archive.writestr("file", bytes(10**6))
+    with pytest.raises(UserError, match=r"damaged .*is packed.*delete it"):
+        parts.rows  # noqa: B018
 
 
 def test_whichever_byte_of_a_part_is_changed(tmp_path: Path) -> None:

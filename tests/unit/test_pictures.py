@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import EpsImagePlugin, Image, ImageCms, PngImagePlugin
 
 from tacolab.readers.pictures import UnreadableError, read
 
@@ -245,6 +245,19 @@ def test_a_picture_is_read_as_it_was_seen(form: str, orientation: int) -> None:
     content = saved(held, form, exif=exif, **options)
     difference = read(content).pixels.astype(int) - np.asarray(seen)
     assert np.abs(difference).max() <= (4 if form == "JPEG" else 0)
+
+
+def test_a_drawing_in_postscript_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a program, which Pillow would hand to Ghostscript."""
+    content = saved(photo(), "EPS")
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("it was run")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    for convert in (True, False):
+        with pytest.raises(UnreadableError, match="is a program that draws"):
+            read(content, convert)
 
 
 def test_damaged_exif_data_are_no_reason_to_refuse_a_picture() -> None:

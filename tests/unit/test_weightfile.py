@@ -1,12 +1,14 @@
 """Weight files of others: plain data is read, nothing is executed, and what is none is named."""
 
 import argparse
+import copy
 import datetime
 import gzip
 import io
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,26 @@ def test_another_kind_of_file_is_named_as_such(what: str, tmp_path: Path) -> Non
         read(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
     assert "run code" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["packed", "overlapping"])
+def test_what_unpacks_to_more_than_the_file_is_not_opened(how: str, tmp_path: Path) -> None:
+    """A hundred megabytes of zeros in some kilobytes; or one stretch of bytes named many times."""
+    path, whole = tmp_path / "bomb.pth", io.BytesIO()
+    torch.save(WEIGHTS, whole)
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(path, "w") as bomb:
+        for name in archive.namelist():
+            bomb.writestr(name, archive.read(name))
+        if how == "packed":
+            bomb.writestr("archive/data/1", bytes(10**8), zipfile.ZIP_DEFLATED)
+        else:
+            bomb.writestr("archive/data/1", bytes(10**5))
+            for i in range(2, 100):
+                again = copy.copy(bomb.infolist()[-1])
+                again.filename = f"archive/data/{i}"
+                bomb.filelist.append(again)
+    with pytest.raises(UserError, match=r"bomb\.pth: holds more than its size .* was not opened"):
+        read(path)
 
 
 @pytest.mark.parametrize("cut", [3, 100, 1000])

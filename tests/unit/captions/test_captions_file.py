@@ -162,6 +162,19 @@ def test_what_is_wrong_with_a_json_is_one_line(
     assert str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize("where", ["first page", "list of columns"])
+def test_damage_inside_is_named(make: Make, tmp_path: Path, where: str) -> None:
+    path = tmp_path / "own.parquet"
+    write(tmp_path, image_id=IDS, caption=["a"] * 4)
+    content = path.read_bytes()
+    columns = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    place = 4 if where == "first page" else columns
+    path.write_bytes(content[:place] + b"\xff" * 8 + content[place:][8:])
+    with pytest.raises(UserError, match=r"own\.parquet: cannot be read \(") as raised:
+        make("own_words", own_words=SOURCE)
+    assert "\n" not in str(raised.value)
+
+
 def test_damage_is_named(make: Make, tmp_path: Path) -> None:
     (tmp_path / "own.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match=r"own\.parquet: cannot be read \("):

@@ -15,7 +15,7 @@ from tacolab.errors import UserError
 from tacolab.plan import Artefact
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.stages.captions.sources import derangement
-from tacolab.stages.captions.table import SCHEMA
+from tacolab.stages.captions.table import SCHEMA, read_rows
 from tacolab.stages.data.sources import SAMPLES
 
 IDS = ["china.jpg", "flower.jpg", "rocket.jpg", "coffee.png"]
@@ -113,6 +113,13 @@ def test_shuffled_gives_every_image_all_captions_of_another(make: Make) -> None:
     assert sorted(donors) == sorted(IDS)
     assert all(donor != image_id for donor, image_id in zip(donors, IDS, strict=True))
     assert json.loads(artefact.files[1].read_text())["images_with_equal_text"] == 0
+
+
+def test_a_damaged_table_is_named_where_another_is_made_of_it(make: Make) -> None:
+    own = make("wrong", wrong=WRONG).inputs["own"].path
+    own.write_bytes(own.read_bytes()[:-20])
+    with pytest.raises(UserError, match=rf"{own}: damaged \(.*remove it and make it"):
+        read_rows(own)
 
 
 def test_shuffled_needs_two_images(make: Make) -> None:

@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 
+import psutil
 import pytest
 from chat_study import KEY, Chat, Server, answered, asked
 
@@ -92,6 +93,24 @@ def test_the_key_is_in_no_file_log_or_message(
     assert not any(KEY in record.getMessage() for record in caplog.records if record.levelno >= 20)
     for path in study.folder.rglob("*"):
         assert not (path.is_file() and KEY.encode() in path.read_bytes()), path
+
+
+@pytest.mark.slow
+def test_the_key_is_in_no_process_title(server: Server, chat: Chat) -> None:
+    """Titles can be read by everybody on the machine, an environment by its owner alone."""
+    mock, _ = server
+    mock.latency = 60
+    process = chat(4).start()
+    try:
+        while asked(mock) < 4:
+            time.sleep(0.02)
+        running = psutil.Process(process.pid)
+        titles = [one.cmdline() for one in (running, *running.children(recursive=True))]
+        assert titles[0] and KEY not in str(titles)
+        assert running.environ()["OPENAI_API_KEY"] == KEY
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.slow

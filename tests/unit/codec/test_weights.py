@@ -105,6 +105,15 @@ def test_sizes_that_do_not_go_together_are_said_to_be_the_files(elic: Elic) -> N
         Elic.from_state_dict(lost)
 
 
+@pytest.mark.parametrize("N", [40_000, 2**40])
+def test_a_width_without_its_weights_takes_no_memory(elic: Elic, N: int) -> None:
+    """A tensor of a few numbers may say any size."""
+    crafted = dict(elic.state_dict())
+    crafted["g_a.analysis_transform.0.weight"] = torch.zeros(1).expand(N, 3, 5, 5)
+    with pytest.raises(ValueError, match=r"does not fit Elic\(N=40000|this state dict is of no"):
+        Elic.from_state_dict(crafted)
+
+
 def test_the_other_arms_weights_are_refused(taco: Taco, elic: Elic) -> None:
     with pytest.raises(ValueError, match=r"missing .*g_a\.analysis_transform\.8\.gamma"):
         Taco.from_state_dict(elic.state_dict())

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image
 
 from tacolab.errors import UserError
 from tacolab.plan import Artefact
+from tacolab.readers import pictures
 from tacolab.readers.packed import Packed
+from tacolab.readers.pictures import UnreadableError
 
 
 @pytest.fixture
@@ -75,6 +78,23 @@ def test_a_damaged_image_is_named(folder: Path) -> None:
     start = content.index(b"\xff\xd8\xff")
     part.write_bytes(content[:start] + bytes(64) + content[start + 64 :])
     with pytest.raises(UserError, match=r"image flower\.jpg is damaged"):
+        Packed(folder).rgb(0)
+
+
+def test_a_picture_that_is_another_one_is_refused(folder: Path) -> None:
+    """A JPEG has no checksum: with a bit less it is whole, and looks otherwise."""
+    path = next(folder.glob("*.arrow"))
+    content, place = bytearray(path.read_bytes()), 0
+    jpeg = Packed(folder).encoded(0)
+    for place in range(len(jpeg) // 2, len(jpeg)):
+        other = jpeg[:place] + bytes([jpeg[place] ^ 1]) + jpeg[place + 1 :]
+        with suppress(UnreadableError):
+            if not np.array_equal(pictures.read(other).pixels, pictures.read(jpeg).pixels):
+                break
+    content[content.index(jpeg) + place] ^= 1
+    path.unlink()  # not written over: it is mapped
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"image flower\.jpg is damaged: it has not the sha256"):
         Packed(folder).rgb(0)
 
 

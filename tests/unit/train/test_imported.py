@@ -143,6 +143,13 @@ def not_finite(path: Path) -> None:
     torch.save(content, path)
 
 
+def stretched(path: Path) -> None:
+    """A tensor that says one number a billion times."""
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["module.g_a.analysis_transform.0.weight"] = torch.zeros(1).expand(10**9)
+    torch.save(content, path)
+
+
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -163,6 +170,7 @@ def empty(path: Path) -> None:
         (other_codec, r"does not fit Taco\(.*missing \(\d+\): g_a\.analysis_transform"),
         (no_network, "holds no state dict"),
         (not_finite, r"g_a\.analysis_transform\.0\.weight is not finite"),
+        (stretched, r"g_a\.analysis_transform\.0\.weight is no plain tensor"),
         (Path.unlink, "No such file or directory; data_root is 'data'"),
     ],
 )

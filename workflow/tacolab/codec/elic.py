@@ -18,7 +18,15 @@ from tacolab.codec.layers import ChannelContext, EntropyParameters
 from tacolab.codec.lean import EntropyBottleneck, GaussianConditional
 from tacolab.codec.shape import STRIDE, LatentShape, crop, pad
 from tacolab.codec.transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis
-from tacolab.codec.weights import CODING_TABLE, READ_FROM, check_fit, normalise, read_sizes
+from tacolab.codec.weights import (
+    CODING_TABLE,
+    READ_FROM,
+    MisfitError,
+    check_fit,
+    is_usual,
+    normalise,
+    read_sizes,
+)
 
 GROUPS = (16, 16, 32, 64, 192)
 CONTEXTS = (224, 128)
@@ -388,11 +396,18 @@ class Elic(nn.Module):
         """
         weights = normalise(state_dict)
         sizes = cls._sizes(weights) | known
-        try:
-            model = cls(**sizes)
-        except ValueError as error:
-            raise ValueError(f"this state dict is of no network: {error}; {READ_FROM}") from None
         network = f"{cls.__name__}({', '.join(f'{k}={v}' for k, v in sizes.items())})"
+        try:
+            if not is_usual(sizes):
+                # The shape of one tensor may ask for any amount of memory: first look whether the
+                # others go with it. Not always, for this takes seconds.
+                with torch.device("meta"):
+                    check_fit(weights, cls(**sizes).state_dict(), network, READ_FROM)
+            model = cls(**sizes)
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, MisfitError):
+                raise
+            raise ValueError(f"this state dict is of no network: {error}; {READ_FROM}") from None
         check_fit(weights, model.state_dict(), network, READ_FROM)
         model.load_state_dict(weights)
         return model

@@ -34,6 +34,15 @@ READ_FROM = (
 )
 
 
+# Networks up to twice as wide as the published ones are built without further questions.
+USUAL = {"N": 384, "M": 640, "text_dim": 4096, "text_tokens": 4096}
+USUAL_GROUPS = 16
+
+
+class MisfitError(ValueError):
+    """Tensors that are not those of the network whose sizes they tell; a line for each kind."""
+
+
 def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict under today's names, its coding tables emptied.
 
@@ -81,6 +90,13 @@ def read_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return sizes
 
 
+def is_usual(sizes: Mapping[str, Any]) -> bool:
+    """Whether a network of these sizes is no larger than one expects."""
+    return len(sizes["groups"]) <= USUAL_GROUPS and all(
+        sizes.get(name, 0) <= most for name, most in USUAL.items()
+    )
+
+
 def read_text_dim(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """text_dim of a network with a text adapter; nothing of one without.
 
@@ -126,7 +142,7 @@ def _shape(weights: Mapping[str, Tensor], name: str, dimensions: int, what: str)
 def check_fit(
     weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str, sizes: str = ""
 ) -> None:
-    """Raises ValueError listing all tensors that are missing, extra or of the wrong shape.
+    """Raises MisfitError listing all tensors that are missing, extra or of the wrong shape.
 
     sizes: where those of the network come from, said with wrong shapes.
     """
@@ -142,7 +158,7 @@ def check_fit(
     if wrong and sizes:
         lines.append(f"  {sizes}")
     if lines:
-        raise ValueError("\n".join([f"this state dict does not fit {network}:", *lines]))
+        raise MisfitError("\n".join([f"this state dict does not fit {network}:", *lines]))
 
 
 def in_one_line(misfit: ValueError) -> str:

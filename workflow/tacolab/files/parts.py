@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tacolab.errors import StageError
-from tacolab.files import atomic, intact
+from tacolab.files import archives, atomic, intact
+from tacolab.files.texts import loads
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,8 @@ class Parts:
             remedy = "delete it, and the same command makes it again"
             with intact.reading(path, remedy), zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if name != "rows.json"]
-                rows = json.loads(archive.read("rows.json"))
-                part = Part(rows, {name: archive.read(name) for name in names})
+                rows = loads(archives.read(archive, "rows.json"))
+                part = Part(rows, {name: archives.read(archive, name) for name in names})
             yield part
 
     @property

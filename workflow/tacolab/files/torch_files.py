@@ -6,6 +6,7 @@ Imports torch only in `read`.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import pickletools
 import re
@@ -20,6 +21,8 @@ from tacolab.errors import UserError
 from tacolab.files.git_lfs import POINTER, POINTS
 
 ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")
+
+DAMAGED = "is not a whole file of torch.save: cut off or damaged; fetch it again"
 
 # Beside weights people store notes of these kinds. To make one runs no code, but numpy can be
 # led to take bytes for addresses in memory. Nobody reads the notes, so none is made.
@@ -84,9 +87,7 @@ def read(file: IO[bytes], path: Path) -> Any:
             f"{path}: is no file as torch.save writes it by default (another program or another "
             "protocol of pickle), and was not opened; write it with torch.save(WEIGHTS, FILE)"
         )
-    raise UserError(
-        f"{path}: is not a whole file of torch.save: cut off or damaged; fetch it again"
-    )
+    raise UserError(f"{path}: {DAMAGED}")
 
 
 def kind(file: IO[bytes]) -> str | None:
@@ -105,10 +106,18 @@ def kind(file: IO[bytes]) -> str | None:
             "is a web page, not weights (Google Drive asks before it gives a large file); load it "
             "in a browser, or with gdown"
         )
-    if head.startswith(b"PK") and zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            members = {name.rpartition("/")[2] for name in archive.namelist()}
-        file.seek(0)
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {name.rpartition("/")[2] for name in archive.namelist()}
+                content = sum(member.file_size for member in archive.infolist())
+        except Exception:  # of a damaged list of members, about anything
+            return DAMAGED
+        if content > file.seek(0, os.SEEK_END):
+            return (
+                "holds more than its size (torch.save packs nothing), and was not opened; unpack "
+                "it, and write the weights with torch.save(WEIGHTS, FILE)"
+            )
         if "data.pkl" not in members:
             return "is an archive; unpack it, and name the file of weights in it"
         if "constants.pkl" in members:
@@ -132,7 +141,7 @@ def _pickles(file: IO[bytes]) -> list[list[str]]:
         with zipfile.ZipFile(file) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
             return list(_named(io.BytesIO(archive.read(name))))
-    except (ValueError, zipfile.BadZipFile):
+    except Exception:  # of a damaged archive, about anything
         return []
 
 

@@ -29,6 +29,7 @@ class ImageTable:
             # Neither pq.read_table nor to_numpy: both import pandas, longer than reading takes.
             with pq.ParquetFile(path) as file:
                 self._rows = file.read(columns=["image_id", "index", *self.columns])
+            self._rows.validate(full=True)  # a damaged place in it would be read from anywhere
         except FileNotFoundError:
             raise UserError(f"{path}: no {self.what}; {self._remedy}") from None
         except (OSError, pa.ArrowException) as error:

@@ -40,9 +40,15 @@ class Packed:
                 for part in state["_data_files"]
             ]
             self._table = pa.concat_tables(parts)
+            self._table.validate(full=True)  # a damaged place in it would be read from anywhere
             self.ids: list[str] = self._table["image_id"].to_pylist()
             # No Python objects: loading processes copy what they count references to.
             self._sizes = np.stack([self._table[side].to_numpy() for side in ("width", "height")])
+            self._table.select(["image", "sha256", "captions"])  # raises KeyError
+            if len(self.ids) != self.manifest["count"]:
+                raise ValueError(
+                    f"{len(self.ids)} images, its manifest says {self.manifest['count']}"
+                )
         except FileNotFoundError as error:
             raise UserError(
                 f"{error.filename or folder}: no packed data set; {self._remedy}"
@@ -51,11 +57,6 @@ class Packed:
             raise UserError(
                 f"{folder}: damaged ({_line(error)}); remove it and {self._remedy}"
             ) from None
-        if len(self.ids) != self.manifest["count"]:
-            raise UserError(
-                f"{folder}: damaged ({len(self.ids)} images, its manifest says "
-                f"{self.manifest['count']}); remove it and {self._remedy}"
-            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,8 +96,11 @@ class Packed:
         return Packed, (self.folder,)
 
     def encoded(self, i: int) -> bytes:
-        """The file's own bytes (JPEG, PNG ...)."""
+        """The file's own bytes (JPEG, PNG ...). Raises UserError where they have changed: many a
+        damaged JPEG is a picture, but another one."""
         content: bytes = self._table["image"][i].as_py()
+        if hashlib.sha256(content).hexdigest() != self._table["sha256"][i].as_py():
+            raise self._damaged(i, "has not the sha256 that it was packed with")
         return content
 
     def size(self, i: int) -> tuple[int, int]:
@@ -109,10 +113,13 @@ class Packed:
         try:
             return read(self.encoded(i), self.converts, box).pixels
         except UnreadableError as error:
-            raise UserError(
-                f"{self.folder}: image {self.ids[i]} is damaged: it {error}; remove the folder "
-                f"and {self._remedy}"
-            ) from None
+            raise self._damaged(i, str(error)) from None
+
+    def _damaged(self, i: int, how: str) -> UserError:
+        return UserError(
+            f"{self.folder}: image {self.ids[i]} is damaged: it {how}; remove the folder and "
+            f"{self._remedy}"
+        )
 
     def picture(self, i: int) -> Image.Image:
         """The same as a picture of Pillow's mode RGB."""

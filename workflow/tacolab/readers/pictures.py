@@ -77,6 +77,8 @@ def read(content: bytes, convert: bool = True, box: Box | None = None) -> Pictur
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.format == "EPS":  # Pillow would have Ghostscript run it
+                raise UnreadableError("is a program that draws (PostScript); save it as PNG")
             if not convert:
                 image.load()
                 stored = image.crop(box) if box else image

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from tacolab.config import TextEncoder
 from tacolab.plan import Artefact
-from tacolab.stages.captions.table import SCHEMA
+from tacolab.stages.captions.table import SCHEMA, read_rows
 from tacolab.text.tokens import Tokenizer
 
 AT_ONCE = 1_000  # captions
@@ -19,7 +18,7 @@ AT_ONCE = 1_000  # captions
 def captions(artefact: Artefact, tokens: int) -> tuple[pa.Table, dict[str, Any]]:
     """The rows of the arm's own table, each caption of at most `tokens` tokens, begin and end
     included; also how many captions lost something."""
-    rows = pq.read_table(artefact.inputs["own"].path, schema=SCHEMA)
+    rows = read_rows(artefact.inputs["own"].path)
     tokenizer = _tokenizer(artefact.spec["encoder"], tokens)
     whole: list[str] = rows["caption"].to_pylist()
     short: list[str] = []

@@ -17,7 +17,7 @@ from tacolab.errors import UserError
 from tacolab.files.texts import given_json, refuse_half_characters
 from tacolab.readers import listed_files
 from tacolab.readers.packed import Packed
-from tacolab.stages.captions.table import SCHEMA, table
+from tacolab.stages.captions.table import SCHEMA, read_rows, table
 
 
 def human(data: Packed) -> pa.Table:
@@ -79,7 +79,7 @@ def _parquet(content: bytes, path: Path, ids: Iterable[str]) -> dict[str, list[s
                 )
         rows = rows.cast(pa.schema([(name, columns[name]) for name in rows.column_names]))
         rows.validate(full=True)  # text that is no UTF-8, too
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:  # OSError: of damage, too
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     rows = rows.filter(pc.is_in(rows["image_id"], pa.array(ids, pa.string())))
     named = rows.group_by([name for name in ("image_id", "index") if name in rows.column_names])
@@ -125,7 +125,7 @@ def shuffled(data: Packed, own: Path, seed: int) -> tuple[pa.Table, int]:
             f"{data.folder}: one image has no other to take captions from; "
             "leave the shuffled control out for this data set"
         )
-    rows = pq.read_table(own, schema=SCHEMA)
+    rows = read_rows(own)
     places: dict[str, list[int]] = {image_id: [] for image_id in data.ids}
     for place, image_id in enumerate(rows["image_id"].to_pylist()):
         places[image_id].append(place)

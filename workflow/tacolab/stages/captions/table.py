@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tacolab.files import intact
 from tacolab.files.atomic import write, write_json
 from tacolab.plan import Artefact
 from tacolab.plan.provenance import describe
@@ -45,6 +47,14 @@ def table(ids: Sequence[str], captions: Sequence[Sequence[str]], **same: Any) ->
     known = dict(zip(("image_id", "index", "caption"), zip(*rows, strict=True), strict=True))
     columns = {name: known.get(name, [same.get(name)] * len(rows)) for name in SCHEMA.names}
     return pa.table(columns, schema=SCHEMA)
+
+
+def read_rows(path: Path) -> pa.Table:
+    """All columns of a table that `save` has written. Raises UserError where it is damaged."""
+    with intact.reading(path, "remove it and make it with `snakemake`"):
+        rows = pq.read_table(path, schema=SCHEMA)
+        rows.validate(full=True)
+        return rows
 
 
 def save(rows: pa.Table, artefact: Artefact, facts: Mapping[str, Any]) -> None:

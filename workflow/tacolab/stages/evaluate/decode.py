@@ -14,7 +14,7 @@ from tacolab.codec.bitstream import unpack
 from tacolab.codec.entropy_coding import OtherSymbolsError
 from tacolab.codec.shape import LatentShape
 from tacolab.errors import StageError, UserError
-from tacolab.files import intact
+from tacolab.files import archives, intact
 from tacolab.files.texts import loads
 from tacolab.plan import Artefact
 from tacolab.readers.packed import Packed
@@ -65,7 +65,7 @@ class StreamDecoder:
 
     def _read(self, row: dict[str, Any]) -> bytes:
         with intact.reading(self._code.files[1], self._remedy):
-            return self._streams.read(stream_name(row["image_id"], row["index"]))
+            return archives.read(self._streams, stream_name(row["image_id"], row["index"]))
 
     def _latents(self, rows: Sequence[dict[str, Any]], contents: Sequence[bytes]) -> Tensor:
         """Raises StageError where they are not those that were coded."""

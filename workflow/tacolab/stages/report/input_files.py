@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from tacolab.files import intact
+from tacolab.files import archives, intact
 from tacolab.files.texts import loads
 from tacolab.plan import Artefact
 
@@ -57,5 +57,5 @@ def examples(artefact: Artefact) -> Iterator[Example]:
                     artefact,
                     str(row["image_id"]),
                     {str(name): value for name, value in row.items()},
-                    *(archive.read(name) for name in pictures),
+                    *(archives.read(archive, name) for name in pictures),
                 )

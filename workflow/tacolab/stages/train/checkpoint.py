@@ -9,7 +9,6 @@ about having synced it.
 
 import hashlib
 import logging
-import pickle
 import re
 from pathlib import Path
 from typing import IO, Any, cast
@@ -90,7 +89,7 @@ def latest(folder: Path) -> dict[str, Any] | None:
     for path in reversed(files):
         try:
             return _read(path)
-        except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s is damaged and skipped: %s", path, error)
     if files:
         raise StageError(
@@ -112,5 +111,8 @@ def _read(path: Path) -> dict[str, Any]:
         sha = hashlib.file_digest(file, "sha256").hexdigest()
     if not sha.startswith(match["sha"]):
         raise ValueError(f"its content's sha256 begins with {sha[:16]}")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle leads to any, and to long explanations
+        raise ValueError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
     return content

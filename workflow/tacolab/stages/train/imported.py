@@ -65,6 +65,10 @@ def read_state_dict(content: bytes, path: Path) -> Mapping[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()
     ):
         raise UserError(f"{path}: holds no state dict of a network; name the right file")
+    for name, value in weights.items():
+        # Numbers that stand for several: a few bytes would become any amount of memory.
+        if value.is_sparse or value.nbytes > value.untyped_storage().nbytes():
+            raise UserError(f"{path}: {name} is no plain tensor; name the right file")
     return weights
 
 
