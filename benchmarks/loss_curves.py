@@ -26,7 +26,7 @@ from tacolab import config
 from tacolab.plan import Plan
 from tacolab.plan.stages import TRAIN
 
-LMBDA, SEEDS = "0.009", (100, 101, 102)
+LMBDA, SEEDS, LOG_EVERY = "0.009", (100, 101, 102), 20
 COLOURS = {"fp32": "#0072b2", "bf16": "#d55e00", "fp16": "#009e73"}
 
 
@@ -58,7 +58,7 @@ def study(data: Path, precisions: list[str], epochs: int) -> dict[str, Any]:
         },
         "arms": {name: arm | {"training": {"precision": name}} for name in precisions},
         "protocol": {"baseline": precisions[0], "datasets": {}},
-        "execution": {"device": "auto", "log_every": 20},
+        "execution": {"device": "auto", "log_every": LOG_EVERY},
     }
 
 
@@ -86,7 +86,8 @@ def plot(found: dict[str, list[list[dict[str, Any]]]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
     for precision, seeds in found.items():
         for number, history in enumerate(seeds):
-            steps = [line for line in history if "step" in line]
+            # The last line is the mean of fewer steps than the others.
+            steps = [line for line in history if line.get("step", 1) % LOG_EVERY == 0]
             label = precision if number == 0 else None
             axes.plot(
                 [line["step"] for line in steps],
@@ -96,6 +97,8 @@ def plot(found: dict[str, list[list[dict[str, Any]]]], path: Path) -> None:
                 label=label,
             )
     axes.set(xlabel="step", ylabel="training loss", yscale="log")
+    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis("{x:g}")
     axes.legend(frameon=False, title="three seeds each")
     figure.savefig(path, metadata={"Date": None})
 

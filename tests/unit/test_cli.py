@@ -290,3 +290,11 @@ def test_a_phase_that_is_not_there_is_one_line(
     code, _, err = run("plan", *arguments)
     assert code == 2
     assert message in only_line(err)
+
+
+def test_a_message_shows_begin_and_end_of_a_very_long_path(run: Run) -> None:
+    path = "/".join(["folder", *(["a" * 200] * 20), "study.yaml"])
+    code, _, errors = run("status", study=path)
+    line = only_line(errors)
+    assert code == 2 and len(line) < 500
+    assert line.startswith("folder/aaa") and "a/study.yaml" in line

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from tacolab.cli.picture_codec import PictureCodec
 from tacolab.errors import UserError
 from tacolab.files.intact import check
 from tacolab.readers.packed import Packed
+from tacolab.readers.picture_codec import PictureCodec
 from tacolab.stages.captions.chat import order
 from tacolab.stages.report.input_files import description
 from tacolab.stages.token_weights import vocabulary

@@ -120,8 +120,9 @@ def test_partitions_are_looked_up_on_the_cluster(project: Path) -> None:
 
 
 def test_python_and_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.python((3, 11)).verdict == "ok"
-    assert "3.11" in machine.python((3, 12)).remedy
+    assert machine.python((3, 11)).verdict == machine.python((3, 12)).verdict == "ok"
+    assert "3.11 or 3.12" in machine.python((3, 10)).remedy
+    assert machine.python((3, 13)).verdict == "failure"
     assert machine.libc("glibc 2.36").verdict == "ok"
     monkeypatch.setenv("PATH", "")
     old = machine.libc("glibc 2.28")

@@ -1,7 +1,12 @@
 """What stands for the code of a cheap stage in its key: what counts, and what does not."""
 
 import ast
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +116,49 @@ def test_what_a_later_python_adds_to_its_syntax_tree_changes_nothing(
     monkeypatch.setattr(ast.FunctionDef, "_fields", (*ast.FunctionDef._fields, "type_params"))
     monkeypatch.setattr(ast.FunctionDef, "type_params", [], raising=False)
     assert computed(package, *MEASURED) == before
+
+
+def test_an_empty_text_in_an_f_string_changes_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.12 ends a nested format with one; 3.11 and 3.13 do not."""
+    (package / "stages/measure/helper.py").write_text('shown = f"{value:{width}} {name}"\n')
+    before = computed(package, *MEASURED)
+    parse = ast.parse
+
+    def parsed(*args: Any, **options: Any) -> ast.Module:
+        tree = parse(*args, **options)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                node.values.append(ast.Constant(""))
+        return tree
+
+    monkeypatch.setattr(ast, "parse", parsed)
+    assert computed(package, *MEASURED) == before
+
+
+def test_the_other_python_computes_the_same() -> None:
+    """Of the whole package; the module needs nothing that is installed."""
+    other = "python3.12" if sys.version_info < (3, 12) else "python3.11"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    places = [other, *map(str, pyenv.glob(f"versions/{other.removeprefix('python')}*/bin/{other}"))]
+    modules = [
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
+    ]
+    script = "import sys, fingerprint as f; print(f.computed(f.PACKAGE, *sys.argv[1:]))"
+    here = computed(PACKAGE, *modules)
+    for python in places:
+        with suppress(OSError, subprocess.CalledProcessError):
+            there = subprocess.run(
+                [python, "-c", script, *modules],
+                cwd=PACKAGE / "plan",
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            assert there.stdout.strip() == here
+            return
+    pytest.skip(f"needs {other} beside this Python")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ def test_a_second_head_is_refused_but_one_that_only_looks(tmp_path: Path) -> Non
     head.start(tmp_path, plan(job("report_now")))
 
 
+def test_a_checkout_whose_path_has_braces_is_refused(tmp_path: Path) -> None:
+    head.check_folder(tmp_path / "a folder")
+    with pytest.raises(UserError, match="braces in its path"):
+        head.check_folder(tmp_path / "{tacolab}")
+
+
 def test_what_came_since_the_plan_was_made_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_the_start_is_in_the_key() -> None:
         {"lmbda": "0.0016", "epochs": 9, "milestones": []},
         FILE,
         FILE | {"sha256": "b" * 64},
+        FILE | {"adapter": "fresh"},
     ]
     keys = {
         model(plan(arms__wide__training={"start": start}), "wide", "0.015").key for start in starts
@@ -117,6 +118,16 @@ def test_sizes_differ_exactly_where_networks_do() -> None:
         assert alike == (shapes[one] == shapes[other]), (one, other)
 
 
+@pytest.mark.parametrize("giver", ["image-only", "taco", "linear"])
+def test_a_fresh_adapter_starts_from_any_arm(giver: str) -> None:
+    start = {"arm": giver, "lmbda": "0.0016", "adapter": "fresh"}
+    arms = {name: how | {"captions": "human"} for name, how in ARMS.items()}
+    arms["shared"]["training"] = {"start": start}
+    protocol = {"baseline": "taco", "datasets": {}}
+    study = plan(arms=arms, protocol=protocol).study
+    assert study.recipe_at("shared", "0.015").start.adapter == "fresh"  # type: ignore[union-attr]
+
+
 START = "arms/image-only/training"
 
 
@@ -124,9 +135,10 @@ START = "arms/image-only/training"
     ("place", "start", "message"),
     [
         ("training/start", "cold", "training.start: unknown value 'cold'; valid: fresh"),
-        ("training/start", 3, "training.start: must be a mapping of keys, not 3"),
+        ("training/start", 3, "training.start: must be `fresh` or a mapping of keys, not 3"),
+        ("training/start", None, "training.start: must be `fresh` or a mapping of keys, not null"),
         (START, {"start": "cold"}, "arms.image-only.training.start: unknown value 'cold'; valid:"),
-        ("training/start", {}, "training.start.lmbda: name the lambda of a model, or a `file`"),
+        ("training/start", {}, "training.start.lmbda: name the lambda of a model, a `"),
         ("training/start", {"lmbda": 0.0016}, "training.start.lmbda: write it in quotes as a pl"),
         ("training/start", {"lmda": "1"}, "training.start.lmda: unknown key; did you mean 'lmbda'"),
         ("training/start", {"file": "a"}, "training.start.sha256: is missing: a training needs th"),
@@ -138,7 +150,7 @@ START = "arms/image-only/training"
         (
             "training/start",
             FILE | {"lmbda": "0.0016"},
-            "training.start.lmbda: name the lambda of a model, or a `file`: one of both",
+            "training.start.lmbda: name the lambda of a model, a `bundled` model or a `f",
         ),
         (
             "training/start",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tacolab import config as configuration
 from tacolab.cluster import head
-from tacolab.errors import UserError
+from tacolab.errors import UserError, shortened
 from tacolab.files import disk, process
 from tacolab.plan import RESULTS, Plan, leftovers, snapshots
 from tacolab.plan.stages import stage
@@ -27,10 +27,11 @@ try:
     PLAN = Plan(configuration.validate(MERGED, ORIGIN))
     check_sources(PLAN)
     if workflow.is_main_process:
+        head.check_folder(CODE)
         head.check_notes()
 except (UserError, disk.RefusedError) as error:
     # A WorkflowError would bury the line under the place in this file.
-    print(f"tacolab: {error}", file=sys.stderr)
+    print(f"tacolab: {shortened(error)}", file=sys.stderr)
     sys.exit(2 if isinstance(error, UserError) else 1)
 
 # Config and code as they are now, for jobs. Written at the start, for a dry run writes nothing.

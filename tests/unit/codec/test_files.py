@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +15,12 @@ from torch import Tensor
 
 from tacolab.codec import Taco
 from tacolab.codec.bitstream import HEADER, pack, unpack
-from tacolab.codec.container import OVERHEAD, decode_container, pack_container, unpack_container
+from tacolab.codec.container import MAGIC, decode_container, pack_container, unpack_container
 from tacolab.codec.elic import Encoded
 from tacolab.codec.shape import LatentShape
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
-MODEL = b"model #1"
+MODEL = b"model #1 and the rest of a sha"
 
 quick = settings(deadline=None)  # a busy machine is no failure
 sides = st.integers(1, 5000)
@@ -67,39 +69,92 @@ def test_nonsense_in_the_header_is_refused(fields: tuple[int, ...], says: str) -
         unpack(HEADER.pack(*fields) + bytes(4))
 
 
-def some_container() -> bytes:
-    shape = LatentShape.of(100, 70)
-    return pack_container(Encoded(b"y" * 12, b"z" * 8, shape, 12345, 90.0, 60.0), MODEL)
+def coded(height: int, width: int, y: bytes = b"y" * 12, z: bytes = b"z" * 8) -> Encoded:
+    return Encoded(y, z, LatentShape.of(height, width), 12345, 90.0, 60.0, torch.zeros(0))
+
+
+def sealed(start: bytes, rest: bytes) -> bytes:
+    """With the right checksum of its bytes, as a forger would make it."""
+    return start + struct.pack(">I", zlib.crc32(start + rest)) + rest
+
+
+def version_2(encoded: Encoded) -> bytes:
+    """As it was written before."""
+    start = struct.pack(">4sB8sI", MAGIC, 2, MODEL[:8], encoded.checksum)
+    return sealed(start, pack(encoded.strings, encoded.shape))
+
+
+words = st.integers(2, 2000).map(lambda count: b"word" * count)
 
 
 @quick
+@given(sides, sides, words, words)
+def test_a_container_holds_what_was_coded_and_little_else(
+    height: int, width: int, y: bytes, z: bytes
+) -> None:
+    encoded = coded(height, width, y, z)
+    data = pack_container(encoded, MODEL)
+    found = unpack_container(data)
+    assert (found.strings, found.shape, found.checksum) == (encoded.strings, encoded.shape, 12345)
+    assert found.shape.picture == (height, width)
+    assert MODEL.startswith(found.model)
+    assert len(data) - len(y) - len(z) <= 25
+
+
+def test_at_256_pixels_and_the_middle_rate_the_overhead_is_below_a_hundredth() -> None:
+    strings = {"y": bytes(2700), "z": bytes(128)}
+    data = pack_container(coded(256, 256, **strings), MODEL)
+    assert 8 * len(data) / 256**2 < 0.35
+    assert len(data) - 2828 < len(data) / 100
+
+
+@pytest.mark.parametrize("written", [lambda one: pack_container(one, MODEL), version_2])
+@quick
 @given(st.data())
-def test_any_damaged_byte_of_a_container_is_noticed(data: Any) -> None:
-    intact = some_container()
+def test_any_damaged_byte_of_a_container_is_noticed(
+    written: Callable[[Encoded], bytes], data: Any
+) -> None:
+    intact = written(coded(100, 70))
     place = data.draw(st.integers(0, len(intact) - 1))
     damaged = bytearray(intact)
     damaged[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError):
-        unpack_container(bytes(damaged), MODEL)
+        unpack_container(bytes(damaged))
     with pytest.raises(ValueError):
-        unpack_container(intact[:place], MODEL)
+        unpack_container(intact[:place])
     with pytest.raises(ValueError, match="damaged"):
-        unpack_container(intact + b"?", MODEL)
+        unpack_container(intact + b"?")
 
 
 def test_a_container_says_what_is_wrong_with_it() -> None:
-    intact = some_container()
-    payload, checksum = unpack_container(intact, MODEL)
-    assert (len(payload), checksum) == (len(intact) - OVERHEAD, 12345)
-    with pytest.raises(ValueError, match="not a tacolab file"):
-        unpack_container(payload, MODEL)
+    intact = pack_container(coded(100, 70), MODEL)
+    with pytest.raises(ValueError, match="is no file of tacolab"):
+        unpack_container(pack(coded(100, 70).strings, LatentShape.of(100, 70)))
     for version in (1, 9):
-        with pytest.raises(ValueError, match=f"has version {version}, .* reads version 2"):
-            unpack_container(intact[:4] + bytes([version]) + intact[5:], MODEL)
-    with pytest.raises(ValueError, match=f"made by model {MODEL.hex()}"):
-        unpack_container(intact, b"model #2")
-    with pytest.raises(ValueError, match="8 bytes"):
-        pack_container(Encoded(b"", b"", LatentShape.of(1, 1), 0, 0.0, 0.0), b"short")
+        with pytest.raises(ValueError, match=f"has version {version}, .* versions 2 and 3"):
+            unpack_container(intact[:4] + bytes([version]) + intact[5:])
+    with pytest.raises(ValueError, match=f"made by model {MODEL[:4].hex()}, this is model 6f74"):
+        unpack_container(intact).require_model(b"other")
+    for encoded, model_id in ((coded(1, 1), b"id"), (coded(1, 1, z=b"123"), MODEL)):
+        with pytest.raises(ValueError, match="needs 4 bytes"):
+            pack_container(encoded, model_id)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (b"\0\5\1", "impossible sizes"),
+        (b"\5\0\1", "impossible sizes"),
+        (b"\xff\xff\xff\xff\x7f" * 2 + b"\1", "beyond"),
+        (b"\x80\x80\x80\x80\x80\x80\1\1\1", "does not end"),
+        (b"\5\x80", "does not end"),
+        (b"\5\5\xff\xff\xff\xff\x7f" + bytes(64), "impossible sizes"),
+        (b"", "does not end"),
+    ],
+)
+def test_forged_sizes_are_refused(sizes: bytes, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        unpack_container(sealed(MAGIC + b"\3" + MODEL[:4], bytes(4) + sizes))
 
 
 def test_a_huge_picture_of_a_few_bytes_is_refused_before_memory_is_taken(taco: Taco) -> None:
@@ -112,9 +167,13 @@ def test_a_huge_picture_of_a_few_bytes_is_refused_before_memory_is_taken(taco: T
 def test_a_container_decodes_to_the_picture_or_not_at_all(taco: Taco, sample: Sample) -> None:
     taco.update(force=True)
     x, text = sample(120, 130)
-    data = pack_container(taco.encode(x, text), MODEL)
+    encoded = taco.encode(x, text)
+    data = pack_container(encoded, MODEL)
     forward = taco(x, text)["x_hat"].detach()
     assert (decode_container(taco, MODEL, data) - forward).square().mean() < 1e-3
+    assert torch.equal(
+        decode_container(taco, MODEL, version_2(encoded)), decode_container(taco, MODEL, data)
+    )
     with torch.no_grad():
         for weight in taco.h_s.parameters():
             weight *= 1.01

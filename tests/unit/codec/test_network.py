@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tacolab.codec import Elic, Taco
+from tacolab.codec.attention import AttentionKind
 
 Sample = Callable[..., tuple[Tensor, Tensor]]
 
@@ -32,6 +33,46 @@ def test_elic_is_taco_without_the_adapter(elic: Elic, taco: Taco) -> None:
     assert [p.shape for p in elic.g_a.parameters()] == [
         p.shape for n, p in taco.g_a.named_parameters() if n.split(".")[1] not in adapter
     ]
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_taco_takes_the_weights_beside_its_adapter_from_any_network(
+    elic: Elic, taco: Taco, rank: int
+) -> None:
+    kind = AttentionKind("linformer", rank) if rank else AttentionKind()
+    other = Taco(N=16, M=24, groups=(4, 8, 12), text_dim=32, attention=kind)
+    drawn = other.adapter()
+    for giver in (elic, taco):
+        weights = other.without_adapter(giver.state_dict())
+        assert len(weights) + len(drawn) == len(other.state_dict())
+        other.load_state_dict(weights | drawn)
+        # Each layer but the adapter's is the one that stood in its place there.
+        inner = [
+            layer
+            for place, layer in enumerate(other.g_a.analysis_transform)
+            if place not in ADAPTER
+        ]
+        theirs = [
+            layer
+            for place, layer in enumerate(giver.g_a.analysis_transform)
+            if giver is elic or place not in ADAPTER
+        ]
+        assert [states(layer) for layer in inner] == [states(layer) for layer in theirs]
+        assert states(other.g_s) == states(giver.g_s)
+
+
+ADAPTER = (8, 14, 15)
+
+
+def states(layer: nn.Module) -> dict[str, list[float]]:
+    return {name: value.flatten().tolist() for name, value in layer.state_dict().items()}
+
+
+def test_contexts_have_the_widths_that_a_file_tells(elic: Elic) -> None:
+    small = Elic(N=16, M=24, groups=(4, 8, 12), contexts=(6, 10))
+    again = Elic.from_state_dict(small.state_dict())
+    assert [p.shape for p in again.parameters()] == [p.shape for p in small.parameters()]
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in elic.parameters())
 
 
 def test_elic_ignores_the_text_and_taco_does_not(elic: Elic, taco: Taco, sample: Sample) -> None:

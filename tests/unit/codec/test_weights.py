@@ -67,7 +67,8 @@ def test_everything_that_does_not_fit_is_listed(taco: Taco) -> None:
     with pytest.raises(ValueError) as error:
         Taco.from_state_dict(weights)
     assert str(error.value).splitlines() == [
-        "this state dict does not fit Taco(N=16, M=24, groups=(4, 8, 12), text_dim=32):",
+        "this state dict does not fit Taco(N=16, M=24, groups=(4, 8, 12), contexts=(224, 128), "
+        "text_dim=32):",
         "  missing (2): g_s.synthesis_transform.14.bias, local_context.1.bias",
         "  extra (1): ema.decay",
         "  wrong shape (1): h_a.reduction.0.weight is (16, 7, 3, 3), must be (16, 24, 3, 3)",
@@ -80,6 +81,7 @@ DEFINING = {
     "g_s.synthesis_transform.1.weight": "tells M",
     "local_context.0.weight": "tells the size of a channel group",
     "local_context.2.weight": "tells the size of a channel group",
+    "channel_context.1.fushion.0.weight": "tells the width of channel contexts",
     "g_a.analysis_transform.8.text_feature_dim_proj.weight": "tells text_dim",
     "g_a.analysis_transform.8.cross_attn.key_mixture": "tells the attention's rank and text_tokens",
 }

@@ -288,6 +288,10 @@ def test_epochs_of_fewer_captions_are_no_match(baseline: str, pairs: int, why: s
         ({"milestones": [6, 7]}, ""),  # after the last epoch
         ({"learning_rate": 0.5}, "trained with learning_rate 0.5 against 0.0001: not comparable"),
         ({"validation_images": 3}, ""),
+        (
+            {"schedule": "cosine"},
+            "trained with schedule cosine over 3 epochs against steps: not comparable",
+        ),
     ],
 )
 def test_arms_trained_in_another_way_are_not_judged(change: dict[str, object], why: str) -> None:

@@ -214,3 +214,11 @@ def test_learning_rate_drops_at_the_published_epochs() -> None:
     recipe = Training(dataset="set", milestones=(45, 48))
     rates = [learning_rate(recipe, epoch) for epoch in (0, 44, 45, 47, 48, 49)]
     assert rates == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def test_learning_rate_falls_along_a_cosine_to_a_hundredth() -> None:
+    recipe = Training(dataset="set", schedule="cosine", epochs=100, learning_rate=1)
+    rates = [learning_rate(recipe, epoch) for epoch in range(100)]
+    assert rates == sorted(rates, reverse=True)
+    assert (rates[0], rates[50]) == pytest.approx((1, 0.505))
+    assert 0.01 < rates[99] < 0.011

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from tacolab.cli import coding, looking, making
-from tacolab.errors import Interrupted, StageError, UserError
+from tacolab.errors import Interrupted, StageError, UserError, shortened
 from tacolab.files import caches, disk, process
 
 app = typer.Typer(
@@ -89,4 +89,4 @@ def _fail(error: Exception, code: int) -> None:
 def _say(text: str) -> None:
     # A log on a full disk takes nothing, and shall not change the exit code.
     with suppress(OSError):
-        typer.echo(f"tacolab: {text}", err=True)
+        typer.echo(f"tacolab: {shortened(text)}", err=True)

@@ -19,6 +19,15 @@ PASSED_ON = {"train", "captions"}
 NOTES = 2**18  # bytes that Snakemake writes at least, about
 
 
+def check_folder(checkout: Path) -> None:
+    """Raises UserError for a path that Snakemake cannot put into a job's command."""
+    if set("{}") & set(str(checkout)):
+        raise UserError(
+            f"Snakemake takes the braces in {checkout} for names of its own: move this project to "
+            "a folder without braces in its path"
+        )
+
+
 def check_notes() -> None:
     """Raises RefusedError where Snakemake, in a dry run too, cannot write what it notes."""
     notes = Path(".snakemake")

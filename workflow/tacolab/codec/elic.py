@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -29,6 +29,7 @@ from tacolab.codec.weights import (
 )
 
 GROUPS = (16, 16, 32, 64, 192)
+CONTEXTS = (224, 128)
 
 # Of the Gaussians that symbols are coded with: CompressAI's table.
 SCALES = torch.exp(torch.linspace(math.log(0.11), math.log(256), 64))
@@ -51,6 +52,8 @@ class Encoded:
     bits_y: float
     """Estimated rate: the sum of -log2 likelihood that forward gives in eval mode."""
     bits_z: float
+    y_hat: Tensor = field(compare=False, repr=False)
+    """(1, M, H/16, W/16), as the decoder finds it."""
 
     @property
     def strings(self) -> list[list[bytes]]:
@@ -80,11 +83,18 @@ class Elic(nn.Module):
                             z (B,N,H/64,W/64) ─ Q ─ z_hat ─ h_s ─ hyper (B,2M,H/16,W/16)
 
     Pictures of any H, W >= 1 in 0..1 are padded with zeros to multiples of 64 inside, and
-    x_hat is cropped again. N is the width of the transforms, M that of y, and `groups` say how
-    many channels of y are coded together. `text` is there for `Taco` and ignored here.
+    x_hat is cropped again. N is the width of the transforms, M that of y, `groups` say how many
+    channels of y are coded together, and `contexts` are the inner widths of the channel contexts.
+    `text` is there for `Taco` and ignored here.
     """
 
-    def __init__(self, N: int = 192, M: int = 320, groups: Sequence[int] = GROUPS) -> None:
+    def __init__(
+        self,
+        N: int = 192,
+        M: int = 320,
+        groups: Sequence[int] = GROUPS,
+        contexts: tuple[int, int] = CONTEXTS,
+    ) -> None:
         if N < 2 or M < 2 or N % 2 or M % 2:
             raise ValueError(f"N={N} and M={M} must be even: half of them is used in bottlenecks")
         if not groups or min(groups) < 1 or sum(groups) != M:
@@ -106,7 +116,7 @@ class Elic(nn.Module):
         context = [2 * c if d else 0 for c, d in zip(self.groups, decoded, strict=True)]
         self.local_context = nn.ModuleList(nn.Conv2d(c, 2 * c, 5, padding=2) for c in self.groups)
         self.channel_context = nn.ModuleList(
-            ChannelContext(d, 2 * c) if d else nn.Identity()
+            ChannelContext(d, 2 * c, contexts) if d else nn.Identity()
             for c, d in zip(self.groups, decoded, strict=True)
         )
         self.entropy_parameters_anchor = nn.ModuleList(
@@ -320,11 +330,12 @@ class Elic(nn.Module):
         bits_z = _bits(self._z_likelihood(coded.z_hat))
         shape = LatentShape.of(height, width)
         return [
-            Encoded(*strings, shape, checksum, *bits)
-            for strings, checksum, bits in zip(
+            Encoded(*strings, shape, checksum, *bits, y_hat)
+            for strings, checksum, bits, y_hat in zip(
                 zip(coded.y_strings, coded.z_strings, strict=True),
                 coded.checksums,
                 zip(bits_y, bits_z, strict=True),
+                coded.y_hat.split(1),
                 strict=True,
             )
         ]

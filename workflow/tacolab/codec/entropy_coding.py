@@ -144,6 +144,11 @@ class SymbolReader:
             raise OtherSymbolsError("the stream is damaged: it holds no such symbols")
         return symbols.reshape(indexes.shape)
 
+    @property
+    def left(self) -> float:
+        """Bits of information in what is not read yet; at the end those of the coder's state."""
+        return 32 * (len(self._words) - self._at) + math.log2(self._state)
+
     def finish(self) -> None:
         """Call it when all is read.
 

@@ -55,6 +55,8 @@ class Coded:
     y_scales: Tensor
     z_hat: Tensor
     """(B, N, h/4, w/4) float32."""
+    y_hat: Tensor
+    """(B, M, h, w) float32, as `decode` gives it."""
 
 
 class LatentCodec:
@@ -150,12 +152,13 @@ class LatentCodec:
             all_scales.append(scales.reshape(B, -1))
             return symbols
 
-        self._passes(z_hat, write)
+        y_hat = self._passes(z_hat, write)
         found = Coded(
             *([], [], []),
             torch.cat(all_symbols, dim=1).float(),
             (torch.cat(all_scales, dim=1) * UNIT).float(),
             _planes(z_hat * UNIT),
+            _planes(y_hat * UNIT),
         )
         for picture in range(B):
             writer = SymbolWriter(self._z_tables)
@@ -171,10 +174,16 @@ class LatentCodec:
         return found
 
     @torch.inference_mode()
-    def decode(self, strings: Sequence[Strings], shape: Sequence[int]) -> tuple[Tensor, list[int]]:
+    def decode(
+        self,
+        strings: Sequence[Strings],
+        shape: Sequence[int],
+        bits: list[float] | None = None,
+    ) -> tuple[Tensor, list[int]]:
         """y_hat (B, M, h, w) in float32 and the checksums of the symbols, as `encode` gave them.
 
-        shape: of z. Raises ValueError where strings and shape are none or do not go together, and
+        shape: of z. bits: is filled with what each group takes in the y strings of all pictures.
+        Raises ValueError where strings and shape are none or do not go together, and
         OtherSymbolsError where they hold something else than was written.
         """
         z_height, z_width = shape
@@ -191,13 +200,18 @@ class LatentCodec:
                 z_symbols[picture] = reader.read(_channels(z_symbols))
                 reader.finish()
         coded = [z_symbols]
+        if bits is not None:
+            bits[:] = [0.0] * len(self.groups)
 
         def read(group: int, colour: Colour, scales: Tensor, means: Tensor) -> Tensor:
             indexes = self._table_of(scales, B)
             symbols = np.empty_like(indexes)
             for picture, reader in enumerate(readers):
+                before = reader.left
                 with _stream_of(picture):
                     symbols[picture] = reader.read(indexes[picture])
+                if bits is not None:
+                    bits[group] += before - reader.left
             coded.append(symbols)
             return _to_rows(torch.from_numpy(symbols).to(self.device))
 

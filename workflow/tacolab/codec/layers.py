@@ -27,15 +27,16 @@ class ResidualBottleneck(nn.Module):
 class ChannelContext(nn.Module):
     """g_ch: what the groups decoded so far say about the next one."""
 
-    def __init__(self, decoded: int, out: int) -> None:
+    def __init__(self, decoded: int, out: int, widths: tuple[int, int]) -> None:
         super().__init__()
+        first, second = widths
         # The attribute is spelt as in the published weight files.
         self.fushion = nn.Sequential(
-            nn.Conv2d(decoded, 224, 5, padding=2),
+            nn.Conv2d(decoded, first, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.Conv2d(224, 128, 5, padding=2),
+            nn.Conv2d(first, second, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.Conv2d(128, out, 5, padding=2),
+            nn.Conv2d(second, out, 5, padding=2),
         )
 
     def forward(self, y_hat: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,15 @@ from torch import Tensor, nn
 
 from tacolab.codec.adapter import Extractor, Injector
 from tacolab.codec.attention import HEADS, SOFTMAX, AttentionKind
-from tacolab.codec.elic import GROUPS, Elic
+from tacolab.codec.elic import CONTEXTS, GROUPS, Elic
 from tacolab.codec.layers import ResidualBottleneck
 from tacolab.codec.lean import AttentionBlock, conv
 from tacolab.codec.tiles import tiled
 from tacolab.codec.weights import read_attention, read_text_dim
 
 INJECT_EARLY, EXTRACT, INJECT_LATE = 8, 14, 15  # the adapter's places in the stack below
+_LAYER = re.compile(r"g_a\.analysis_transform\.(\d+)\.")
+_ADAPTER = re.compile(rf"g_a\.analysis_transform\.({INJECT_EARLY}|{EXTRACT}|{INJECT_LATE})\.")
 MARGIN = 24  # what the layers before the text see beside a pixel: 2 + 6 + 4 + 12 pixels
 # The text's first layers, down to an eighth of the sides, and what they see beside a place at a
 # quarter of them: an attention block (3) and a convolution (2).
@@ -96,15 +99,39 @@ class Taco(Elic):
         text_dim: int = 512,
         text_tokens: int = 38,
         attention: AttentionKind = SOFTMAX,
+        contexts: tuple[int, int] = CONTEXTS,
     ) -> None:
         if N % HEADS or text_dim % HEADS:
             raise ValueError(
                 f"N={N} and text_dim={text_dim} must be multiples of {HEADS}, "
                 "the number of attention heads: choose other sizes"
             )
-        super().__init__(N, M, groups)
+        super().__init__(N, M, groups, contexts)
         self.g_a: nn.Module = TextGuidedAnalysis(N, M, text_dim, text_tokens, attention)
+
+    # For a start from the weights of a network with another adapter, or none.
+
+    def adapter(self) -> dict[str, Tensor]:
+        """What reads the text, of this network's state dict."""
+        return {name: value for name, value in self.state_dict().items() if _ADAPTER.match(name)}
+
+    def without_adapter(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The others of a state dict, by the names that they have here."""
+        if any(_ADAPTER.match(name) and "text" in name for name in weights):
+            return {name: value for name, value in weights.items() if not _ADAPTER.match(name)}
+        return {_beside_text(name): value for name, value in weights.items()}
 
     @classmethod
     def _sizes(cls, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         return super()._sizes(weights) | read_text_dim(weights) | read_attention(weights)
+
+
+def _beside_text(name: str) -> str:
+    """Where a layer of an `Elic` stands in a `Taco`, whose stack the adapter is part of."""
+    layer = _LAYER.match(name)
+    if not layer:
+        return name
+    place = int(layer[1])
+    for adapter in (INJECT_EARLY, EXTRACT, INJECT_LATE):
+        place += place >= adapter
+    return _LAYER.sub(f"g_a.analysis_transform.{place}.", name)

@@ -25,16 +25,18 @@ NEW_NAME = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
 DEFINES_N = "g_a.analysis_transform.0.weight"
 DEFINES_M = "g_s.synthesis_transform.1.weight"
 DEFINES_GROUP = "local_context.{}.weight"
+DEFINES_CONTEXTS = ("channel_context.1.fushion.0.weight", "channel_context.1.fushion.2.weight")
 DEFINES_TEXT_DIM = "g_a.analysis_transform.8.text_feature_dim_proj.weight"
 DEFINES_ATTENTION = "g_a.analysis_transform.8.cross_attn.key_mixture"
 READ_FROM = (
-    f"N was read from {DEFINES_N}, M from {DEFINES_M}, the groups from {DEFINES_GROUP.format('*')}"
+    f"N was read from {DEFINES_N}, M from {DEFINES_M}, the groups from "
+    f"{DEFINES_GROUP.format('*')}, the widths of contexts from {DEFINES_CONTEXTS[0]}"
 )
 
 
 # Networks up to twice as wide as the published ones are built without further questions.
 USUAL = {"N": 384, "M": 640, "text_dim": 4096, "text_tokens": 4096}
-USUAL_GROUPS = 16
+USUAL_GROUPS, USUAL_CONTEXT = 16, 512
 
 
 class MisfitError(ValueError):
@@ -66,7 +68,7 @@ def normalise(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """N, M and groups of the network, each from the tensor that defines it.
+    """N, M, groups and contexts of the network, each from the tensor that defines it.
 
     Raises:
         ValueError: such a tensor is missing, or has not its number of dimensions.
@@ -79,13 +81,21 @@ def read_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         _shape(weights, DEFINES_GROUP.format(i), 4, "the size of a channel group")[1]
         for i in range(max(len(contexts), 1))
     ]
-    return {"N": N, "M": M, "groups": tuple(groups)}
+    sizes = {"N": N, "M": M, "groups": tuple(groups)}
+    if len(groups) > 1:  # the first group has no channel context
+        sizes["contexts"] = tuple(
+            _shape(weights, name, 4, "the width of channel contexts")[0]
+            for name in DEFINES_CONTEXTS
+        )
+    return sizes
 
 
 def is_usual(sizes: Mapping[str, Any]) -> bool:
     """Whether a network of these sizes is no larger than one expects."""
-    return len(sizes["groups"]) <= USUAL_GROUPS and all(
-        sizes.get(name, 0) <= most for name, most in USUAL.items()
+    return (
+        len(sizes["groups"]) <= USUAL_GROUPS
+        and max(sizes.get("contexts", (0,))) <= USUAL_CONTEXT
+        and all(sizes.get(name, 0) <= most for name, most in USUAL.items())
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
@@ -277,6 +278,9 @@ class Attention(Strict):
         return self
 
 
+Width = Annotated[int, Field(ge=1)]
+
+
 class CodecSize(Strict):
     """Channel counts of the codec; the defaults are the published network."""
 
@@ -287,6 +291,9 @@ class CodecSize(Strict):
     groups: tuple[int, ...] = Field(
         (16, 16, 32, 64, 192), min_length=1, description="channel groups of y, summing to M"
     )
+    contexts: tuple[Width, Width] = Field(
+        (224, 128), description="inner widths of the channel contexts, nearly half of all weights"
+    )
 
     @model_validator(mode="after")
     def _sum(self) -> CodecSize:
@@ -295,6 +302,15 @@ class CodecSize(Strict):
                 "groups", f"must be positive and sum to M = {self.M}, not {sum(self.groups)}"
             )
         return self
+
+    def in_key(self) -> dict[str, Any]:
+        """As keys name it: `contexts`, which is younger than the first models, only where it is
+        not the published one."""
+        published = self.contexts == type(self).model_fields["contexts"].default
+        return self.model_dump(mode="json", exclude={"contexts"} if published else None)
+
+
+Bundled = Literal["low", "middle", "high", "text"]
 
 
 class Start(Strict):
@@ -308,8 +324,11 @@ class Start(Strict):
     lmbda: Lmbda | None = Field(
         None, description="lambda of that model; always that of the study's `seed`"
     )
+    bundled: Bundled | None = Field(
+        None, description="instead of `lmbda`: a model that comes with tacolab, see docs/codec.md"
+    )
     file: Place | None = Field(
-        None, description="instead of `lmbda`: a model file (`model.safetensors`) below `data_root`"
+        None, description="instead of both: a model file (`model.safetensors`) below `data_root`"
     )
     sha256: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="of that file, which needs it"
@@ -320,15 +339,31 @@ class Start(Strict):
     milestones: tuple[int, ...] | None = Field(
         None, description="of the models that start warm; `null`: as of the others"
     )
+    adapter: Literal["kept", "fresh"] = Field(
+        "kept",
+        description="`fresh`: the text adapter is drawn at random; the other model may then have "
+        "none, or another kind of attention",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _warm(cls, data: Any) -> Any:
+        if not isinstance(data, Start | Mapping):
+            text = "null" if data is None else repr(data)
+            raise ValueError(f"must be `fresh` or a mapping of keys, not {text}")
+        return data
 
     @model_validator(mode="after")
     def _one_source(self) -> Start:
-        if (self.lmbda is None) == (self.file is None):
-            raise wrong("lmbda", "name the lambda of a model, or a `file`: one of both")
+        given = [name for name in ("lmbda", "bundled", "file") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise wrong(
+                "lmbda", "name the lambda of a model, a `bundled` model or a `file`: one of them"
+            )
         if self.file is None and self.sha256:
             raise wrong("sha256", "belongs to a `file`; take it out")
-        if self.file and self.arm:
-            raise wrong("arm", "the weights are those of `file`; take one of both out")
+        if self.lmbda is None and self.arm:
+            raise wrong("arm", f"the weights are those of `{given[0]}`; take one of both out")
         if self.file and not self.sha256:
             raise wrong(
                 "sha256",
@@ -368,8 +403,13 @@ class Training(Strict):
     aux_learning_rate: float = Field(
         1e-3, gt=0, description="of Adam for the entropy bottleneck's quantiles"
     )
+    schedule: Literal["steps", "cosine"] = Field(
+        "steps",
+        description="of the learning rate; `steps`: as published, at the milestones; `cosine`: to "
+        "a hundredth along half a cosine, without milestones",
+    )
     milestones: tuple[int, ...] = Field(
-        (45, 48), description="learning rate x 0.1 from these epochs on, counted from 0"
+        (45, 48), description="`steps`: learning rate x 0.1 from these epochs on, counted from 0"
     )
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
     lpips_weight: float = Field(3.5, ge=0, description="weight of LPIPS in the loss")
@@ -397,6 +437,12 @@ class Training(Strict):
         description="`fresh`: weights drawn at random, as published; or a mapping: weights of "
         "another model (below)",
     )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Training:
+        if self.schedule == "cosine" and "milestones" in self.model_fields_set:
+            raise wrong("milestones", "a cosine has none; take them out, or set schedule to steps")
+        return self
 
 
 if TYPE_CHECKING:

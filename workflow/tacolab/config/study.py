@@ -89,7 +89,7 @@ class Study(Strict):
         start = recipe.start
         if not isinstance(start, Start):
             return recipe
-        if not start.file:
+        if start.lmbda:
             start = start.model_copy(update={"arm": start.arm or arm})
         if (start.arm, start.lmbda) == (arm, lmbda):  # the others start from this one
             return recipe.model_copy(update={"start": "fresh"})

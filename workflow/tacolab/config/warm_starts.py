@@ -22,14 +22,15 @@ def check_start(study: Study, name: str, path: str) -> None:
     if start.lmbda is None:
         return
     _model_exists(study, path, name, start)
-    _same_sizes(study, path, name, start.arm or name)
+    if start.adapter == "kept":  # all arms share the rest
+        _same_sizes(study, path, name, start.arm or name)
     _no_later_phase(study, path, name, start.lmbda)
     _no_circle(study, path, name)
 
 
 def _milestones(path: str, start: Start, recipe: Training) -> None:
     """Whoever shortens a training must say when its learning rate drops, if it ever did."""
-    if start.epochs is None or start.milestones is not None:
+    if start.epochs is None or start.milestones is not None or recipe.schedule == "cosine":
         return
     dropped = any(milestone < recipe.epochs for milestone in recipe.milestones)
     if dropped and min(recipe.milestones) >= start.epochs:

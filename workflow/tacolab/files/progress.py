@@ -17,7 +17,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
-    track,
 )
 
 T = TypeVar("T")
@@ -27,7 +26,11 @@ SECONDS = 60.0  # between two lines of a log file
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """The items, counted on stderr."""
     if sys.stderr.isatty():
-        yield from track(items, label, total, console=Console(stderr=True), transient=True)
+        # Else what goes into a pipe meanwhile would come out on the terminal, above the bar.
+        redirect = sys.stdout.isatty()
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, redirect_stdout=redirect) as bar:
+            yield from bar.track(items, total, description=label)
         return
     last = time.monotonic()
     for done, item in enumerate(items, 1):

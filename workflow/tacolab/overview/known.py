@@ -112,7 +112,7 @@ def speed(study: Study, crop: int, precision: str, given: float | None) -> Speed
         try:
             info = loads(path.read_text(encoding="utf-8"))
             spec = info["text"]["spec"]
-            alike = spec["codec"] == study.codec.model_dump(mode="json")
+            alike = spec["codec"] == study.codec.in_key()
             how = spec["training"]
             if not (alike and (how["crop"], how.get("precision", "fp32")) == (crop, precision)):
                 continue

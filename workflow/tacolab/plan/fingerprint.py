@@ -102,7 +102,7 @@ def _write(node: Any, write: Callable[[str], None]) -> None:
             # Fields that a version of Python adds are empty in code that knows nothing of them.
             if value is not None and value != [] and name not in ("kind", "type_comment"):
                 write(f"{name}=")
-                _write(value, write)
+                _write(_parts(value) if isinstance(node, ast.JoinedStr) else value, write)
         write(")")
     elif isinstance(node, list):
         for entry in node:
@@ -111,6 +111,11 @@ def _write(node: Any, write: Callable[[str], None]) -> None:
                 write(",")
     else:
         write(repr(node))
+
+
+def _parts(values: list[ast.expr]) -> list[ast.expr]:
+    """Of an f-string, without the empty text that Python 3.12 puts behind a nested format."""
+    return [part for part in values if not (isinstance(part, ast.Constant) and part.value == "")]
 
 
 def _without_effect(node: Any) -> bool:

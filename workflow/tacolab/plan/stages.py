@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tacolab.codec import bundled
 from tacolab.config import (
     OWN,
     ClipText,
@@ -41,6 +42,9 @@ PARAMETERS = 38.6e6  # of the published network, with text adapter; 4 % fewer wi
 CODED_BPP = 0.5  # about the published rate on Kodak at lambda 0.009
 FEATURES = 2048 + 768  # numbers per image that FID and CMMD compare
 PNG_BPP = 12.0  # of photos: tells the pixels of whole images from the size of their files
+
+# Keys of a recipe that came after the first models, with the published value.
+YOUNG = {"precision": "fp32", "schedule": "steps"}
 
 # -- Data ------------------------------------------------------------------------------------------
 
@@ -262,7 +266,7 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
         return model(plan, how.of.arm, lmbda, seed)
     spec: dict[str, Any] = {
         "lmbda": lmbda,
-        "codec": study.codec.model_dump(mode="json"),
+        "codec": study.codec.in_key(),
         "text": _encoder(study, arm),
     }
     if how.token_weighting != "none":
@@ -278,8 +282,9 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
         return plan.add(Artefact(IMPORTED, names, spec))
     recipe = study.recipe_at(arm, lmbda)
     spec["seed"] = seed
-    # The published precision stands in no key, like what an arm does not use.
-    left_out = {"dataset", "start"} | ({"precision"} if recipe.precision == "fp32" else set())
+    # What is younger than the first models stands in a key only where it is not as published.
+    published = {name for name, value in YOUNG.items() if getattr(recipe, name) == value}
+    left_out = {"dataset", "start"} | published
     spec["training"] = recipe.model_dump(mode="json", exclude=left_out)
     inputs = {
         "data": data(plan, recipe.dataset),
@@ -287,10 +292,15 @@ def model(plan: Plan, arm: str, lmbda: str, seed: int) -> Artefact:
     }
     inputs |= _weighted(plan, arm, inputs)
     if isinstance(recipe.start, Start):
-        if recipe.start.file:
-            spec["start"] = {"sha256": recipe.start.sha256}
+        start = recipe.start
+        if start.bundled:
+            spec["start"] = {"sha256": bundled.sha256(start.bundled)}
+        elif start.file:
+            spec["start"] = {"sha256": start.sha256}
         else:
-            inputs["start"] = _giver(plan, recipe.start)
+            inputs["start"] = _giver(plan, start)
+        if start.adapter == "fresh":
+            spec.setdefault("start", {})["adapter"] = "fresh"
     return plan.add(Artefact(TRAIN, names, spec, inputs))
 
 
@@ -474,7 +484,7 @@ def _all_timings(plan: Plan) -> Iterator[Artefact]:
     timing = plan.study.timing
     for machine in timing.machines if timing else ():
         spec = timing.model_dump(mode="json", exclude={"machines"}) if timing else {}
-        spec["codec"] = plan.study.codec.model_dump(mode="json")
+        spec["codec"] = plan.study.codec.in_key()
         yield plan.add(Artefact(TIMING, {"machine": machine}, spec))
 
 

@@ -11,11 +11,11 @@ def build_codec(study: Study, arm: str) -> Elic:
     """The arm's network with fresh weights from torch's global random numbers."""
     size, how = study.codec, study.arms[arm]
     if how.text is None:
-        return Elic(size.N, size.M, size.groups)
+        return Elic(size.N, size.M, size.groups, size.contexts)
     encoder = study.encoders[how.text]
     tokens = 1 if how.token_weighting == "pooled" else encoder.positions
     kind = AttentionKind(**how.attention.model_dump())
-    return Taco(size.N, size.M, size.groups, encoder.width, tokens, kind)
+    return Taco(size.N, size.M, size.groups, encoder.width, tokens, kind, size.contexts)
 
 
 def build_text(study: Study, arm: str) -> FrozenText | None:

@@ -18,17 +18,19 @@ from tacolab.files import caches
 from tacolab.overview.doctor.finding import Finding
 
 INSTALL = "install the environment again (make install, or as the README says for a cluster)"
-WANTED_PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 12))
 WANTED_GLIBC = (2, 34)  # of compressai's wheel
 OLDEST_DRIVER = {"12": 525, "13": 580}  # by CUDA's major version
 
 
 def python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
-    """The one that the lock was made for."""
+    """One that the lock installs on."""
     found = f"Python {platform.python_version()} in {sys.prefix}"
-    if version == WANTED_PYTHON:
+    if version in PYTHONS:
         return Finding.ok(found)
-    return Finding.failure(found, "make the environment with Python 3.11: uv venv --python 3.11")
+    return Finding.failure(
+        found, "make the environment with Python 3.11 or 3.12: uv venv --python 3.11"
+    )
 
 
 def packages() -> Finding:

@@ -67,9 +67,12 @@ def warm_start(study: Study, arm: str, lmbda: str) -> str:
     start = study.recipe_at(arm, lmbda).start
     if not isinstance(start, Start):
         return ""
+    adapter = ", with a fresh text adapter" if start.adapter == "fresh" else ""
     if start.file:
-        return f"{start.file.name} (sha256 {str(start.sha256)[:8]})"
-    return f"{start.arm} at λ {start.lmbda}"
+        return f"{start.file.name} (sha256 {str(start.sha256)[:8]}){adapter}"
+    if start.bundled:
+        return f"the bundled model “{start.bundled}”{adapter}"
+    return f"{start.arm} at λ {start.lmbda}{adapter}"
 
 
 def _whole(curve: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,8 @@ What it calls stands beside it: step.py (a step, a validation), logbook.py (wher
 saver.py (checkpoints), export.py (weights for coding).
 """
 
+import math
+
 from tacolab.cluster.lease import Lease
 from tacolab.config import Training
 from tacolab.stages.train import checkpoint, distributed
@@ -15,6 +17,8 @@ from tacolab.stages.train.saver import Saver, full_disk_explained
 from tacolab.stages.train.segment_log import SegmentLog
 from tacolab.stages.train.step import step, validate
 from tacolab.stages.train.stop import StopReason, StopRequests
+
+LAST = 0.01  # of the learning rate, at the end of a cosine
 
 
 def train(run: Run, stop: StopRequests, lease: Lease, segments: SegmentLog) -> StopReason | None:
@@ -87,5 +91,8 @@ def resume(run: Run) -> tuple[int, int] | None:
 
 
 def learning_rate(recipe: Training, epoch: int) -> float:
-    """x 0.1 from each milestone on; epochs count from 0."""
+    """x 0.1 from each milestone on, or a cosine down to LAST; epochs count from 0."""
+    if recipe.schedule == "cosine":
+        fallen = (1 - math.cos(math.pi * epoch / recipe.epochs)) / 2
+        return recipe.learning_rate * (1 - (1 - LAST) * fallen)
     return recipe.learning_rate * 0.1 ** sum(epoch >= m for m in recipe.milestones)

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from tacolab.codec import Elic
+from tacolab.codec import Elic, Taco, bundled
 from tacolab.codec.weights import check_fit, in_one_line, normalise
 from tacolab.config import Start, Study
 from tacolab.errors import UserError
@@ -27,7 +27,11 @@ def fill(model: Elic, study: Study, artefact: Artefact) -> dict[str, Any] | None
     start = study.recipe_at(artefact.names["arm"], artefact.names["lmbda"]).start
     if not isinstance(start, Start):
         return None
-    if start.ref:
+    if start.bundled:
+        path = bundled.path(start.bundled)
+        content, sha256 = path.read_bytes(), bundled.sha256(start.bundled)
+        told: dict[str, str] = {"bundled": start.bundled}
+    elif start.ref:
         path = study.data_root / start.ref.path
         content, sha256 = listed_files.read(start.ref, study.data_root)
         told = {"file": str(start.ref.path)}
@@ -37,8 +41,13 @@ def fill(model: Elic, study: Study, artefact: Artefact) -> dict[str, Any] | None
         intact.check(path, giver.description, "remove it and make it again with `snakemake`")
         content, sha256 = path.read_bytes(), intact.sha256(path)[path.name]
         told = giver.names | {"key": giver.key}
+    if start.adapter == "fresh":
+        told["adapter"] = "fresh"
     try:
-        _load(model, load(content), artefact.names["arm"])
+        weights = normalise(load(content))  # coding tables are made at the export
+        if start.adapter == "fresh" and isinstance(model, Taco):
+            weights = model.without_adapter(weights) | model.adapter()
+        _load(model, weights, artefact.names["arm"])
     except SafetensorError as error:
         raise UserError(
             f"{path}: no model file ({error}); name a model.safetensors. A file of torch.save is "
@@ -51,9 +60,8 @@ def fill(model: Elic, study: Study, artefact: Artefact) -> dict[str, Any] | None
     return {**told, "sha256": sha256}
 
 
-def _load(model: Elic, state_dict: dict[str, Tensor], arm: str) -> None:
+def _load(model: Elic, weights: dict[str, Tensor], arm: str) -> None:
     """Raises ValueError, and changes nothing, where they do not fit or are not finite."""
-    weights = normalise(state_dict)  # coding tables are made at the export
     check_fit(weights, model.state_dict(), f"the network of arm '{arm}'")
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():

@@ -63,7 +63,7 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
     """
     own, other = (study.recipe_at(name, lmbda).start for name in (arm, reference))
     if isinstance(own, Start) and isinstance(other, Start):
-        if (own.arm, own.lmbda, own.sha256) == (other.arm, other.lmbda, other.sha256):
+        if _source(own) == _source(other):
             return ""
         trained = _trained_as(study, arm), _trained_as(study, reference)
         if own.lmbda and (own.arm, other.arm) == trained and own.lmbda == other.lmbda:
@@ -74,11 +74,19 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
     return "starts at λ {} from {}, its baseline from {}: not comparable".format(lmbda, *starts)
 
 
+def _source(start: Start) -> tuple[str | None, ...]:
+    """What tells one model from another. A fresh adapter makes no other start: an arm without one
+    has nothing of it to draw."""
+    return start.arm, start.lmbda, start.bundled, start.sha256
+
+
 def _recipe(study: Study, arm: str, lmbda: str) -> dict[str, object]:
     """How an arm's model was trained, up to the epoch that it has."""
     recipe, epochs = study.recipe_at(arm, lmbda), _epochs(study, arm, lmbda)
-    reached = [epoch for epoch in recipe.milestones if epoch < epochs]
-    return recipe.model_dump(exclude=APART) | {"milestones": reached}
+    how = recipe.model_dump(exclude=APART)
+    if recipe.schedule == "cosine":
+        return how | {"schedule": f"cosine over {recipe.epochs} epochs"}
+    return how | {"milestones": [epoch for epoch in recipe.milestones if epoch < epochs]}
 
 
 def stand_ins(study: Study, *arms: str) -> str:

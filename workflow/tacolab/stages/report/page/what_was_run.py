@@ -67,9 +67,10 @@ def _warm_starts(study: Study) -> list[str]:
     for arm, lmbda in _trained(study):
         if start := warm_start(study, arm, lmbda):
             recipe = study.recipe_at(arm, lmbda)
-            drops = ", ".join(str(epoch) for epoch in recipe.milestones if epoch < recipe.epochs)
             how = f"{recipe.epochs} epochs after the weights of {start}"
-            how += f", learning rate x 0.1 from epoch {drops} on" if drops else ""
+            drops = ", ".join(str(epoch) for epoch in recipe.milestones if epoch < recipe.epochs)
+            if recipe.schedule == "steps" and drops:
+                how += f", learning rate x 0.1 from epoch {drops} on"
             alike.setdefault((arm, how), []).append(lmbda)
     return [
         f"warm start, not the published recipe: {arm} at λ {', '.join(lambdas)}: {how}"
@@ -79,12 +80,15 @@ def _warm_starts(study: Study) -> list[str]:
 
 def _rates(study: Study) -> list[str]:
     """A line per learning rate; all in one where there is no other."""
-    arms: dict[float, list[str]] = {}
+    arms: dict[str, list[str]] = {}
     for name in study.trained_arms():
-        arms.setdefault(study.recipe(name).learning_rate, []).append(name)
+        recipe = study.recipe(name)
+        rate = f"learning rate {recipe.learning_rate}"
+        rate += ", falling along a cosine" if recipe.schedule == "cosine" else ""
+        arms.setdefault(rate, []).append(name)
     if len(arms) == 1:
-        return [f"learning rate {rate}" for rate in arms]
-    return [f"learning rate {rate}: {', '.join(names)}" for rate, names in arms.items()]
+        return list(arms)
+    return [f"{rate}: {', '.join(names)}" for rate, names in arms.items()]
 
 
 def _encoders(study: Study) -> list[str]:
