@@ -91,6 +91,15 @@ def test_one_file_is_one_start() -> None:
     assert "from best.safetensors (sha256 ffffffff)" in why(study(FILE, other=starting(another)))
 
 
+def test_a_fresh_adapter_is_another_start_where_both_arms_have_one() -> None:
+    """One adapter was trained before, the other was not."""
+    kept, fresh = {"bundled": "text"}, {"bundled": "text", "adapter": "fresh"}
+    assert "text”, with a fresh text adapter, its" in why(study(kept, other=starting(fresh)))
+    assert why(study(fresh, other=starting(fresh))) == ""
+    textless = starting({"bundled": "text"}, text=None)
+    assert why(study(fresh, other=textless)) == ""
+
+
 def test_the_starts_count_even_where_their_lambda_is_not_compared() -> None:
     """taco@1 is only at 0.0008, from taco's model of 3 epochs; the arm's own had 2."""
     taco = TEXT | {"training": {"export_epochs": [1]}}
