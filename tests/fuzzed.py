@@ -21,14 +21,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tacolab.cli.picture_codec import PictureCodec
 
 import authors_file
 from mutations import in_archive, mutate
 from tacolab import config
 from tacolab.codec import Elic
 from tacolab.codec.bitstream import pack, unpack
-from tacolab.codec.container import decode_container, pack_container
+from tacolab.codec.container import WORD, decode_container, pack_container
 from tacolab.codec.elic import Encoded
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_tensor
@@ -43,6 +42,7 @@ from tacolab.plan.stages import CAPTIONS, CODE, DATA, TRAIN
 from tacolab.readers import pictures
 from tacolab.readers.caption_table import CaptionTable
 from tacolab.readers.packed import Packed
+from tacolab.readers.picture_codec import PictureCodec
 from tacolab.readers.token_weight_table import WeightTable
 from tacolab.stages.captions import sources
 from tacolab.stages.evaluate import decode
@@ -209,6 +209,8 @@ def _containers(sealed: bool = True) -> Subject:
         name = numbers.choice(("y_string", "z_string", "checksum"))
         value = getattr(one, name)
         other = mutate(value, numbers) if isinstance(value, bytes) else numbers.getrandbits(32)
+        if name == "z_string":  # of whole words: its length is told in them
+            other = other[: len(other) // WORD * WORD]
         return pack_container(replace(one, **{name: other}), MODEL), whole
 
     return Subject(damage, read)
