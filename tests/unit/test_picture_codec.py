@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -417,6 +418,17 @@ def test_the_example_in_the_documentation(models: Path) -> None:
     exec(example, {})
     with Image.open("decoded.png") as decoded:
         assert decoded.size == (70, 50)
+
+
+def test_a_model_with_other_numbers_than_were_written_is_refused(models: Path) -> None:
+    """It would code every picture, only worse."""
+    shutil.copytree(models / "middle", "mine")
+    path = Path("mine/model.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"mine/model\.safetensors: damaged \(other bytes"):
+        tacolab.load(path)
 
 
 def test_a_name_that_is_no_model_is_refused_with_those_that_are() -> None:

@@ -36,7 +36,7 @@ READ_FROM = (
 
 # Networks up to twice as wide as the published ones are built without further questions.
 USUAL = {"N": 384, "M": 640, "text_dim": 4096, "text_tokens": 4096}
-USUAL_GROUPS = 16
+USUAL_GROUPS, USUAL_CONTEXT = 16, 512
 
 
 class MisfitError(ValueError):
@@ -92,8 +92,10 @@ def read_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def is_usual(sizes: Mapping[str, Any]) -> bool:
     """Whether a network of these sizes is no larger than one expects."""
-    return len(sizes["groups"]) <= USUAL_GROUPS and all(
-        sizes.get(name, 0) <= most for name, most in USUAL.items()
+    return (
+        len(sizes["groups"]) <= USUAL_GROUPS
+        and max(sizes.get("contexts", (0,))) <= USUAL_CONTEXT
+        and all(sizes.get(name, 0) <= most for name, most in USUAL.items())
     )
 
 

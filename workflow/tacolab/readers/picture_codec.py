@@ -65,8 +65,14 @@ class PictureCodec:
             self.text = spec["text"]
             self.weighting: Weighting = spec.get("token_weighting", "none")
             self.weights_key = description["text"]["inputs"].get("weights")
+            told = description.get("sha256", {}).get(model.name)
         except (AttributeError, KeyError, TypeError):
             raise UserError(f"{model.with_name('model.json')}: describes no model") from None
+        if told not in (None, self.identity.hex()):
+            raise UserError(
+                f"{model}: damaged (other bytes than were written): its pictures would be worse "
+                "without a word; restore it"
+            )
         device = torch.device("cpu")
         how = native(device) if precision == "auto" else precision
         self.network = load_network(model, spec, device, how)
