@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tacolab.cli.picture_codec import PictureCodec
 
 import authors_file
 from mutations import in_archive, mutate
