@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -291,17 +292,19 @@ def at_export(n: int) -> None:
 
 
 def in_loading(n: int) -> None:
-    """A loading process dies at its nth picture, not the training itself."""
-    from tacolab.stages.train.samples import Crops
+    """Not the training dies, but one of the processes that load its pictures, at the nth batch."""
+    from torch.utils.data import DataLoader
 
-    now, real = nth(n), Crops.__getitem__
+    real = DataLoader.__iter__
 
-    def load(self: Any, index: Any) -> Any:
-        if now():
-            die()
-        return real(self, index)
+    def batches(self: Any) -> Any:
+        loading = real(self)
+        for number, batch in enumerate(loading, 1):
+            if number == n and self.num_workers:
+                os.kill(loading._workers[0].pid, signal.SIGKILL)
+            yield batch
 
-    Crops.__getitem__ = load  # type: ignore[method-assign]
+    DataLoader.__iter__ = batches  # type: ignore[method-assign]
 
 
 PLACES: dict[str, Callable[[int], None]] = {
