@@ -1,6 +1,6 @@
 """The small models that come with tacolab against JPEG, WebP and AVIF on the Kodak images.
 
-    python benchmarks/small_models.py KODAK --plot docs/figures/kodak.svg
+    python benchmarks/small_models.py KODAK --plot docs/figures/kodak.png
 
 KODAK holds kodim01.png ... kodim24.png, which no model has seen, and captions.json. Each picture is
 coded by each model to a whole file. The classical codecs, at their best settings, get the quality
@@ -29,8 +29,9 @@ from tacolab.readers.pictures import read
 from tacolab.stages.evaluate.anchors import CodedAnchor, code
 
 CODECS = ("jpeg", "webp", "avif")
-SHOWN = {"psnr": "PSNR [dB]", "ms_ssim": "MS-SSIM [dB]", "lpips": "LPIPS"}
+SHOWN = {"psnr": "PSNR [dB]", "ms_ssim": "MS-SSIM [dB]", "lpips": "LPIPS (lower is better)"}
 COLOURS = {"tacolab": "#0072b2", "jpeg": "#999999", "webp": "#e69f00", "avif": "#009e73"}
+PART = slice(40, 280), slice(180, 420)  # of the photo
 NAMES = {"tacolab": "tacolab, small models", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 
 
@@ -66,21 +67,40 @@ def measured(
 
 
 def plot(means: pd.DataFrame, path: Path) -> None:
+    """Curves over the three rates; below them a part of a photo, by each codec in equal bytes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    for axes, (metric, label) in zip(figure.subplots(1, 3), SHOWN.items(), strict=True):
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=[3.2, 2.8])
+    above, below = halves
+    for axes, (metric, label) in zip(above.subplots(1, 3), SHOWN.items(), strict=True):
         for codec, colour in COLOURS.items():
             rows = means[(means["codec"] == codec) & (means["model"] != bundled.TEXT)]
             ours = codec == "tacolab"
             style = {"linewidth": 2.2 if ours else 1.2, "marker": "o" if ours else "."}
             axes.plot(rows["bpp"], rows[metric], color=colour, label=NAMES[codec], **style)
-        axes.set(xlabel="bits per pixel", title=label)
+        axes.set(xlabel="bits per pixel, 24 Kodak images", title=label)
         axes.grid(alpha=0.3)
-        if metric == "lpips":
-            axes.set_title("LPIPS (lower is better)")
-            axes.legend(frameon=False)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    axes.legend(frameon=False)
+    pixels = photo()
+    model = tacolab.load("low")
+    content = model.compress(pixels)
+    shown = {"original": (pixels.nbytes, pixels)}
+    for codec in ("jpeg", "webp"):
+        coded = at_bytes(pixels, codec, len(content))
+        shown[NAMES[codec]] = coded.size, coded.decoded
+    shown["tacolab, low"] = len(content), np.asarray(model.decompress(content))
+    for axes, (name, (size, picture)) in zip(below.subplots(1, 4), shown.items(), strict=True):
+        axes.imshow(picture[PART], interpolation="nearest")
+        axes.set(title=f"{name}, {size / 1000:.1f} kB", xticks=[], yticks=[])
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
+
+
+def photo() -> np.ndarray:
+    """`coffee` of scikit-image (CC0, Rachel Michetti), which no model has seen."""
+    from skimage import data
+
+    return np.asarray(data.coffee())
 
 
 def main() -> None:

@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +22,16 @@ import small_models
 import tacolab
 from tacolab import cli
 from tacolab.codec import Elic, bundled
-from tacolab.codec.container import unpack_container
+from tacolab.codec.bitstream import pack
+from tacolab.codec.container import pack_container, unpack_container
+from tacolab.codec.elic import Encoded
 from tacolab.codec.network import load_network
+from tacolab.codec.shape import LatentShape
 from tacolab.errors import UserError
 from tacolab.readers.picture_codec import PictureCodec, to_array
 
 DOCS = Path(__file__).parents[2] / "docs"
+REAL = bundled.MODELS
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -289,6 +295,37 @@ def test_inspect_tells_where_the_bytes_are(run: Run) -> None:
     assert [part["part"] for part in json.loads(out)["parts"]] == ["header", "z", "y"]
 
 
+def test_a_file_of_the_version_before_is_decoded(run: Run) -> None:
+    content = tacolab.load("low").compress(photo())
+    found = unpack_container(content)
+    identity = hashlib.sha256(bundled.path("low").read_bytes()).digest()[:8]
+    start = struct.pack(">4sB8sI", b"tclb", 2, identity, found.checksum)
+    payload = pack(found.strings, found.shape)
+    crc = struct.pack(">I", zlib.crc32(start + payload))
+    Path("old.taco").write_bytes(start + crc + payload)
+    assert run("decompress", "old.taco")[0] == 0
+    with Image.open("old.png") as image:
+        assert np.array_equal(np.asarray(image), tacolab.load("low").decompress(content))
+    code, out, _ = run("inspect", "old.taco")
+    assert code == 0 and "container version 2" in out and "bundled as low" in out
+
+
+def test_sizes_that_memory_does_not_hold_are_refused_before_it_is_taken(run: Run) -> None:
+    """A forged file whose checksum is right. Where there is so much memory, z ends too early."""
+    content = tacolab.load().compress(photo())
+    found = unpack_container(content)
+    encoded = Encoded(
+        *(found.y_string, found.z_string, LatentShape.of(16384, 16384), found.checksum),
+        *(0.0, 0.0, torch.zeros(0)),
+    )
+    Path("bomb.taco").write_bytes(pack_container(encoded, found.model))
+    for command in ("decompress", "inspect"):
+        code, _, err = run(command, "bomb.taco")
+        assert code == 2
+        assert re.match("bomb.taco: .*(GB of memory|decodes to other)", one_line(err))
+    assert not Path("bomb.png").exists()
+
+
 # -- pictures --------------------------------------------------------------------------------------
 
 
@@ -408,6 +445,19 @@ def test_half_precision_files_mean_exactly_their_numbers() -> None:
     for name, value in network.state_dict().items():
         assert value.dtype != torch.float16
         assert torch.equal(value, weights[name].to(value.dtype))
+
+
+@pytest.mark.parametrize("name", bundled.NAMES)
+def test_the_models_of_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is found by its identity, says what it reads, and codes."""
+    monkeypatch.setattr(bundled, "MODELS", REAL)
+    codec = PictureCodec.load(name)
+    told = json.loads(codec.path.with_name("model.json").read_text())
+    assert told["sha256"] == {codec.path.name: codec.identity.hex()}
+    assert bundled.sha256(bundled.name_of(codec.identity) or "") == codec.identity.hex()
+    content = codec.compress(photo(256, 256), "" if name == bundled.TEXT else None)
+    assert codec.decompress(content).size == (256, 256)
+    assert sum(file.stat().st_size for file in REAL.rglob("*")) < 24 * 2**20
 
 
 def test_importing_the_package_imports_nothing_dear() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from report_study import SMALL, fill, study
+from report_study import CLAIMED, SMALL, fill, study
 from tacolab import config
 from tacolab.plan import Plan
 from tacolab.stages.report import build, tables
@@ -48,6 +48,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
 def small_reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Plan]:
     """The small one; not to be changed."""
     return report_of(tmp_path_factory.mktemp("small"), **SMALL)
+
+
+@pytest.fixture(scope="session")
+def claimed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report with claims that are measured and others; not to be changed."""
+    folder, plan = report_of(tmp_path_factory.mktemp("claimed"), **CLAIMED)
+    return folder / plan.find("report").folder
 
 
 @pytest.fixture

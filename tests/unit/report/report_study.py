@@ -17,6 +17,13 @@ LAMBDAS = ["0.0008", "0.0016", "0.004", "0.009"]
 # Changes of the study that draw little: one data set and one lambda.
 SMALL_SET = {"protocol": {"baseline": "taco", "datasets": {"photos": {}}, "anchors": {}}}
 SMALL = {"lambdas": ["0.0016"], **SMALL_SET}
+# The same with an arm and a data set that the study makes claims about.
+TEXT = {"text": "minilm", "captions": "human"}
+CLAIMED = {
+    "lambdas": ["0.0016"],
+    "arms": {"taco": TEXT, "context": TEXT},
+    "protocol": {"baseline": "taco", "datasets": {"kodak": {}}, "anchors": {}},
+}
 TOKENS = {
     "captions": 9,
     "positions": 38,

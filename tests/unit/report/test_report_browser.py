@@ -68,9 +68,9 @@ def test_nothing_scrolls_sideways_nothing_is_missing(
     assert found["images"] > 20 and found["broken"] == [] and found["elsewhere"] == []
 
 
-def test_a_phone_shows_each_verdict_and_its_reasons(browser: Browser, page: Path) -> None:
+def test_a_phone_shows_each_verdict_and_its_reasons(browser: Browser, claimed: Path) -> None:
     """The table is wider than the window: the verdict stays in it, reasons stand below the row."""
-    browser.open(page, 390)
+    browser.open(claimed / "index.html", 390)
     found = browser.run(
         """[...document.querySelectorAll(".verdicts td.c-verdict, .verdicts .below p")].map(
           (part) => { const box = part.getBoundingClientRect(); return [box.left, box.right]; })"""
@@ -80,6 +80,18 @@ def test_a_phone_shows_each_verdict_and_its_reasons(browser: Browser, page: Path
     assert all(0 <= left < right <= 390 for left, right in found)
     below = browser.run("""document.querySelector(".verdicts .below").innerText""")
     assert below.startswith(("support:", "note:"))
+
+
+def test_folded_claims_open_and_are_printed(browser: Browser, claimed: Path) -> None:
+    browser.open(claimed / "index.html", 390)
+    seen = "document.querySelector('.other-claims td').checkVisibility()"
+    assert not browser.run(seen)
+    browser("Emulation.setEmulatedMedia", media="print")
+    assert browser.run(seen)
+    browser("Emulation.setEmulatedMedia", media="")
+    browser.run("document.querySelector('details:has(.other-claims) > summary').click()")
+    assert browser.run(seen)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
 
 
 def test_links_lead_to_their_sections(browser: Browser, page: Path) -> None:
@@ -154,6 +166,6 @@ def test_without_scripts_all_pictures_stand_side_by_side(browser: Browser, page:
     browser.open(page, 1200)
     browser("Emulation.setScriptExecutionDisabled", value=False)
     found = browser.run(
-        "[document.querySelector('.viewer').hidden, document.querySelector('details').open]"
+        "[document.querySelector('.viewer').hidden, document.querySelector('.photo details').open]"
     )
     assert found == [True, True]

@@ -1,6 +1,7 @@
 """The report's folder and page: complete, linked, safe, the same every time, light to import."""
 
 import hashlib
+import html
 import json
 import shutil
 import subprocess
@@ -15,12 +16,14 @@ import pytest
 from PIL import Image
 
 import report_study
+from conftest import tables_of
 from tacolab import config
 from tacolab.errors import UserError
 from tacolab.plan import Plan
 from tacolab.stages.report import build, comparison, training
 from tacolab.stages.report.figures.rate_distortion import rate_distortion
 from tacolab.stages.report.inputs import read
+from tacolab.stages.report.judge.claims import claims
 from tacolab.stages.report.layout import METRICS, figure_files, report_files
 
 Make = Callable[..., Plan]
@@ -74,7 +77,7 @@ def test_every_promised_file_is_made_and_linked(made: Plan) -> None:
 def test_head_says_what_was_run(made: Plan) -> None:
     plan = made
     text = " ".join(Page(plan.find("report").path).text.split())
-    head = text[: text.index("Each claim of the study")]
+    head = text[: text.index("The study makes no claim about")]
     for fact in (
         "A demonstration, not a result & no claim.",
         "minilm (transformers: some/minilm; 38 tokens, 384 wide)",
@@ -90,6 +93,34 @@ def test_head_says_what_was_run(made: Plan) -> None:
         "1,234,567 parameters",
     ):
         assert fact in head, fact
+
+
+def test_claims_that_the_config_does_not_measure_are_folded(claimed: Path) -> None:
+    """They stand behind the others, in one line that opens; the CSV file lists all."""
+    table = pd.read_csv(claimed / "tables/verdicts.csv")
+    here, left = table[table["in_config"]], table[~table["in_config"]]
+    assert len(table) == len(claims()) and len(here) and len(left)
+    assert table["in_config"].is_monotonic_decreasing
+    line = f"{len(left)} claims of the full study are not measured in this config"
+    for name in ("index.html", "tables/verdicts.md"):
+        text = html.unescape((claimed / name).read_text(encoding="utf-8"))
+        before, folded = text.split(f"<details>\n<summary>{line}</summary>")
+        folded = folded.split("</details>")[0]
+        assert all(claim in before for claim in here["claim"])
+        assert all(claim in folded and claim not in before for claim in left["claim"])
+        assert "data set 'coco' is not evaluated" in folded
+
+
+def test_a_claim_of_a_later_phase_is_not_folded(make_plan: Make) -> None:
+    """The config measures it, only not yet."""
+    arms = {"taco": {"lambdas": ["0.0016"]}, "context": {"lambdas": ["0.009"]}}
+    arms = {name: report_study.TEXT | lambdas for name, lambdas in arms.items()}
+    phases = {"lambdas": ["0.0016", "0.009"], "phases": [["0.0016"], ["0.009"]], "phase": 1}
+    plan = make_plan(**report_study.CLAIMED | phases | {"arms": arms})
+    table = tables_of(plan)["verdicts"].set_index("id")
+    assert table.loc["context-kodak-psnr", "in_config"]
+    assert table.loc["context-kodak-psnr", "note"] == "arm 'context' is not in this phase"
+    assert not table.loc["context-coco-psnr", "in_config"]
 
 
 def test_captions_are_text_and_never_markup(made: Plan) -> None:

@@ -16,7 +16,7 @@ from tacolab.stages.report.measure.codings import sampled
 from tacolab.stages.report.measure.differences import bd_table, points_table
 from test_report_statistics import LAMBDAS, coded
 
-TEXT = {"text": "minilm", "captions": "human"}
+TEXT = report_study.TEXT
 GROUPS = ["dataset", "source", "lmbda", "seed", "control", "group", "size", *WITHOUT]
 FACTORS = {"taco": 1.0, "context": 0.97, "linear": 1.03, "taco@2": 1.0, "early": 1.0}
 
@@ -138,6 +138,15 @@ def test_what_cannot_be_judged_says_why(table: pd.DataFrame) -> None:
     fid = table.loc["context-kodak-fid"]
     # Each arm's interval is +-0.3, but without the same images both move alike.
     assert "n = 24" in fid["note"] and "λ 0.0004: +0.1000 [+0.0950, " in fid["measured"]
+
+
+def test_claims_that_the_config_does_not_measure_come_last(table: pd.DataFrame) -> None:
+    here = table["in_config"]
+    assert here.any() and not here.all() and here.is_monotonic_decreasing
+    # Of these arms nothing may be judged: it is measured all the same.
+    assert here["keywords-kodak-psnr"] and not here["context-coco-lpips"]
+    left = table[~here]
+    assert set(left["verdict"]) == {"not measured"} and left["note"].all()
 
 
 def test_weights_of_yet_others_say_nothing_about_the_authors(table: pd.DataFrame) -> None:

@@ -78,18 +78,19 @@ def compress(
 ) -> None:
     """Compress pictures to .taco files, with a bundled model or your own.
 
-    Reads what Pillow reads: upright, in sRGB, 8 bits. Pictures that are transparent somewhere or
-    animated are refused. A picture that cannot be coded does not stop the others (exit code 1).
+    Reads what Pillow reads: upright, in sRGB, 8 bits. Pictures that are
+    transparent somewhere or animated are refused. A picture that cannot be
+    coded does not stop the others (exit code 1).
 
-    tacolab compress photo.jpg                          makes photo.taco
+    tacolab compress photo.jpg                     makes photo.taco
 
-    tacolab compress photos/ -o coded/ --rate low       all pictures of a folder
+    tacolab compress photos/ -o coded --rate low   all pictures of a folder
 
-    tacolab compress '2024/**/*.jpg' --json             patterns; figures for programs
+    tacolab compress '2024/**/*.jpg' --json        a pattern; for programs
 
-    tacolab compress dog.png --caption "a black dog"    steered by a text
+    tacolab compress a.png --caption "a dog"       steered by a text
 
-    curl -s URL | tacolab compress - > photo.taco       in a pipe
+    curl -s URL | tacolab compress - > photo.taco  in a pipe
     """
     from tacolab.cli import picture_files as files
     from tacolab.codec import bundled
@@ -105,7 +106,7 @@ def compress(
     sources = files.expanded(pictures, files.pictures)
 
     def load() -> Any:
-        from tacolab.readers.picture_codec import PictureCodec, of, to_array
+        from tacolab.readers.picture_codec import PictureCodec, naming, to_array
 
         codec, weights = PictureCodec(found, precision.value), None
         if codec.weights_key and caption is not None:
@@ -114,7 +115,7 @@ def compress(
             weights = weigh(caption, found, codec.weights_key)
 
         def code(source: Path, output: Path) -> files.Record:
-            with of(source):
+            with naming(source):
                 pixels = to_array(files.content_of(source))
                 encoded = codec.encode(pixels, caption, weights)
                 psnr = codec.psnr(pixels, encoded)
@@ -181,11 +182,11 @@ def decompress(
 
     Every file names its model; bundled ones are found by themselves.
 
-    tacolab decompress photo.taco                       makes photo.png
+    tacolab decompress photo.taco                  makes photo.png
 
-    tacolab decompress coded/ -o decoded/               all .taco files of a folder
+    tacolab decompress coded/ -o decoded           all .taco files of a folder
 
-    tacolab decompress photo.taco -o - | display        in a pipe
+    tacolab decompress photo.taco -o - | display   in a pipe
     """
     from tacolab.cli import picture_files as files
 
@@ -201,12 +202,12 @@ def decompress(
         from PIL import Image
 
         from tacolab.codec.container import unpack_container
-        from tacolab.readers.picture_codec import PictureCodec, model_of, of
+        from tacolab.readers.picture_codec import PictureCodec, model_of, naming
 
         codecs = {model: PictureCodec(model, precision.value)} if model else {}
 
         def code(source: Path, output: Path) -> files.Record:
-            with of(source):
+            with naming(source):
                 content = files.content_of(source)
                 found = model or model_of(unpack_container(content))
                 if found not in codecs:
@@ -240,9 +241,9 @@ def inspect(
     from tacolab.cli.picture_files import content_of
     from tacolab.codec import bundled
     from tacolab.codec.container import unpack_container
-    from tacolab.readers.picture_codec import PictureCodec, of
+    from tacolab.readers.picture_codec import PictureCodec, naming
 
-    with of(file):
+    with naming(file):
         content = content_of(Path(file))
         container = unpack_container(content)
         name = bundled.name_of(container.model)

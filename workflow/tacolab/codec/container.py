@@ -21,6 +21,10 @@ MAGIC = b"tclb"
 VERSION = 3  # 1 coded in floats, which other machines computed differently; 2 had 49 bytes more
 ID_BYTES = 4
 WORD = 4  # bytes; strings have whole words
+OTHER_SYMBOLS = (
+    "decodes to other symbols than were encoded: a machine that coded or decoded it made an error; "
+    "try again, or compress the picture again"
+)
 _START = struct.Struct(f">4sB{ID_BYTES}s")  # magic, version, model
 _CHECKSUMS = struct.Struct(">II")  # of all other bytes, of the symbols
 _CRC_BYTES = 4
@@ -130,10 +134,7 @@ def decode_container(model: Elic, model_id: bytes, data: bytes) -> Tensor:
             return x_hat
     except OtherSymbolsError:  # its bytes are those that the container was made of
         pass
-    raise ValueError(
-        "decodes to other symbols than were encoded: a machine that coded or decoded it "
-        "made an error; try again, or compress the picture again"
-    )
+    raise ValueError(OTHER_SYMBOLS)
 
 
 def _crc(start: bytes, rest: bytes) -> int:

@@ -20,7 +20,13 @@ from pydantic import TypeAdapter
 
 from tacolab.codec import bundled
 from tacolab.codec.bitstream import require_size
-from tacolab.codec.container import Container, decode_container, pack_container, unpack_container
+from tacolab.codec.container import (
+    OTHER_SYMBOLS,
+    Container,
+    decode_container,
+    pack_container,
+    unpack_container,
+)
 from tacolab.codec.elic import Encoded
 from tacolab.codec.network import load_network
 from tacolab.codec.pixels import to_pixels, to_tensor
@@ -91,13 +97,13 @@ class PictureCodec:
 
         Raises UserError for a picture that cannot be used, and a caption that does not fit.
         """
-        with of(image if isinstance(image, str | Path) else "the picture"):
+        with naming(image if isinstance(image, str | Path) else "the picture"):
             return self.pack(self.encode(to_array(image), caption, weights))
 
     def decompress(self, content: bytes) -> Image.Image:
         """The picture (RGB) of a .taco file that this model made. Raises UserError, also for a
         damaged file: never returns a broken picture."""
-        with of("the file"):
+        with naming("the file"):
             return Image.fromarray(self.decode(content))
 
     # -- the steps, for the commands; of ValueErrors the message goes behind the file's name ------
@@ -142,11 +148,12 @@ class PictureCodec:
     def group_bits(self, container: Container) -> list[float]:
         """What each channel group takes in the y string. Raises ValueError."""
         container.require_model(self.identity)
+        _require_memory(*(container.shape.picture or (0, 0)))
         bits: list[float] = []
         codec = self.network.latent_codec()
         _, (checksum,) = codec.decode([container.strings], container.shape, bits)
         if checksum != container.checksum:
-            raise ValueError("decodes to other symbols than were encoded")
+            raise ValueError(OTHER_SYMBOLS)
         return bits
 
     def _encoder(self) -> FrozenText:
@@ -168,7 +175,7 @@ def model_of(container: Container) -> Path:
 
 
 @contextmanager
-def of(name: object) -> Iterator[None]:
+def naming(name: object) -> Iterator[None]:
     """What goes wrong with a picture or file is a UserError of one line that begins with `name`."""
     try:
         yield

@@ -23,6 +23,7 @@ from tacolab.stages.report.measure import (
     published,
 )
 from tacolab.stages.report.measure.codings import sampled
+from tacolab.stages.report.page.claims_shown import verdicts_markdown
 from tacolab.stages.report.page.shown_tables import latex, markdown
 from tacolab.stages.report.training import warm_start
 
@@ -108,6 +109,7 @@ def write(folder: Path, frames: dict[str, pd.DataFrame], inputs: Inputs) -> None
     (folder / "tables").mkdir()
     for name, frame in frames.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False)
-        for kind, text in (("md", markdown(frame)), ("tex", latex(frame))):
+        as_markdown = verdicts_markdown if name == "verdicts" else markdown
+        for kind, text in (("md", as_markdown(frame)), ("tex", latex(frame))):
             (folder / "tables" / f"{name}.{kind}").write_text(text, encoding="utf-8")
     inputs.images.to_parquet(folder / PER_IMAGE, index=False)

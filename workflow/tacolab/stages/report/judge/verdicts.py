@@ -28,41 +28,53 @@ from tacolab.stages.report.measure.differences import NOT_MEASURED, no_interval
 COLUMNS = [
     *("id", "claim", "claimed", "arm", "reference", "dataset", "metric", "lmbda", "quantity"),
     *("measured", "verdict", "support", "note", "value", "value_low", "value_high", "claimed_in"),
+    "in_config",
 ]
 
 
 def table(study: Study, measured: MeasuredTables) -> pd.DataFrame:
-    """Every claim, claimed and measured, with its verdict and the control that supports it."""
+    """Every claim, claimed and measured, with its verdict and the control that supports it.
+
+    in_config: whether the config measures it, now or in a later phase. These claims come first.
+    """
     rows = [_row(study, claim, measured) for claim in claims().to_dict("records")]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    return found.sort_values("in_config", ascending=False, kind="stable", ignore_index=True)
 
 
 def _row(study: Study, claim: Claim, measured: MeasuredTables) -> dict[str, Any]:
     arm = claim["arm"]
     row: dict[str, Any] = {name: claim[name] for name in COLUMNS if name in claim}
     row |= {"reference": study.baseline_of(arm) if arm in study.arms_with_runs() else ""}
-    if why := _not_asked(study, claim):
+    lacking = _lacking(study, claim)
+    row["in_config"] = not lacking
+    if why := lacking or _later(study, claim):
         return row | {"verdict": NOT_MEASURED, "note": why}
     found = evidence_of(study, claim, measured)
     row["reference"] = found.against or row["reference"]
     return row | decide(claim["relation"], found)
 
 
-def _not_asked(study: Study, claim: Claim) -> str:
+def _lacking(study: Study, claim: Claim) -> str:
     """What the config lacks for a claim; "" where it means to measure it."""
     arm, lmbda, dataset = claim["arm"], claim["lmbda"], claim["dataset"]
     if claim["relation"] == "same time":
         return "" if study.timing else "no times in this run"
     if arm not in study.arms:
         return f"no arm '{arm}' in this config"
-    if arm not in study.arms_with_runs():
-        return f"arm '{arm}' is not in this phase"
     if dataset not in study.protocol.datasets:
         return f"data set '{dataset}' is not evaluated"
     for name in dict.fromkeys((arm, study.baseline_of(arm))):
         if lmbda and lmbda not in study.lambdas_of(name):
             return f"{name} has no model at λ {lmbda}"
     return ""
+
+
+def _later(study: Study, claim: Claim) -> str:
+    """That a claim's arm has no model before a later phase; "" where it has, or needs none."""
+    arm = claim["arm"]
+    waits = claim["relation"] != "same time" and arm not in study.arms_with_runs()
+    return f"arm '{arm}' is not in this phase" if waits else ""
 
 
 def decide(relation: str, found: Evidence) -> dict[str, Any]:

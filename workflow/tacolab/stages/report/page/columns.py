@@ -42,6 +42,7 @@ _KNOWN = (
     Column("dataset", "data set"),
     Column("source", "arm or codec"),
     Column("claimed_in", "claimed in"),
+    Column("in_config", "in this config"),
     Column("reference", "against"),
     Column("lmbda", "λ"),
     Column("control", "captions"),

@@ -17,7 +17,7 @@ from tacolab.stages.report.judge.relations import VERDICTS
 from tacolab.stages.report.layout import METRICS, Metric, figure_file
 from tacolab.stages.report.measure import published
 from tacolab.stages.report.measure.controls import BOTH
-from tacolab.stages.report.page import what_was_run
+from tacolab.stages.report.page import claims_shown, what_was_run
 from tacolab.stages.report.page.columns import column
 from tacolab.stages.report.page.gallery import GalleryPhoto
 from tacolab.stages.report.page.shown_tables import shown
@@ -25,7 +25,7 @@ from tacolab.stages.report.training import warm_start
 
 # Columns that the page leaves to the files.
 HIDDEN = {
-    "verdicts": ("id", "arm", "metric", "lmbda", "value", "claimed_in"),
+    "verdicts": ("id", "arm", "metric", "lmbda", "value", "claimed_in", "in_config"),
     "timing": ("device_type", "threads", "width_factor", "repeats"),
     "controls": tuple(f"{name}_{side}" for name in BOTH[1:] for side in ("own", "control")),
 }
@@ -61,7 +61,10 @@ def render(
     partial: the study is not finished.
     """
     kodak = layout.KODAK in study.protocol.datasets
-    counts = frames["verdicts"]["verdict"].value_counts()
+    claims = frames["verdicts"]
+    here, others = claims_shown.measured_here(claims), claims_shown.others(claims)
+    frames = frames | {"verdicts": here, "other-claims": others}
+    counts = here["verdict"].value_counts()
     return environment().get_template("template.html").render(
         study=study,
         report=report,
@@ -71,6 +74,7 @@ def render(
         unfinished=what_was_run.unfinished(study, inputs),
         missing=what_was_run.missing(inputs),
         verdicts={name: int(counts.get(name, 0)) for name in VERDICTS},
+        fold_line=claims_shown.fold_line(len(others)),
         figures=[_curves(study, dataset) for dataset in study.protocol.datasets],
         captions=[_captions(dataset) for dataset in layout.controlled(study)],
         timing=[_timing(name) for name in layout.timed(study)],
