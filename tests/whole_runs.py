@@ -4,6 +4,7 @@ The command of the README runs it, in a folder of its own, with this checkout's 
 """
 
 import contextlib
+import csv
 import json
 import os
 import random
@@ -171,9 +172,12 @@ def results(folder: Path) -> dict[str, Any]:
 def _content(path: Path) -> Any:
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_text()))
-    if path.suffix in (".parquet", ".csv"):
-        table = (pd.read_parquet if path.suffix == ".parquet" else pd.read_csv)(path)
-        return table.drop(columns=[*SECONDS, *TIMES], errors="ignore").to_csv()
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path).drop(columns=[*SECONDS], errors="ignore").to_csv()
+    if path.suffix == ".csv":
+        header, *rows = csv.reader(path.read_text().splitlines() or [""])
+        kept = [i for i, name in enumerate(header) if name not in (*SECONDS, *TIMES)]
+        return [[row[i] for i in kept] for row in (header, *rows)]
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in archive.namelist()}

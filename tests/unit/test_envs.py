@@ -25,6 +25,8 @@ NOT_BY = {
 }
 # Rooms whose modules are imported for a part of them: the rest is imported when it is asked for.
 IN_PART = ("tacolab.cli", "tacolab.overview")
+# Packages that import what is asked of them, and nothing else.
+LAZY = ("tacolab", "tacolab.codec")
 
 
 def pins(env: str) -> dict[str, str]:
@@ -81,7 +83,10 @@ def needed(rule: str) -> set[str]:
         files = (base.with_suffix(".py"), base / "__init__.py")
         file = next((file for file in files if file.exists()), None)
         if name.startswith("tacolab") and file and not name.startswith(NOT_BY.get(rule, " ")):
-            todo |= imported(file, everywhere=not name.startswith(IN_PART)) - modules
+            in_part = name in LAZY or name.startswith(IN_PART)
+            todo |= imported(file, everywhere=not in_part) - modules
+        elif name.rpartition(".")[0] in LAZY:  # no module of it: a class, say
+            todo |= imported(base.parent / "__init__.py", everywhere=True) - modules
     of = distributions()
     tops = {name.split(".")[0] for name in modules} - {"tacolab"}
     names = {re.sub(r"[_.]", "-", of[top][0]).lower() for top in tops if top in of}

@@ -134,7 +134,7 @@ def _train(
     os.chdir(folder)
     plan = Plan(config.validate(study(**changes), "test"))
     if sabotage:
-        (PLACES | {in_loading.__name__: in_loading})[sabotage[0]](sabotage[1])
+        PLACES[sabotage[0]](sabotage[1])
     torch.set_num_threads(1)
     try:
         train.run(plan, plan.find("train", arm=arm), Options(threads=1))
@@ -288,20 +288,6 @@ def at_export(n: int) -> None:
         real(path, content)
 
     export.atomic.write_bytes = write_bytes
-
-
-def in_loading(n: int) -> None:
-    """A loading process dies at its nth picture, not the training itself."""
-    from tacolab.stages.train.samples import Crops
-
-    now, real = nth(n), Crops.__getitem__
-
-    def load(self: Any, index: Any) -> Any:
-        if now():
-            die()
-        return real(self, index)
-
-    Crops.__getitem__ = load  # type: ignore[method-assign]
 
 
 PLACES: dict[str, Callable[[int], None]] = {
