@@ -268,8 +268,8 @@ def test_a_caption_source_that_nobody_has_counted_is_unknown_until_its_table_is_
     assert (found.total.samples, found.total.gpu_hours) == (None, None)
     assert any("--until captions" in note for note in found.notes)
     make(study.find("captions", source="released"), images=5, captions=15)
-    # Three captions of four photos for taco, five for image-only; 20 epochs, two models each.
-    assert estimate(study, rate=10).total.samples == 2 * 20 * (12 + 20)
+    # Three captions of four photos for taco, five for image-only; 16 epochs, two models each.
+    assert estimate(study, rate=10).total.samples == 2 * 16 * (12 + 20)
 
 
 def test_listed_pictures_are_those_that_are_packed(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_what_a_chat_model_still_has_to_be_asked(tmp_path: Path) -> None:
     one = (120 * 2.5 + 150 * 10) / 1e6 / 2
     assert found.total.dollars == found.phases[0].dollars == pytest.approx(28 * one)
     assert any("25 requests" in note and "$0.04 sync, $0.02 batch" in note for note in found.notes)
-    assert found.total.samples == 2 * 20 * (20 + 20)  # each trains on five captions of four photos
+    assert found.total.samples == 2 * 16 * (20 + 20)  # each trains on five captions of four photos
     data.run(study, study.find("data", dataset="photos"))
     table = study.find("captions", source="context", dataset="photos")
     answers = prices.answers(study.study, table, Packed(table.inputs["data"].folder))

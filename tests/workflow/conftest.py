@@ -93,17 +93,13 @@ def copy_sources(folder: Path) -> Project:
 
 # The demo in minutes: an epoch or two on crops of 64 pixels, crops for whole photos, few qualities.
 QUICK = {
-    "  epochs: 20\n": "  epochs: 2\n",
-    "  crop: 256 ": "  crop: 64 ",
-    "  milestones: [14, 18]\n": "  milestones: []\n",
-    "{export_epochs: [10]}": "{export_epochs: [1]}",
-    "{arm: taco, epoch: 10}": "{arm: taco, epoch: 1}",
-    "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 10, milestones: []}\n": (
-        "    attention: {kind: linformer, rank: 8}\n    training: {epochs: 1}\n"
-    ),
-    "    token_weighting: pooled\n    training: {epochs: 10, milestones: []}\n": (
-        "    token_weighting: pooled\n    training: {epochs: 1}\n"
-    ),
+    "  epochs: 16\n": "  epochs: 2\n",
+    "  crop: 128\n": "  crop: 64\n",
+    "  milestones: [11, 14]\n": "  milestones: []\n",
+    "{export_epochs: [8]}": "{export_epochs: [1]}",
+    "{arm: taco, epoch: 8}": "{arm: taco, epoch: 1}",
+    "{epochs: 8, milestones: [], start": "{epochs: 1, start",
+    "    training: {epochs: 8, milestones: []}\n": "    training: {epochs: 1}\n",
     "photos: {controls: [empty]}": "photos: {controls: [empty], crop: 192}",
     "jpeg: [3, 5, 10, 20, 40, 80]": "jpeg: [10, 40]",
     "webp: [1, 5, 10, 30, 50, 80]": "webp: [10, 50]",

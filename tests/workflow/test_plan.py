@@ -160,13 +160,13 @@ def test_jobs_see_the_values_that_commands_see(
 ) -> None:
     """Numbers of YAML 1.2, and folders as they were meant where the study was started."""
     monkeypatch.setenv("SCRATCH", "/fast")
-    clone.edit(DEMO, "epochs: 20\n", "epochs: 020\n")
+    clone.edit(DEMO, "epochs: 16\n", "epochs: 016\n")
     clone.edit(DEMO, "title: tacolab demo\n", "title: 1:30\n")
     run = clone.snakemake("--until", "data", "--config", "data_root=$SCRATCH/x", "phase=null")
     assert run.returncode == 0, run.stderr
     (snapshot,) = (clone.folder / "results/config").glob("*.json")
     said = json.loads(snapshot.read_text())
-    assert (said["title"], said["training"]["epochs"]) == ("1:30", 20)
+    assert (said["title"], said["training"]["epochs"]) == ("1:30", 16)
     assert (said["data_root"], said["phase"]) == ("/fast/x", None)
 
 

@@ -19,8 +19,7 @@ from tacolab.text.encoders import build
 
 pytestmark = pytest.mark.slow
 
-# Each codec, at one of the demo's lambdas. Half of the demo's epochs would not do: the quantiles
-# of the entropy model are then still on their way.
+# Each codec, at one of the demo's lambdas.
 MODELS = {"taco": "0.004", "image-only": "0.015"}
 KODAK = (768, 512)
 UNEXPECTED = 29.0  # bits; the likelihoods' lower bound is 1e-9

@@ -205,8 +205,8 @@ def test_a_finished_study_costs_nothing_and_tells_what_more_would(demo: Project)
 def test_an_edited_config_lacks_what_it_means_anew(demo: Project) -> None:
     """Snakemake plans the same; so it does for a raised recipe number."""
     study = (demo.folder / DEMO).read_text()
-    recipe = "    text: null\n    captions: human\n"
-    demo.edit(DEMO, recipe, f"{recipe}    training: {{learning_rate: 0.0005}}\n")
+    start = "start: {bundled: middle}"
+    demo.edit(DEMO, start, f"{start}, learning_rate: 0.0005")
     assert demo.lacking() == {"train": 2, "code": 2, "metrics": 2, "report": 1}
     (demo.folder / DEMO).write_text(study)
     linear = "    captions: human\n    attention:"
