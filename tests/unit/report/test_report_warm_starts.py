@@ -91,6 +91,15 @@ def test_one_file_is_one_start() -> None:
     assert "from best.safetensors (sha256 ffffffff)" in why(study(FILE, other=starting(another)))
 
 
+def test_a_fresh_adapter_is_another_start_where_both_arms_have_one() -> None:
+    """One adapter was trained before, the other was not."""
+    kept, fresh = {"bundled": "text"}, {"bundled": "text", "adapter": "fresh"}
+    assert "text”, with a fresh text adapter, its" in why(study(kept, other=starting(fresh)))
+    assert why(study(fresh, other=starting(fresh))) == ""
+    textless = starting({"bundled": "text"}, text=None)
+    assert why(study(fresh, other=textless)) == ""
+
+
 def test_the_starts_count_even_where_their_lambda_is_not_compared() -> None:
     """taco@1 is only at 0.0008, from taco's model of 3 epochs; the arm's own had 2."""
     taco = TEXT | {"training": {"export_epochs": [1]}}
@@ -115,7 +124,7 @@ def test_the_report_says_it(make_plan: Callable[..., Plan]) -> None:
     build.run(plan, report)
 
     text = " ".join(Page(report.path).text.split())
-    head = text[: text.index("Each claim of the study")]
+    head = text[: text.index("The study makes no claim about")]
     assert "(2 to 3 epochs) per model" in head
     assert (
         "warm start, not the published recipe: image-only at λ 0.0008: 2 epochs after the weights "

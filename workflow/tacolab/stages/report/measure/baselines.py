@@ -62,10 +62,11 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
     were trained alike.
     """
     own, other = (study.recipe_at(name, lmbda).start for name in (arm, reference))
+    trained = _trained_as(study, arm), _trained_as(study, reference)
     if isinstance(own, Start) and isinstance(other, Start):
-        if _source(own) == _source(other):
+        both = all(study.arms[name].text for name in trained)
+        if _source(own) == _source(other) and not (both and own.adapter != other.adapter):
             return ""
-        trained = _trained_as(study, arm), _trained_as(study, reference)
         if own.lmbda and (own.arm, other.arm) == trained and own.lmbda == other.lmbda:
             return _unlike(study, *trained, own.lmbda)
     elif own == other:
@@ -75,8 +76,8 @@ def _other_start(study: Study, arm: str, reference: str, lmbda: str) -> str:
 
 
 def _source(start: Start) -> tuple[str | None, ...]:
-    """What tells one model from another. A fresh adapter makes no other start: an arm without one
-    has nothing of it to draw."""
+    """What tells one model from another. Whether its adapter is kept tells nothing of an arm that
+    has none."""
     return start.arm, start.lmbda, start.bundled, start.sha256
 
 
