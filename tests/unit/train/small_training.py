@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,7 @@ def _train(
     os.chdir(folder)
     plan = Plan(config.validate(study(**changes), "test"))
     if sabotage:
-        PLACES[sabotage[0]](sabotage[1])
+        (PLACES | {in_loading.__name__: in_loading})[sabotage[0]](sabotage[1])
     torch.set_num_threads(1)
     try:
         train.run(plan, plan.find("train", arm=arm), Options(threads=1))
@@ -288,6 +289,22 @@ def at_export(n: int) -> None:
         real(path, content)
 
     export.atomic.write_bytes = write_bytes
+
+
+def in_loading(n: int) -> None:
+    """Not the training dies, but one of the processes that load its pictures, at the nth batch."""
+    from torch.utils.data import DataLoader
+
+    real = DataLoader.__iter__
+
+    def batches(self: Any) -> Any:
+        loading = real(self)
+        for number, batch in enumerate(loading, 1):
+            if number == n and self.num_workers:
+                os.kill(loading._workers[0].pid, signal.SIGKILL)
+            yield batch
+
+    DataLoader.__iter__ = batches  # type: ignore[method-assign]
 
 
 PLACES: dict[str, Callable[[int], None]] = {

@@ -201,6 +201,18 @@ def test_loading_processes_change_nothing(folder: Path, undisturbed_image_only: 
     assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
 
 
+@pytest.mark.slow
+def test_a_loading_process_that_is_killed_ends_the_training_which_goes_on(
+    folder: Path, undisturbed_image_only: Path
+) -> None:
+    """As by a kernel that is short of memory."""
+    often = {"log_every": 3, "checkpoint_minutes": small_training.EVERY_STEP, "workers": 2}
+    how: dict[str, Any] = {"arm": ARM, "execution": often}
+    assert small_training.finish(folder, sabotage=("in_loading", 3), **how) == 1
+    assert small_training.finish(folder, **how) == 0
+    assert_equal(small_training.model_folder(folder, ARM), undisturbed_image_only)
+
+
 def test_finished_state_exports_again_at_once(folder: Path, undisturbed_image_only: Path) -> None:
     model = small_training.model_folder(folder, ARM)
     assert small_training.finish(folder, ARM) == 0

@@ -1,7 +1,7 @@
 """Builds one training from the plan: data, codec, text encoder, loss, optimisers."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +64,18 @@ class Run:
     def finished(self) -> bool:
         return self.state.step == self.steps
 
-    def batches(self) -> Iterable[samples.Batch]:
+    def batches(self) -> Generator[samples.Batch, None, None]:
         """This rank's slices of the batches from the state's step to the end, whatever the epoch:
-        loading processes live as long as the training."""
+        loading processes live as long as the training.
+
+        To be closed: they end with the loader's iterator, and as they ignore signals, Python
+        would wait for them for ever where the traceback of an error still holds it.
+        """
         workers = self.execution.workers
         batches = samples.batches(
             self.seed, len(self.crops), self.recipe.batch, self.state.step, self.steps
         )
-        return DataLoader(
+        loader = DataLoader(
             self.crops,
             batch_sampler=samples.slices(batches, distributed.rank(), distributed.world_size()),
             collate_fn=samples.Batch.of,
@@ -81,6 +85,14 @@ class Run:
             worker_init_fn=ignore_in_worker,
             generator=torch.Generator(),  # the loader draws a number: not from the global stream
         )
+        failed: Exception | None = None
+        try:
+            yield from loader
+        except Exception as error:
+            failed = error.with_traceback(None)
+            failed.__cause__ = failed.__context__ = None  # they hold frames, too
+        if failed:
+            raise failed
 
 
 def assemble(plan: Plan, artefact: Artefact, options: Options = Options()) -> Run:

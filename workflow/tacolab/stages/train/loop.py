@@ -5,6 +5,7 @@ saver.py (checkpoints), export.py (weights for coding).
 """
 
 import math
+from contextlib import closing
 
 from tacolab.cluster.lease import Lease
 from tacolab.config import Training
@@ -36,8 +37,8 @@ def train(run: Run, stop: StopRequests, lease: Lease, segments: SegmentLog) -> S
         history = LossHistory(run.folder, lease.generation, known)
         saver = Saver(run, history, lease, segments, stop)
         net = distributed.averaging(state.model.train())
-        with Logbook(run, history) as logbook:
-            for batch in run.batches():
+        with Logbook(run, history) as logbook, closing(run.batches()) as batches:
+            for batch in batches:
                 epoch = state.step // run.steps_per_epoch
                 rate = learning_rate(recipe, epoch)
                 terms = step(run, net, batch, rate)
@@ -69,12 +70,13 @@ def follow(run: Run) -> None:
         return
     state = run.state
     net = distributed.averaging(state.model.train())
-    for batch in run.batches():
-        step(run, net, batch, learning_rate(run.recipe, state.step // run.steps_per_epoch))
-        state.step += 1
-        reason: StopReason | None = None if run.finished else distributed.first()
-        if reason:
-            return
+    with closing(run.batches()) as batches:
+        for batch in batches:
+            step(run, net, batch, learning_rate(run.recipe, state.step // run.steps_per_epoch))
+            state.step += 1
+            reason: StopReason | None = None if run.finished else distributed.first()
+            if reason:
+                return
 
 
 def resume(run: Run) -> tuple[int, int] | None:
