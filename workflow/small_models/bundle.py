@@ -50,6 +50,8 @@ def bundle(name: str, model: Artefact) -> None:
     weights = halved(load_file(model.path), kind)
     atomic.write_bytes(target, save(weights, {"made_by": f"{model}, in fp16"}))
     told |= {"name": name, "sha256": intact.sha256(target)}
+    for private in ("host", "command"):  # of whoever trained it
+        told["provenance"].pop(private)
     atomic.write_json(target.with_name("model.json"), told)
 
 
