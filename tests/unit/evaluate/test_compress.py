@@ -194,16 +194,26 @@ def test_a_picture_beyond_every_file_is_refused_before_it_is_coded(
     refused(run, r"a\.png: a picture of 4194305 x 1 pixels", "compress", picture, "-o", "a.taco")
 
 
+def describe(model: Path) -> None:
+    """As if its bytes were those that a training had written."""
+    description = model.with_name("model.json")
+    told = json.loads(description.read_text())
+    description.write_text(json.dumps(told | {"sha256": intact.sha256(model)}))
+
+
 def test_a_model_that_shows_no_picture_writes_none(run: Run, picture: Path, model: Path) -> None:
     run("compress", picture, "-o", "out.taco")
     weights = load_file(model)
     weights["g_s.synthesis_transform.3.branch.0.weight"][0] = torch.nan
     save_file(weights, model)
+    refused(run, "damaged", "decompress", "out.taco", "-o", "out.png")
+    describe(model)
     refused(run, "made by model", "decompress", "out.taco", "-o", "out.png")
     refused(run, r"a\.png: .*not finite", "compress", picture, "-o", "other.taco")
     Path("other.taco").write_bytes(PictureCodec(model).compress(picture))
     refused(run, "not finite", "decompress", "other.taco", "-o", "out.png")
     weights["g_a.analysis_transform.3.branch.0.weight"][0] = torch.nan
     save_file(weights, model)
+    describe(model)
     refused(run, r"a\.png: .*not finite", "compress", picture, "-o", "third.taco")
     assert not Path("out.png").exists() and not Path("third.taco").exists()
