@@ -265,7 +265,7 @@ PIPED = """
 import sys
 from pathlib import Path
 from tacolab import cli
-from tacolab.codec import bundled
+from tacolab.codec import Elic, bundled
 bundled.MODELS = Path(sys.argv.pop(1))
 cli.main()
 """
@@ -455,6 +455,10 @@ def test_the_models_of_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -
     told = json.loads(codec.path.with_name("model.json").read_text())
     assert told["sha256"] == {codec.path.name: codec.identity.hex()}
     assert bundled.sha256(bundled.name_of(codec.identity) or "") == codec.identity.hex()
+    # In fp16 the least likelihood would be 0, and the bits of a symbol without end.
+    bounds = {n: v for n, v in Elic(8, 8, (8,)).named_buffers() if n.endswith(".bound")}
+    found = dict(codec.network.named_buffers())
+    assert bounds and all(torch.equal(found[name], value) for name, value in bounds.items())
     content = codec.compress(photo(256, 256), "" if name == bundled.TEXT else None)
     assert codec.decompress(content).size == (256, 256)
     assert sum(file.stat().st_size for file in REAL.rglob("*")) < 24 * 2**20

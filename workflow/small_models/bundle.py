@@ -21,7 +21,6 @@ from torch import Tensor
 
 from tacolab import config
 from tacolab.codec import Elic, Taco, bundled
-from tacolab.codec.weights import CODING_TABLE
 from tacolab.files import atomic, intact
 from tacolab.plan import Artefact, Plan
 from tacolab.plan.stages import TRAIN
@@ -31,14 +30,15 @@ RATES = dict(zip(("0.002", "0.008", "0.03"), bundled.RATES, strict=True))  # by 
 
 
 def halved(weights: dict[str, Tensor], kind: type[Elic]) -> dict[str, Tensor]:
-    """Weights in fp16, with the coding tables of what they have become."""
-    network = kind.from_state_dict({name: value.half() for name, value in weights.items()})
-    return {
-        name: value
-        if CODING_TABLE.fullmatch(name) or not value.is_floating_point()
-        else value.half()
-        for name, value in network.exported().items()
-    }
+    """Parameters in fp16, with the coding tables of what they have become.
+
+    Buffers stay: 1e-9, the least likelihood, would be 0.
+    """
+    network = kind.from_state_dict(weights)
+    parameters = {name for name, _ in network.named_parameters()}
+    rounded = {n: value.half() if n in parameters else value for n, value in weights.items()}
+    exported = kind.from_state_dict(rounded).exported()
+    return {n: value.half() if n in parameters else value for n, value in exported.items()}
 
 
 def bundle(name: str, model: Artefact) -> None:
