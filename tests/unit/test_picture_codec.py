@@ -265,7 +265,7 @@ PIPED = """
 import sys
 from pathlib import Path
 from tacolab import cli
-from tacolab.codec import Elic, bundled
+from tacolab.codec import bundled
 bundled.MODELS = Path(sys.argv.pop(1))
 cli.main()
 """
