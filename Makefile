@@ -18,7 +18,7 @@ SLURM := slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins munge ma
 .PHONY: help install demo test quick needs lint schema lock campaign small-models clean
 
 help:
-	@echo "make demo      the whole pipeline on real photos, offline, in minutes"
+	@echo "make demo      the whole pipeline on real photos, offline, in four minutes"
 	@echo "make test      format, lint, types and all tests (20 minutes on two cores)"
 	@echo "make quick     the fast unit tests that a version of Python may change (2 minutes)"
 	@echo "make install   only the environment (.venv)"
